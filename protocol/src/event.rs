@@ -1,0 +1,96 @@
+//! What the server says unasked. Past tense, numbered, skipped by clients that do not know the number.
+
+use bytes::Bytes;
+use postcard_schema::Schema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    frame::{self, Head, Malformed},
+    message::{Behind, Message},
+    session::Draining,
+};
+
+/// Number of an event. High byte: domain, low byte: event in it. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Schema)]
+pub struct Kind(pub u16);
+
+/// The body of an event.
+pub trait EventBody: Serialize + DeserializeOwned + Schema {
+    /// Its number.
+    const KIND: Kind;
+
+    /// The whole frame.
+    fn to_frame(&self) -> Bytes {
+        frame::encode(&Head::Event { kind: Self::KIND }, self)
+    }
+}
+
+/// The shape of an event's bytes and a way to check that bytes have it.
+#[derive(Clone, Copy, Debug)]
+pub struct EventSchema {
+    /// Number on the wire.
+    pub kind: Kind,
+    /// `domain.name`, the name in logs and documents.
+    pub name: &'static str,
+    /// Shape of the body.
+    pub body: &'static postcard_schema::schema::NamedType,
+    /// Decodes a body and encodes it again; `None` if the bytes are not one.
+    pub normalize: fn(&[u8]) -> Option<Vec<u8>>,
+}
+
+macro_rules! events {
+    ($($number:literal $name:literal $variant:ident($body:ty) $doc:literal;)+) => {
+        /// An event as a client receives it.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Event {
+            $(#[doc = $doc] $variant($body),)+
+            /// An event of a later build; to be skipped.
+            Unknown {
+                /// Its number.
+                kind: Kind,
+                /// Its bytes.
+                body: Bytes,
+            },
+        }
+
+        impl Event {
+            /// Reads the body that stands behind a [`Head::Event`].
+            pub fn decode(kind: Kind, body: Bytes) -> Result<Self, Malformed> {
+                Ok(match kind.0 {
+                    $($number => Self::$variant(frame::decode(&body)?),)+
+                    _ => Self::Unknown { kind, body },
+                })
+            }
+        }
+
+        $(impl EventBody for $body {
+            const KIND: Kind = Kind($number);
+        })+
+
+        /// Every event the protocol defines, in number order.
+        pub const EVENTS: &[EventSchema] = &[$(EventSchema {
+            kind: Kind($number),
+            name: $name,
+            body: <$body as Schema>::SCHEMA,
+            normalize: crate::operation::normalize::<$body>,
+        }),+];
+
+        const _: () = {
+            let numbers: &[u16] = &[$($number),+];
+            let mut i = 1;
+            while i < numbers.len() {
+                assert!(numbers[i - 1] < numbers[i], "event numbers must ascend and never repeat");
+                i += 1;
+            }
+        };
+    };
+}
+
+events! {
+    0x0101 "session.draining" Draining(Draining)
+        "The server is about to close every connection with `Close::Draining`.";
+    0x0601 "message.sent" MessageSent(Message)
+        "A message was stored: for the recipient, and for the sender's other sessions.";
+    0x0602 "message.behind" Behind(Behind)
+        "Messages of a conversation were not pushed to this session; they are in its history.";
+}

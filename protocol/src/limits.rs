@@ -1,0 +1,55 @@
+//! Hard bounds of the wire. Policy limits (rates, sessions per user) belong to the server's configuration.
+
+/// Bytes of one frame after its length prefix. Four text messages of the largest size fit in a history reply.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of one frame before login succeeded: a token of the largest size and the small fields beside it.
+pub const GREETING_FRAME_BYTES_MAX: usize = 16 * 1024;
+
+/// Requests of one session that may wait for their reply. The server stops reading all lanes at this number.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+
+/// Streams a client may open for one lane.
+pub const STREAMS_PER_LANE_MAX: usize = 4;
+
+/// A reply whose body is longer than this travels on the Low lane so that it delays no event.
+pub const CONTROL_REPLY_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a login token.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of a user id, device id, group id or app id.
+pub const ID_BYTES_MAX: usize = 64;
+
+/// Bytes of a room id.
+pub const ROOM_ID_BYTES_MAX: usize = 128;
+
+/// Bytes of a display name.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// Bytes of an avatar URL.
+pub const AVATAR_BYTES_MAX: usize = 512;
+
+/// Bytes of a client's self-description (`quail-client/0.1.0`).
+pub const CLIENT_BYTES_MAX: usize = 64;
+
+/// Bytes of a message body of any kind; each kind has its own, smaller limit.
+pub const BODY_BYTES_MAX: usize = 160 * 1024;
+
+/// Bytes of the body of a text message.
+pub const TEXT_BYTES_MAX: usize = 32 * 1024;
+
+/// Pairs in the extension list that ends a message.
+pub const EXT_PAIRS_MAX: usize = 16;
+
+/// Bytes of one extension value.
+pub const EXT_VALUE_BYTES_MAX: usize = 1024;
+
+/// Entries in one history reply.
+pub const HISTORY_ENTRIES_MAX: usize = 100;
+
+/// Bytes of message bodies in one history reply; the page ends early rather than exceed a frame.
+pub const HISTORY_BYTES_MAX: usize = 192 * 1024;
+
+/// Users in one profile query.
+pub const USERS_PER_QUERY_MAX: usize = 100;

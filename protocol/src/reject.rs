@@ -1,0 +1,177 @@
+//! Why a request was refused.
+
+use std::fmt;
+
+use postcard_schema::{Schema, schema::NamedType};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The answer to a request that was not served. The session lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Reject {
+    /// What was wrong.
+    pub code: Code,
+    /// When the same request may pass, in milliseconds from now, where the server knows.
+    pub retry_after_ms: Option<u32>,
+    /// Names the server's log line, only with [`Code::Internal`]. Below 2^53.
+    pub trace_id: Option<u64>,
+}
+
+impl From<Code> for Reject {
+    fn from(code: Code) -> Self {
+        Self { code, retry_after_ms: None, trace_id: None }
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if let Some(ms) = self.retry_after_ms {
+            write!(f, ", retry after {ms} ms")?;
+        }
+        if let Some(trace) = self.trace_id {
+            write!(f, ", trace {trace:x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Reject {}
+
+/// What a requester should do about a [`Code`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// The same request may pass later.
+    Retry,
+    /// The request is wrong and stays wrong.
+    FixInput,
+    /// Get a new token and log in again.
+    LogIn,
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Retry => "retry",
+            Self::FixInput => "fix the input",
+            Self::LogIn => "log in again",
+        })
+    }
+}
+
+macro_rules! codes {
+    ($($number:literal $name:ident $advice:ident $clouds:literal $doc:literal;)+) => {
+        /// Stable number of a reason. 1-99 general, then a hundred per domain. Numbers are never reused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $doc] $name,)+
+            /// A reason this build does not know.
+            Unknown(u16),
+        }
+
+        impl Code {
+            /// Every known code, ascending.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The number on the wire.
+            pub const fn number(self) -> u16 {
+                match self {
+                    $(Self::$name => $number,)+
+                    Self::Unknown(number) => number,
+                }
+            }
+
+            /// The code of a number.
+            pub const fn from_number(number: u16) -> Self {
+                match number {
+                    $($number => Self::$name,)+
+                    other => Self::Unknown(other),
+                }
+            }
+
+            /// What to do about it.
+            pub const fn advice(self) -> Advice {
+                match self {
+                    $(Self::$name => Advice::$advice,)+
+                    Self::Unknown(_) => Advice::FixInput,
+                }
+            }
+
+            /// What it means, in one sentence.
+            pub const fn describe(self) -> &'static str {
+                match self {
+                    $(Self::$name => $doc,)+
+                    Self::Unknown(_) => "Unknown to this build.",
+                }
+            }
+
+            /// The nearest codes of ZIM (Z), RongCloud (R) and Tencent Chat (T), empty where none exists.
+            pub const fn clouds(self) -> &'static str {
+                match self {
+                    $(Self::$name => $clouds,)+
+                    Self::Unknown(_) => "",
+                }
+            }
+        }
+
+        const _: () = {
+            let numbers: &[u16] = &[$($number),+];
+            let mut i = 1;
+            while i < numbers.len() {
+                assert!(numbers[i - 1] < numbers[i], "codes must ascend and never repeat");
+                i += 1;
+            }
+        };
+    };
+}
+
+codes! {
+    1 Internal Retry "Z 6000002, T 10002" "The server failed; its log has a line with the trace id.";
+    2 UnknownOperation FixInput "T 10004" "The server does not know this opcode.";
+    3 Malformed FixInput "Z 6000001, R 23412, T 10004" "The body is not what the opcode says.";
+    4 InvalidArgument FixInput "Z 6000001, R 23412, T 10004" "A value is well formed but not allowed.";
+    5 RateLimited Retry "Z 6000005, R 20604, T 2996" "The user asked too often; retry_after_ms says when to ask again.";
+    6 TimedOut Retry "Z 6000105" "The server gave up on the request; a send may still have happened.";
+    7 Unavailable Retry "R 3, T 60020" "The server cannot serve this now.";
+    8 NotLoggedIn LogIn "Z 6000121, R 31000, T 6014" "Only a session that is logged in may ask this.";
+    101 AppUnknown FixInput "R 31002" "No app has this id.";
+    102 TokenMalformed LogIn "Z 6000103, R 31004, T 70001" "The token is not a JWT, or a claim has the wrong type.";
+    103 TokenKeyUnknown LogIn "T 70001" "The token's key id is missing or not one of the app's keys.";
+    104 TokenAlgorithmRefused LogIn "Z 6000107" "The token's algorithm is not the one its key is pinned to.";
+    105 TokenSignatureInvalid LogIn "Z 6000103, R 31004, T 70003" "The token was not signed with the app's key.";
+    106 TokenExpired LogIn "Z 6000106, R 31020, T 70001" "The token's exp is past.";
+    107 TokenNotYetValid LogIn "" "The token's iat or nbf lies in the future.";
+    108 TokenAudienceMismatch LogIn "" "The token's aud is not the app that is logged in to.";
+    109 TokenSubjectMismatch LogIn "T 70013" "The token's sub is not the user that logs in.";
+    110 TokenClaimMissing LogIn "" "The token lacks one of sub, aud, exp, iat.";
+    111 TokenLifetimeTooLong LogIn "" "The token lives longer than the app allows.";
+    112 AlreadyLoggedIn FixInput "Z 6000111, T 2025" "This session is logged in already.";
+    113 TooManySessions Retry "" "The user has as many sessions as the app allows.";
+    601 MessageTooLarge FixInput "R 30016, T 80002" "The body exceeds the limit of its kind.";
+    602 MessageConflict FixInput "" "The client message id was used with another body.";
+    603 MessageKindRefused FixInput "" "This server does not carry messages of this kind.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(number) => write!(f, "code {number}"),
+            known => write!(f, "{known:?} ({})", known.number()),
+        }
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(self.number())
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u16::deserialize(deserializer).map(Self::from_number)
+    }
+}
+
+impl Schema for Code {
+    const SCHEMA: &'static NamedType = <u16 as Schema>::SCHEMA;
+}
