@@ -89,6 +89,11 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Malformed> {
     }
 }
 
+/// Encodes a body.
+pub fn encode_body<T: Serialize>(body: &T) -> Vec<u8> {
+    postcard::to_stdvec(body).unwrap_or_else(|_| unreachable!("wire types always encode"))
+}
+
 /// Encodes a frame with its length.
 pub fn encode<T: Serialize>(head: &Head, body: &T) -> Bytes {
     encode_with(head, |out| {

@@ -9,6 +9,10 @@ pub const GREETING_FRAME_BYTES_MAX: usize = 16 * 1024;
 /// Requests of one session that may wait for their reply. The server stops reading all lanes at this number.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
 
+/// How far a request id may be above the smallest id that has not arrived yet. Lanes overtake each other, so ids do
+/// too; past this the connection is closed.
+pub const REQUEST_ID_SPREAD_MAX: u32 = 1024;
+
 /// Streams a client may open for one lane.
 pub const STREAMS_PER_LANE_MAX: usize = 4;
 

@@ -90,6 +90,13 @@ pub struct Sent {
     pub ack: Ack,
 }
 
+impl Sent {
+    /// What the sender of `message` is told.
+    pub fn of(message: &Message, ack: Ack) -> Self {
+        Self { id: message.id, position: message.position, prev: message.prev, time: message.time, ack }
+    }
+}
+
 /// A placed message, the same bytes for every reader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Message {

@@ -46,7 +46,7 @@ pub enum Rate {
     Query,
     /// Changes, 10 per second by default.
     Change,
-    /// By message kind; drawn after the duplicate check, so a retry of a stored message costs nothing.
+    /// By message kind; a retry of a stored message gets its first result even over the rate.
     Kind,
 }
 

@@ -1,0 +1,52 @@
+//! What transports lanes: bytes in, bytes out. A carrier knows no domain, and a session knows no carrier but this
+//! trait.
+
+pub mod quic;
+pub mod websocket;
+
+use std::{
+    net::SocketAddr,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use quail_protocol::{Close, Lane};
+
+/// Why a carrier carries no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The client closed with this code.
+    Closed(Close),
+    /// The client sent what the carrier cannot take; the connection is to be closed with this code.
+    Violation(Close),
+    /// The network or the client went away.
+    Broken(String),
+}
+
+/// One established connection. Polled by one task only.
+pub trait Carrier: Send + 'static {
+    /// The name in logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Where the client is.
+    fn remote_address(&self) -> SocketAddr;
+
+    /// The next bytes of any lane: the lane, which of its streams, the bytes in order.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>>;
+
+    /// True if frames may be sent on `lane`. Control always may.
+    fn is_open(&self, lane: Lane) -> bool;
+
+    /// Takes from the front of `bytes` what fits. Ready when all is taken; pending if the lane is full, which says
+    /// nothing about the other lanes.
+    fn poll_send(&mut self, cx: &mut Context<'_>, lane: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>>;
+
+    /// Moves what was taken towards the network.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>>;
+
+    /// How many bytes the client lets one stream be ahead, once it said so.
+    fn set_stream_window(&mut self, _bytes: u32) {}
+
+    /// Ends the connection; ready when the client has been told as well as it can be.
+    fn poll_close(&mut self, cx: &mut Context<'_>, close: Close) -> Poll<()>;
+}

@@ -1,0 +1,306 @@
+//! QUIC: lanes are bidirectional streams that the client opens and names with their first byte.
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    net::{SocketAddr, UdpSocket},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use bytesize::ByteSize;
+use quail_protocol::{Close, Lane, limits::STREAMS_PER_LANE_MAX};
+use quinn::{ConnectionError, Endpoint, EndpointConfig, IdleTimeout, RecvStream, SendStream, VarInt};
+use serde::{Deserialize, Serialize};
+
+use super::{Carrier, Lost};
+
+/// The QUIC listener.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// UDP address. Default `[::]:4433`, or `0.0.0.0:4433` where there is no IPv6.
+    pub listen: SocketAddr,
+    /// Connections at a time, handshakes included; more are refused before any cryptography. Default 100000.
+    pub connections_max: usize,
+    /// A handshake that takes longer is given up. Default 5s.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
+    /// Bytes a client may be ahead on one lane. Default 64KiB.
+    pub stream_receive_window: ByteSize,
+    /// Send many packets in one system call. Turn off where a network card cannot. Default true.
+    pub segmentation_offload: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0u16; 8], 4433)),
+            connections_max: 100_000,
+            handshake_timeout: Duration::from_secs(5),
+            stream_receive_window: ByteSize::kib(64),
+            segmentation_offload: true,
+        }
+    }
+}
+
+/// Streams a client may have open: every slot of every lane. Each costs memory when idle, so no more than these.
+const STREAMS_MAX: u32 = (Lane::COUNT * STREAMS_PER_LANE_MAX) as u32;
+
+/// Unsent and unacknowledged bytes of a connection until its client said what it grants on a stream; also for clients
+/// that grant more than [`STREAM_WINDOW_HONOURED_MAX`]. A larger buffer would only queue in front of urgent frames.
+const SEND_WINDOW_DEFAULT: u64 = 128 * 1024;
+
+/// Up to this grant per stream the send buffer holds all lanes at once, so that no lane starves another.
+const STREAM_WINDOW_HONOURED_MAX: u32 = 128 * 1024;
+
+/// Room in the send buffer beside full lanes.
+const SEND_WINDOW_HEADROOM: u64 = 64 * 1024;
+
+/// The quinn endpoint of a server. All of quinn's limits are set here.
+pub fn endpoint(config: &Config, tls: Arc<rustls::ServerConfig>) -> io::Result<Endpoint> {
+    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+    let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    server
+        .transport_config(Arc::new(transport(config)))
+        .max_incoming(2048)
+        .incoming_buffer_size(64 * 1024)
+        .incoming_buffer_size_total(8 * 1024 * 1024)
+        .migration(true);
+    let socket = bind(config.listen)?;
+    let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
+    Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime)
+}
+
+fn transport(config: &Config) -> quinn::TransportConfig {
+    let stream_window = config.stream_receive_window.as_u64();
+    let all_streams = stream_window.saturating_mul(u64::from(STREAMS_MAX)) + SEND_WINDOW_HEADROOM;
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u64(stream_window).unwrap_or(VarInt::MAX))
+        .receive_window(VarInt::from_u64(all_streams).unwrap_or(VarInt::MAX))
+        .send_window(SEND_WINDOW_DEFAULT)
+        .send_fairness(true)
+        .datagram_receive_buffer_size(Some(64 * 1024))
+        .datagram_send_buffer_size(64 * 1024)
+        .crypto_buffer_size(16 * 1024)
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(30_000))))
+        .keep_alive_interval(None)
+        .enable_segmentation_offload(config.segmentation_offload);
+    transport
+}
+
+/// Binds the socket; the unspecified IPv6 address takes IPv4 too, and gives way to IPv4 where there is no IPv6.
+fn bind(listen: SocketAddr) -> io::Result<UdpSocket> {
+    match bind_exactly(listen) {
+        Err(error) if is_no_ipv6(&error) && listen.ip().is_unspecified() => {
+            bind_exactly(SocketAddr::from(([0; 4], listen.port())))
+        }
+        bound => bound,
+    }
+}
+
+/// True if an error says that the machine has no IPv6.
+pub(crate) fn is_no_ipv6(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
+        // EAFNOSUPPORT has no kind of its own.
+        || error.raw_os_error() == Some(97)
+}
+
+fn bind_exactly(listen: SocketAddr) -> io::Result<UdpSocket> {
+    let domain = socket2::Domain::for_address(listen);
+    let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
+    if listen.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    for set in [socket2::Socket::set_recv_buffer_size, socket2::Socket::set_send_buffer_size] {
+        // The kernel caps it without an error; a refusal costs speed only.
+        _ = set(&socket, 4 * 1024 * 1024);
+    }
+    socket.bind(&listen.into())?;
+    Ok(socket.into())
+}
+
+type Accepting = Pin<Box<dyn Future<Output = Result<(SendStream, RecvStream), ConnectionError>> + Send>>;
+
+/// One stream of a lane. The server writes on a lane's first.
+struct Stream {
+    lane: Lane,
+    slot: usize,
+    receive: Option<RecvStream>,
+}
+
+/// One QUIC connection as a [`Carrier`].
+pub struct Quic {
+    connection: quinn::Connection,
+    accepting: Accepting,
+    unnamed: Vec<(SendStream, RecvStream)>,
+    streams: Vec<Stream>,
+    writers: [Option<SendStream>; Lane::COUNT],
+    /// Where the next look for bytes begins, so that no stream is always first.
+    turn: usize,
+}
+
+impl Quic {
+    /// Carries over an established connection.
+    pub fn new(connection: quinn::Connection) -> Self {
+        Self {
+            accepting: accept(connection.clone()),
+            connection,
+            unnamed: Vec::new(),
+            streams: Vec::new(),
+            writers: Default::default(),
+            turn: 0,
+        }
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
+        while let Poll::Ready(accepted) = self.accepting.as_mut().poll(cx) {
+            self.unnamed.push(accepted.map_err(lost)?);
+            self.accepting = accept(self.connection.clone());
+        }
+        Ok(())
+    }
+
+    /// Reads the first byte of streams that have not said which lane they are.
+    fn poll_names(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
+        let mut i = 0;
+        while i < self.unnamed.len() {
+            let mut first = [0];
+            let polled = pin!(self.unnamed[i].1.read(&mut first)).poll(cx);
+            match polled {
+                Poll::Ready(Ok(Some(_))) => {
+                    let (send, receive) = self.unnamed.swap_remove(i);
+                    self.name(first[0], send, receive)?;
+                }
+                Poll::Ready(Ok(None) | Err(quinn::ReadError::Reset(_))) => {
+                    drop(self.unnamed.swap_remove(i));
+                }
+                Poll::Ready(Err(error)) => return Err(read_lost(error)),
+                Poll::Pending => i += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, tag: u8, send: SendStream, receive: RecvStream) -> Result<(), Lost> {
+        let lane = Lane::from_tag(tag).ok_or(Lost::Violation(Close::Malformed))?;
+        let slot = self.streams.iter().filter(|stream| stream.lane == lane).count();
+        if slot == STREAMS_PER_LANE_MAX {
+            return Err(Lost::Violation(Close::ProtocolViolation));
+        }
+        if slot == 0 {
+            let urgency = Lane::COUNT as i32 - lane.index() as i32;
+            // Fails only on a stream that is gone, which the next write will tell.
+            _ = send.set_priority(urgency);
+            self.writers[lane.index()] = Some(send);
+        }
+        self.streams.push(Stream { lane, slot, receive: Some(receive) });
+        Ok(())
+    }
+}
+
+fn accept(connection: quinn::Connection) -> Accepting {
+    Box::pin(async move { connection.accept_bi().await })
+}
+
+/// Bytes taken from a stream at once.
+const CHUNK_BYTES_MAX: usize = 16 * 1024;
+
+impl Carrier for Quic {
+    fn name(&self) -> &'static str {
+        "quic"
+    }
+
+    fn remote_address(&self) -> SocketAddr {
+        self.connection.remote_address()
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>> {
+        self.poll_accept(cx)?;
+        self.poll_names(cx)?;
+        let count = self.streams.len();
+        for i in 0..count {
+            let at = (self.turn + i) % count;
+            let stream = &mut self.streams[at];
+            let Some(receive) = &mut stream.receive else { continue };
+            let polled = pin!(receive.read_chunk(CHUNK_BYTES_MAX, true)).poll(cx);
+            match polled {
+                Poll::Ready(Ok(Some(chunk))) => {
+                    self.turn = at + 1;
+                    return Poll::Ready(Ok((stream.lane, stream.slot, chunk.bytes)));
+                }
+                // The client will send no more on this lane and may still hear on it.
+                Poll::Ready(Ok(None) | Err(quinn::ReadError::Reset(_))) => stream.receive = None,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(read_lost(error))),
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    fn is_open(&self, lane: Lane) -> bool {
+        lane == Lane::Control || self.writers[lane.index()].is_some()
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, lane: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {
+        let Some(stream) = &mut self.writers[lane.index()] else { return Poll::Pending };
+        while !bytes.is_empty() {
+            // Whole chunks, not copies of slices: quinn keeps the `Bytes` until the client acknowledged them.
+            let mut chunks = [bytes.clone()];
+            let polled = pin!(stream.write_chunks(&mut chunks)).poll(cx);
+            match ready!(polled) {
+                Ok(written) => bytes.advance(written.bytes),
+                Err(quinn::WriteError::ConnectionLost(error)) => return Poll::Ready(Err(lost(error))),
+                // A client that stops a lane cannot be told what belongs there.
+                Err(_) => return Poll::Ready(Err(Lost::Violation(Close::ProtocolViolation))),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn set_stream_window(&mut self, bytes: u32) {
+        if (1..=STREAM_WINDOW_HONOURED_MAX).contains(&bytes) {
+            let lanes = u64::from(bytes) * Lane::COUNT as u64;
+            self.connection.set_send_window(lanes + SEND_WINDOW_HEADROOM);
+        }
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>, close: Close) -> Poll<()> {
+        self.connection.close(VarInt::from_u32(close.number().into()), b"");
+        Poll::Ready(())
+    }
+}
+
+fn read_lost(error: quinn::ReadError) -> Lost {
+    match error {
+        quinn::ReadError::ConnectionLost(error) => lost(error),
+        other => Lost::Broken(other.to_string()),
+    }
+}
+
+fn lost(error: ConnectionError) -> Lost {
+    match error {
+        ConnectionError::ApplicationClosed(close) => {
+            let number = u16::try_from(close.error_code.into_inner()).unwrap_or(u16::MAX);
+            Lost::Closed(Close::from_number(number))
+        }
+        other => Lost::Broken(other.to_string()),
+    }
+}
+
+impl fmt::Debug for Quic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Quic from {}", self.connection.remote_address())
+    }
+}

@@ -1,0 +1,80 @@
+//! The command line: `serve` (the default), `token`, `check-config`, `chat`.
+//!
+//! [`chat`] is the one place in this crate that names the client: it is a user of the server that happens to live in
+//! the same binary.
+
+pub mod chat;
+pub mod serve;
+pub mod token;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+
+/// Quail, a realtime messaging server over QUIC.
+#[derive(Debug, Parser)]
+#[command(name = "quail", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server (the default).
+    Serve(serve::Options),
+    /// Sign a login token.
+    Token(token::Options),
+    /// Print the configuration in force, secrets hidden.
+    CheckConfig(serve::Options),
+}
+
+/// Where a command finds a server's files.
+#[derive(Clone, Debug, Args)]
+pub struct DataDir {
+    /// The server's data directory.
+    #[arg(long, value_name = "DIR", default_value = "quail-data")]
+    data_dir: PathBuf,
+}
+
+/// Runs the command line and says how it ended. Errors are one sentence on standard error.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to tell when the terminal is gone.
+            _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(options) => block_on(serve::run(options)),
+        Command::Token(options) => token::run(options),
+        Command::CheckConfig(options) => check_config(options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quail: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(future);
+    // Reading standard input blocks a thread that nothing can wake.
+    runtime.shutdown_background();
+    done
+}
+
+fn check_config(options: serve::Options) -> anyhow::Result<()> {
+    let config: Config = options.config()?;
+    print!("{}", config.to_toml()?);
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! `quail serve`.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::{
+    Server,
+    config::{Config, ConfigError, Overrides},
+    data::hex,
+    telemetry,
+};
+
+/// Flags of `serve` and `check-config`; they hold over environment and file.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// Configuration file. Without one the server runs in development mode.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Development mode even with a configuration file.
+    #[arg(long)]
+    dev: bool,
+    /// Where the server keeps its files.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// UDP address for QUIC.
+    #[arg(long, value_name = "ADDRESS")]
+    quic: Option<SocketAddr>,
+    /// TCP address for WebSocket.
+    #[arg(long, value_name = "ADDRESS")]
+    websocket: Option<SocketAddr>,
+    /// TCP address for health and metrics.
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
+}
+
+impl Options {
+    /// The configuration in force.
+    pub fn config(self) -> Result<Config, ConfigError> {
+        let overrides = Overrides {
+            data_dir: self.data_dir,
+            development: self.dev.then_some(true),
+            quic: self.quic.map(Into::into),
+            websocket: self.websocket.map(Into::into),
+            admin: self.admin.map(Into::into),
+        };
+        Config::load(self.config.as_deref(), overrides)
+    }
+}
+
+/// Serves until SIGINT or SIGTERM.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    telemetry::log_to_stderr();
+    let server = Server::bind(options.config()?).await?;
+    announce(&server);
+    let stop = stop_signal()?;
+    server.run(stop).await;
+    Ok(())
+}
+
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+fn announce(server: &Server) {
+    println!("quail {}", env!("CARGO_PKG_VERSION"));
+    println!("  QUIC       {}/udp", server.quic_address());
+    println!("  WebSocket  {}/tcp", server.websocket_address());
+    println!("  metrics    http://{}/metrics", server.admin_address());
+    println!("  data       {}", server.data_directory().display());
+    println!("  certificate SHA-256 {}", hex(&server.fingerprint()));
+    println!("  messages are kept in memory only and are gone when the server stops");
+    if server.config().development {
+        let quail = program();
+        let directory = data_dir_flag(server);
+        println!();
+        println!("DEVELOPMENT MODE: self-signed certificate, app \"demo\". Not for the internet.");
+        println!("Chat between two terminals:");
+        println!("  {quail} chat{directory} --as alice --to bob");
+        println!("  {quail} chat{directory} --as bob --to alice");
+    }
+}
+
+/// How to type this program's name here.
+fn program() -> String {
+    let Ok(executable) = std::env::current_exe() else { return "quail".into() };
+    let here = std::env::current_dir().unwrap_or_default();
+    executable.strip_prefix(&here).unwrap_or(&executable).display().to_string()
+}
+
+fn data_dir_flag(server: &Server) -> String {
+    if server.config().data_dir == Config::default().data_dir {
+        String::new()
+    } else {
+        format!(" --data-dir {}", server.data_directory().display())
+    }
+}

@@ -1,0 +1,174 @@
+//! A server's whole configuration: a file, then environment variables, then flags. Unknown keys are errors.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+};
+use quail_protocol::id::AppId;
+use serde::{Deserialize, Serialize};
+
+use crate::{apps, carrier::quic, carrier::websocket, http, session, tls};
+
+/// Composed of each module's own configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the server keeps its files. Default `quail-data`.
+    pub data_dir: PathBuf,
+    /// The certificate; required outside of development.
+    pub tls: Option<tls::Config>,
+    /// The QUIC carrier.
+    pub quic: quic::Config,
+    /// The WebSocket carrier.
+    pub websocket: websocket::Config,
+    /// Health and metrics.
+    pub admin: http::admin::Config,
+    /// Deadlines and bounds of sessions.
+    pub session: session::Config,
+    /// The apps by id.
+    pub apps: BTreeMap<String, apps::Config>,
+    /// A self-signed certificate, the app `demo` with a secret of its own, pages of this machine let in. Not for the
+    /// internet.
+    pub development: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "quail-data".into(),
+            tls: None,
+            quic: quic::Config::default(),
+            websocket: websocket::Config::default(),
+            admin: http::admin::Config::default(),
+            session: session::Config::default(),
+            apps: BTreeMap::new(),
+            development: false,
+        }
+    }
+}
+
+/// What the command line says over file and environment.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Overrides {
+    /// Data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// Development mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub development: Option<bool>,
+    /// UDP address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quic: Option<Listen>,
+    /// TCP address of the WebSocket carrier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub websocket: Option<Listen>,
+    /// TCP address of health and metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<Listen>,
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Listen {
+    listen: SocketAddr,
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(listen: SocketAddr) -> Self {
+        Self { listen }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file that was named is not there.
+    #[error("configuration file {0} does not exist")]
+    Missing(PathBuf),
+    /// A key is unknown or a value is of the wrong kind.
+    #[error("configuration: {0}")]
+    Invalid(Box<figment::Error>),
+    /// Values do not fit together.
+    #[error("configuration: {0}")]
+    Inconsistent(String),
+}
+
+impl Config {
+    /// Loads and checks. Without a file and without apps in the environment the server is in development mode.
+    pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            if !file.is_file() {
+                return Err(ConfigError::Missing(file.to_owned()));
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        } else {
+            figment = figment.join(("development", true)).merge(("development", true));
+        }
+        // QUAIL_LOG is the log filter, not a key.
+        let environment = Env::prefixed("QUAIL_").ignore(&["log"]).split("__");
+        let config: Self = figment
+            .merge(environment)
+            .merge(Serialized::defaults(overrides))
+            .extract()
+            .map_err(|error| ConfigError::Invalid(Box::new(error)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what no single value can show.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let inconsistent = |text: String| Err(ConfigError::Inconsistent(text));
+        if !self.development {
+            if self.tls.is_none() {
+                return inconsistent(
+                    "tls.certificate and tls.key are needed outside of development mode".into(),
+                );
+            }
+            if self.apps.is_empty() {
+                return inconsistent("at least one app is needed outside of development mode".into());
+            }
+        }
+        for (id, app) in &self.apps {
+            if let Err(error) = AppId::new(id) {
+                return inconsistent(format!("apps.{id}: {error}"));
+            }
+            if app.keys.is_empty() && !(self.development && id == DEVELOPMENT_APP) {
+                return inconsistent(format!("apps.{id}.keys: an app without keys lets nobody in"));
+            }
+            for (kid, key) in &app.keys {
+                if key.secret.expose().len() < apps::SECRET_BYTES_MIN {
+                    let min = apps::SECRET_BYTES_MIN;
+                    return inconsistent(format!(
+                        "apps.{id}.keys.{kid}.secret: at least {min} bytes are needed"
+                    ));
+                }
+            }
+        }
+        let session = &self.session;
+        if session.idle_timeout < session.write_timeout {
+            return inconsistent("session.idle_timeout must not be below session.write_timeout".into());
+        }
+        if session.outbox.lane_items == 0 {
+            return inconsistent("session.outbox.lane_items must be at least 1".into());
+        }
+        Ok(())
+    }
+
+    /// The effective configuration as TOML, secrets hidden.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
+/// The app of development mode.
+pub const DEVELOPMENT_APP: &str = "demo";
+
+/// The key id of the development app's secret.
+pub const DEVELOPMENT_KEY: &str = "development";

@@ -1,0 +1,76 @@
+//! All a handler may touch.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use quail_protocol::{
+    Code, Reject,
+    id::{AppId, UserId},
+};
+
+use crate::{
+    apps,
+    clock::Clock,
+    entropy::Entropy,
+    hub::{Draw, Hub, fanout::Ticket},
+    session::{self, Identity, Session},
+    store::{Store, commit::Committer},
+    telemetry::Metrics,
+};
+
+/// What all connections of a server share.
+pub struct Shared {
+    /// The apps by id.
+    pub apps: BTreeMap<AppId, apps::Config>,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// Who is online.
+    pub hub: Arc<Hub>,
+    /// What is kept.
+    pub store: Arc<dyn Store>,
+    /// Where messages get their order.
+    pub committer: Committer<Ticket>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Deadlines and bounds of sessions.
+    pub session: session::Config,
+}
+
+impl Shared {
+    /// The app of this id.
+    pub fn app(&self, app: &AppId) -> Result<&apps::Config, Reject> {
+        self.apps.get(app).ok_or(Code::AppUnknown.into())
+    }
+}
+
+/// One request's surroundings.
+#[derive(Clone)]
+pub struct Context {
+    /// The connection that asks.
+    pub session: Arc<Session>,
+    /// The server.
+    pub shared: Arc<Shared>,
+}
+
+impl Context {
+    /// Who asks. The router has refused the request already where this is needed and missing.
+    pub fn identity(&self) -> Result<&Identity, Reject> {
+        self.session.identity().ok_or(Code::NotLoggedIn.into())
+    }
+
+    /// Draws from a bucket of the user who asks.
+    pub fn draw(&self, draw: Draw) -> Result<(), Reject> {
+        let Identity { app, user, .. } = self.identity()?;
+        self.draw_for(app, user, draw)
+    }
+
+    fn draw_for(&self, app: &AppId, user: &UserId, draw: Draw) -> Result<(), Reject> {
+        let shared = &self.shared;
+        let rates = &shared.app(app)?.rates;
+        shared.hub.draw(app, user, draw, rates, shared.clock.now()).map_err(|wait| Reject {
+            retry_after_ms: Some(shared.entropy.jittered(wait).as_millis() as u32 + 1),
+            ..Code::RateLimited.into()
+        })
+    }
+}

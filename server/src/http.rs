@@ -1,0 +1,52 @@
+//! Plain HTTP: the door to the WebSocket carrier, and health and metrics on a listener of their own.
+
+pub mod admin;
+pub mod public;
+
+use std::{io, net::SocketAddr};
+
+use axum::{extract::connect_info::IntoMakeServiceWithConnectInfo, serve::ListenerExt};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::carrier::quic::is_no_ipv6;
+
+/// Binds a TCP listener; the unspecified IPv6 address gives way to IPv4 where there is no IPv6.
+pub async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(listen).await {
+        Err(error) if is_no_ipv6(&error) && listen.ip().is_unspecified() => {
+            TcpListener::bind(SocketAddr::from(([0; 4], listen.port()))).await
+        }
+        bound => bound,
+    }
+}
+
+/// Serves `routes` until `draining`.
+pub async fn serve(listener: TcpListener, routes: axum::Router, draining: watch::Receiver<bool>) {
+    let served = axum::serve(listener, routes).with_graceful_shutdown(until(draining)).await;
+    report(served);
+}
+
+/// Serves the public routes, which learn where a client is, until `draining`.
+pub async fn serve_public(
+    listener: TcpListener,
+    routes: IntoMakeServiceWithConnectInfo<axum::Router, SocketAddr>,
+    draining: watch::Receiver<bool>,
+) {
+    let listener = listener.tap_io(|tcp| {
+        // Frames are gathered before they are written; waiting for more would only delay them.
+        _ = tcp.set_nodelay(true);
+    });
+    let served = axum::serve(listener, routes).with_graceful_shutdown(until(draining)).await;
+    report(served);
+}
+
+async fn until(mut draining: watch::Receiver<bool>) {
+    // An error means that the server is gone, which is the same.
+    _ = draining.wait_for(|draining| *draining).await;
+}
+
+fn report(served: io::Result<()>) {
+    if let Err(error) = served {
+        tracing::error!(%error, "an HTTP listener failed");
+    }
+}

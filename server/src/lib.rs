@@ -1,0 +1,290 @@
+//! Quail's server.
+//!
+//! [`Server::bind`] takes a [`config::Config`] and opens every listener; [`Server::run`] serves until told to stop.
+//! `docs/ARCHITECTURE.md` is the map.
+
+pub mod apps;
+pub mod carrier;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod connections;
+pub mod context;
+pub mod data;
+pub mod domain;
+pub mod entropy;
+pub mod http;
+pub mod hub;
+mod jwt;
+pub mod respond;
+pub mod router;
+pub mod services;
+pub mod session;
+pub mod store;
+pub mod telemetry;
+pub mod tls;
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use quail_protocol::{Close, id::AppId, version::WEBSOCKET_PATH};
+use quinn::{Endpoint, Incoming, VarInt};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    apps::{Key, KeyAlgorithm},
+    carrier::quic::Quic,
+    clock::Clock,
+    config::{Config, ConfigError, DEVELOPMENT_APP, DEVELOPMENT_KEY},
+    connections::Connections,
+    context::Shared,
+    data::{DataDirectory, DataError, Development, hex},
+    entropy::Entropy,
+    hub::{Hub, fanout::FanOut},
+    store::{commit::Committer, memory::Memory},
+    telemetry::Metrics,
+    tls::{Identity, TlsError},
+};
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The configuration does not fit together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// There is no usable certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({protocol}): {source}")]
+    Listen {
+        /// What for.
+        protocol: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gives no randomness.
+    #[error("no randomness: {0}")]
+    Entropy(#[source] io::Error),
+    /// Operations of the protocol nobody serves: a fault of this build.
+    #[error("operations without a handler: {0:?}")]
+    Unserved(Vec<&'static str>),
+}
+
+/// A server whose listeners are open.
+pub struct Server {
+    shared: Arc<Shared>,
+    router: Arc<router::Router>,
+    config: Config,
+    endpoint: Endpoint,
+    websocket: TcpListener,
+    admin: TcpListener,
+    fingerprint: [u8; 32],
+    data: DataDirectory,
+}
+
+/// How often the hub forgets users who are gone.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Server {
+    /// Checks the configuration, takes the data directory and opens every listener.
+    pub async fn bind(mut config: Config) -> Result<Self, BindError> {
+        config.check()?;
+        let router = services::routes();
+        let missing = router.missing();
+        if !missing.is_empty() {
+            return Err(BindError::Unserved(missing));
+        }
+        let clock = Clock::system();
+        let entropy = Entropy::from_system().map_err(BindError::Entropy)?;
+        let data = DataDirectory::open(&config.data_dir)?;
+        let identity = match &config.tls {
+            Some(files) => Identity::from_files(files)?,
+            None => Identity::for_development(data.path(), clock.timestamp())?,
+        };
+        let fingerprint = identity.fingerprint();
+        if config.development {
+            let secret = data.development_secret(&entropy)?;
+            let app = config.apps.entry(DEVELOPMENT_APP.into()).or_default();
+            let key = Key { algorithm: KeyAlgorithm::HS256, secret };
+            app.keys.entry(DEVELOPMENT_KEY.into()).or_insert(key);
+        }
+        let endpoint = carrier::quic::endpoint(&config.quic, identity.server_config()?)
+            .map_err(listen("QUIC over UDP", config.quic.listen))?;
+        let websocket = http::bind(config.websocket.listen)
+            .await
+            .map_err(listen("WebSocket over TCP", config.websocket.listen))?;
+        let admin =
+            http::bind(config.admin.listen).await.map_err(listen("admin over TCP", config.admin.listen))?;
+        let mut apps = BTreeMap::new();
+        for (id, app) in &config.apps {
+            let id =
+                AppId::new(id).map_err(|error| ConfigError::Inconsistent(format!("apps.{id}: {error}")))?;
+            apps.insert(id, app.clone());
+        }
+        let shared = Shared {
+            apps,
+            clock,
+            hub: Arc::new(Hub::new(entropy.hasher())),
+            store: Arc::new(Memory::new(entropy.hasher())),
+            entropy,
+            committer: Committer::default(),
+            metrics: Metrics::new(),
+            session: config.session.clone(),
+        };
+        let server = Self {
+            shared: Arc::new(shared),
+            router: Arc::new(router),
+            config,
+            endpoint,
+            websocket,
+            admin,
+            fingerprint,
+            data,
+        };
+        if server.config.development {
+            server.data.write_development(&server.development())?;
+        }
+        Ok(server)
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where QUIC listens.
+    pub fn quic_address(&self) -> SocketAddr {
+        self.endpoint.local_addr().unwrap_or(self.config.quic.listen)
+    }
+
+    /// Where the WebSocket carrier listens.
+    pub fn websocket_address(&self) -> SocketAddr {
+        self.websocket.local_addr().unwrap_or(self.config.websocket.listen)
+    }
+
+    /// Where health and metrics are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.local_addr().unwrap_or(self.config.admin.listen)
+    }
+
+    /// SHA-256 of the certificate.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
+    }
+
+    /// Where the server's files are.
+    pub fn data_directory(&self) -> &std::path::Path {
+        self.data.path()
+    }
+
+    /// How a client on this machine reaches the server.
+    fn development(&self) -> Development {
+        Development {
+            quic: reachable(self.quic_address()).to_string(),
+            websocket: format!("ws://{}{WEBSOCKET_PATH}", reachable(self.websocket_address())),
+            fingerprint: hex(&self.fingerprint),
+        }
+    }
+
+    /// Serves until `stop` is ready, then tells every client, gives them a moment, and closes.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let (drain, draining) = watch::channel(false);
+        let (alive, mut all_gone) = mpsc::channel(1);
+        let connections =
+            Connections::new(self.shared.clone(), self.router.clone(), draining.clone(), &alive);
+        let door = http::public::Door {
+            config: Arc::new(self.config.websocket.clone()),
+            development: self.config.development,
+            connections: connections.clone(),
+        };
+        let public = http::public::routes(door).into_make_service_with_connect_info::<SocketAddr>();
+        let admin = http::admin::routes(self.shared.metrics.clone());
+        let stage = FanOut {
+            hub: self.shared.hub.clone(),
+            store: self.shared.store.clone(),
+            metrics: self.shared.metrics.clone(),
+        };
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.shared.committer.clone().run(self.shared.store.clone(), stage));
+        tasks.spawn(sweep(self.shared.clone()));
+        tasks.spawn(accept(self.endpoint.clone(), self.config.quic.clone(), connections));
+        tasks.spawn(http::serve_public(self.websocket, public, draining.clone()));
+        tasks.spawn(http::serve(self.admin, admin, draining));
+
+        tokio::select! {
+            () = stop => {}
+            // A task that every connection needs has ended: better to end loudly than to live on half dead.
+            ended = tasks.join_next() => tracing::error!(?ended, "a task of the server ended; stopping"),
+        }
+        tracing::info!("draining");
+        _ = drain.send(true);
+        drop(alive);
+        // The receiver ends when the last connection gave its sender back.
+        _ = all_gone.recv().await;
+        self.endpoint.close(VarInt::from_u32(Close::Draining.number().into()), b"");
+        tasks.abort_all();
+        self.endpoint.wait_idle().await;
+        tracing::info!("stopped");
+    }
+}
+
+fn listen(protocol: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> BindError {
+    move |source| BindError::Listen { protocol, address, source }
+}
+
+/// The address at which this machine reaches a listener.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
+    } else {
+        address
+    }
+}
+
+async fn sweep(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        shared.hub.sweep(shared.clock.now());
+    }
+}
+
+/// Takes QUIC connections in until the endpoint closes.
+async fn accept(endpoint: Endpoint, config: carrier::quic::Config, connections: Connections) {
+    let mut handshakes = JoinSet::new();
+    while let Some(incoming) = endpoint.accept().await {
+        while handshakes.try_join_next().is_some() {}
+        match connections.place("quic", config.connections_max) {
+            Some(place) => {
+                handshakes.spawn(greet(incoming, place, config.handshake_timeout));
+            }
+            None => incoming.refuse(),
+        }
+    }
+}
+
+async fn greet(incoming: Incoming, place: connections::Place, timeout: Duration) {
+    let Ok(connecting) = incoming.accept() else { return };
+    match tokio::time::timeout(timeout, connecting).await {
+        Ok(Ok(connection)) => place.drive(Quic::new(connection)).await,
+        Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
+        Err(_elapsed) => tracing::debug!("handshake timed out"),
+    }
+}

@@ -1,0 +1,80 @@
+//! The way back from a handler to the client that asked.
+
+use std::{fmt, marker::PhantomData, sync::Arc, time::Instant};
+
+use quail_protocol::{
+    Code, Lane, Operation, Reject,
+    frame::{self, Head, Outcome},
+    limits::CONTROL_REPLY_BYTES_MAX,
+};
+
+use crate::{clock::Clock, session::Session, telemetry::Metrics};
+
+/// Which request is to be answered, and on which lane.
+pub struct Ask {
+    pub(crate) session: Arc<Session>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+    pub(crate) operation: &'static str,
+    pub(crate) request_id: u32,
+    pub(crate) lane: Lane,
+    pub(crate) arrived: Instant,
+}
+
+impl Ask {
+    fn answer(&self, outcome: Outcome, body: &[u8]) {
+        let label = match &outcome {
+            Outcome::Ok => "ok".to_owned(),
+            Outcome::Reject(reject) => format!("{:?}", reject.code),
+        };
+        let seconds = self.clock.now().duration_since(self.arrived).as_secs_f64();
+        self.metrics.request(self.operation, label, seconds);
+        let lane = if body.len() > CONTROL_REPLY_BYTES_MAX { Lane::Low } else { self.lane };
+        let head = Head::Reply { request_id: self.request_id, outcome };
+        self.session.outbox.push_reply(lane, frame::encode_raw(&head, body));
+    }
+
+    /// Refuses the request.
+    pub(crate) fn reject(&self, reject: Reject) {
+        self.answer(Outcome::Reject(reject), &[]);
+    }
+}
+
+/// Answers one request of type `O`, exactly once: dropped unused it answers `Internal`.
+pub struct Responder<O: Operation> {
+    ask: Option<Ask>,
+    operation: PhantomData<fn(O)>,
+}
+
+impl<O: Operation> Responder<O> {
+    pub(crate) fn new(ask: Ask) -> Self {
+        Self { ask: Some(ask), operation: PhantomData }
+    }
+
+    /// Queues the reply on the session's outbox.
+    pub fn reply(mut self, result: Result<O::Reply, Reject>) {
+        let Some(ask) = self.ask.take() else { return };
+        match result {
+            Ok(reply) => {
+                let body = frame::encode_body(&reply);
+                ask.answer(Outcome::Ok, &body);
+            }
+            Err(reject) => ask.reject(reject),
+        }
+    }
+}
+
+impl<O: Operation> Drop for Responder<O> {
+    fn drop(&mut self) {
+        if let Some(ask) = self.ask.take() {
+            tracing::error!(operation = ask.operation, "a request was dropped unanswered");
+            ask.reject(Code::Internal.into());
+        }
+    }
+}
+
+impl<O: Operation> fmt::Debug for Responder<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Responder for {}", O::INFO.name)
+    }
+}

@@ -1,0 +1,99 @@
+//! Domain `message`: sending and reading back.
+
+use std::time::Duration;
+
+use quail_protocol::{
+    Code, Conversation, Reject,
+    bounded::List,
+    id::{AppId, MessageId, UserId},
+    limits::{HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX},
+    message::{History, Page, Send, Sent},
+};
+
+use crate::{
+    context::Context,
+    domain,
+    hub::{Draw, fanout::Ticket},
+    respond::Responder,
+    router::{Failure, Router},
+    session::Identity,
+    store::{Append, ConversationKey, RangeQuery, commit::Submission},
+};
+
+pub(super) fn routes(router: Router) -> Router {
+    router.on_deferred(send).on(history)
+}
+
+/// How long a sender is told to wait when the commit queue is full.
+const COMMIT_QUEUE_RETRY: Duration = Duration::from_secs(1);
+
+/// Checks a message and queues it for the committer, which answers. Nothing is awaited before the queue, so messages
+/// of one lane are placed in the order in which they arrived.
+async fn send(context: Context, send: Send, responder: Responder<Send>) {
+    let (app, append) = match prepare(&context, send) {
+        Ok(prepared) => prepared,
+        Err(reject) => return responder.reply(Err(reject)),
+    };
+    if let Err(reject) = context.draw(Draw::Text) {
+        let answer = placed_before(&context, &append).await.unwrap_or(Err(reject));
+        return responder.reply(answer);
+    }
+    let ticket = Ticket { app, sender: context.session.clone(), responder };
+    if let Err(refused) = context.shared.committer.submit(Submission { append, ticket }) {
+        let wait = context.shared.entropy.jittered(COMMIT_QUEUE_RETRY);
+        let reject = Reject { retry_after_ms: Some(wait.as_millis() as u32), ..Code::Unavailable.into() };
+        refused.ticket.responder.reply(Err(reject));
+    }
+}
+
+fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
+    let Identity { app, user, .. } = context.identity()?.clone();
+    domain::message::check_body(send.kind, &send.body)?;
+    let key = key_of(&app, &user, &send.conversation)?;
+    let time = context.shared.clock.timestamp();
+    let (unix_ms, random) = context.shared.entropy.id_parts(time);
+    let append = Append {
+        key,
+        conversation: send.conversation,
+        sender: user,
+        id: MessageId::at(unix_ms, random),
+        client_id: send.id,
+        time,
+        priority: send.priority,
+        kind: send.kind,
+        body: send.body,
+        ext: send.ext,
+    };
+    Ok((app, append))
+}
+
+/// The first result of a message that was placed before: a retry must get it even when the user asks too often.
+async fn placed_before(context: &Context, append: &Append) -> Option<Result<Sent, Reject>> {
+    let store = &context.shared.store;
+    let found = store.find(&append.key, &append.sender, append.client_id).await.ok()??;
+    Some(if append.is_content_of(&found) {
+        Ok(Sent::of(&found, store.ack()))
+    } else {
+        Err(Code::MessageConflict.into())
+    })
+}
+
+async fn history(context: Context, query: History) -> Result<Page, Failure> {
+    let entries_max = usize::from(query.limit);
+    if !(1..=HISTORY_ENTRIES_MAX).contains(&entries_max) {
+        return Err(Code::InvalidArgument.into());
+    }
+    let identity = context.identity()?;
+    let key = key_of(&identity.app, &identity.user, &query.conversation)?;
+    let range = RangeQuery { from: query.from, to: query.to, entries_max, bytes_max: HISTORY_BYTES_MAX };
+    let read = context.shared.store.read_range(&key, range).await?;
+    let messages = List::new(read.messages).map_err(|_| Code::Internal)?;
+    Ok(Page { head: read.head, messages, next: read.next })
+}
+
+fn key_of(app: &AppId, user: &UserId, conversation: &Conversation) -> Result<ConversationKey, Code> {
+    match conversation {
+        Conversation::Peer(peer) => Ok(ConversationKey::peer(app, user, peer)),
+        Conversation::Room(_) | Conversation::Group(_) => Err(Code::InvalidArgument),
+    }
+}

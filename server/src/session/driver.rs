@@ -1,0 +1,358 @@
+//! The one task that reads and writes a connection.
+//!
+//! It feeds the state machine and obeys it, serves requests, and writes lanes in priority order without ever waiting
+//! for one of them: with a task per lane, a client that grants large windows would starve its urgent lanes.
+
+use std::{
+    future::{Future, poll_fn},
+    ops::ControlFlow,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use quail_protocol::{
+    Close, Lane, Opcode,
+    event::EventBody,
+    frame::{Decoder, FrameError, Head},
+    limits::{FRAME_BYTES_MAX, GREETING_FRAME_BYTES_MAX, STREAMS_PER_LANE_MAX},
+    session::Draining,
+};
+use tokio::{
+    sync::watch,
+    time::{Sleep, sleep_until},
+};
+
+use super::{
+    Session,
+    state::{Deadlines, Input, State},
+};
+use crate::{
+    carrier::{Carrier, Lost},
+    context::{Context, Shared},
+    router::{Router, Serving},
+    services::session::depart,
+};
+
+/// Bytes that are joined for one write on a lane.
+const BATCH_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of replies that may wait before no more requests are read.
+const REPLY_BYTES_MAX: usize = 256 * 1024;
+
+/// Chunks that are read before writing gets its turn.
+const READS_PER_TURN: usize = 16;
+
+/// How long a carrier may take to tell the client of the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Drives one connection from greeting to end.
+pub async fn drive(
+    carrier: impl Carrier,
+    shared: Arc<Shared>,
+    router: Arc<Router>,
+    draining: watch::Receiver<bool>,
+) {
+    let name = carrier.name();
+    shared.metrics.connection_opened(name);
+    let mut driver = Driver::new(carrier, shared.clone(), router, draining);
+    let end = poll_fn(|cx| driver.poll(cx)).await;
+    let Driver { mut carrier, context, .. } = driver;
+    depart(&context.shared, &context.session);
+    context.session.outbox.close();
+    let reason = match &end {
+        End::Close(close) => {
+            let told = poll_fn(|cx| carrier.poll_close(cx, *close));
+            // Whoever does not read their goodbye in time goes without.
+            _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
+            format!("{close:?}")
+        }
+        End::Lost(Lost::Closed(close)) => format!("client {close:?}"),
+        End::Lost(_) => "lost".to_owned(),
+    };
+    tracing::debug!(carrier = name, ?end, "connection ended");
+    shared.metrics.connection_closed(name, reason);
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+enum End {
+    /// We end it.
+    Close(Close),
+    /// It ended by itself.
+    Lost(Lost),
+}
+
+/// Bytes of one lane that the carrier has not taken yet.
+struct Write {
+    /// Where they go: the lane itself, or Control until it is open.
+    lane: Lane,
+    bytes: Bytes,
+    replies: usize,
+}
+
+struct Driver<C> {
+    carrier: C,
+    context: Context,
+    router: Arc<Router>,
+    state: State,
+    decoders: Vec<Decoder>,
+    serving: FuturesUnordered<Serving>,
+    writes: [Option<Write>; Lane::COUNT],
+    timer: Pin<Box<Sleep>>,
+    draining: Pin<Box<dyn Future<Output = ()> + Send>>,
+    drained: bool,
+    /// Reading waits for a place in the window.
+    paused: bool,
+    /// The lane whose bytes stand half-written on Control, where no other lane may write before it is done.
+    control_owner: Option<usize>,
+}
+
+impl<C: Carrier> Driver<C> {
+    fn new(
+        carrier: C,
+        shared: Arc<Shared>,
+        router: Arc<Router>,
+        mut draining: watch::Receiver<bool>,
+    ) -> Self {
+        let config = &shared.session;
+        let deadlines = Deadlines {
+            greeting: config.greeting_timeout,
+            idle: config.idle_timeout,
+            write: config.write_timeout,
+            leave: config.leave_timeout,
+        };
+        let state = State::new(deadlines, shared.clock.now());
+        let session = Arc::new(Session::new(config.outbox.clone()));
+        Self {
+            carrier,
+            timer: Box::pin(sleep_until(state.deadline().into())),
+            context: Context { session, shared },
+            router,
+            state,
+            decoders: (0..Lane::COUNT * STREAMS_PER_LANE_MAX)
+                .map(|_| Decoder::new(GREETING_FRAME_BYTES_MAX))
+                .collect(),
+            serving: FuturesUnordered::new(),
+            writes: Default::default(),
+            draining: Box::pin(async move {
+                // An error means that the server is gone, which is the same.
+                _ = draining.wait_for(|draining| *draining).await;
+            }),
+            drained: false,
+            paused: false,
+            control_owner: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<End> {
+        self.context.session.outbox.register(cx.waker());
+        match self.turn(cx) {
+            ControlFlow::Break(end) => Poll::Ready(end),
+            ControlFlow::Continue(()) => Poll::Pending,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
+        if !self.drained && self.draining.as_mut().poll(cx).is_ready() {
+            self.drained = true;
+            self.context.session.outbox.push_notice(Draining { retry_after_ms: 0 }.to_frame());
+            self.input(Input::Drain)?;
+        }
+        while let Poll::Ready(Some(())) = self.serving.poll_next_unpin(cx) {
+            self.after_serving()?;
+        }
+        self.read(cx)?;
+        self.write(cx)?;
+        self.wait(cx)
+    }
+
+    /// Reads while the state allows it. What was read may be answered at once, so writing comes after.
+    fn read(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
+        for turn in 0.. {
+            // Frames that arrived with others may have waited for a free place in the window.
+            self.serve_decoded(cx)?;
+            self.paused = !self.may_read();
+            if self.paused && !self.state.is_leaving() {
+                break;
+            }
+            if turn == READS_PER_TURN {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            let Poll::Ready(received) = self.carrier.poll_receive(cx) else { break };
+            let (lane, slot, bytes) = match received {
+                Ok(received) => received,
+                Err(Lost::Violation(close)) => return ControlFlow::Break(End::Close(close)),
+                Err(lost) => return ControlFlow::Break(End::Lost(lost)),
+            };
+            self.input(Input::Heard)?;
+            if self.state.is_leaving() {
+                // Read on only to see the client go.
+                continue;
+            }
+            self.decoders[lane.index() * STREAMS_PER_LANE_MAX + slot].extend(&bytes);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn may_read(&self) -> bool {
+        self.state.may_read() && self.context.session.outbox.reply_bytes() < REPLY_BYTES_MAX
+    }
+
+    fn serve_decoded(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
+        for i in 0..self.decoders.len() {
+            while self.may_read() && !self.decoders[i].is_between_frames() {
+                let frame = match self.decoders[i].next_frame() {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => break,
+                    Err(FrameError::TooLarge) => return ControlFlow::Break(End::Close(Close::FrameTooLarge)),
+                    Err(FrameError::Malformed) => return ControlFlow::Break(End::Close(Close::Malformed)),
+                };
+                let Head::Request { request_id, opcode } = frame.head else {
+                    return ControlFlow::Break(End::Close(Close::ProtocolViolation));
+                };
+                self.input(Input::Request { request_id })?;
+                self.serve(cx, request_id, opcode, frame.body)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Starts serving at once, so that requests of a lane reach their services in the order they came.
+    fn serve(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        request_id: u32,
+        opcode: Opcode,
+        body: Bytes,
+    ) -> ControlFlow<End> {
+        let mut serving = self.router.serve(self.context.clone(), request_id, opcode, body);
+        match serving.as_mut().poll(cx) {
+            Poll::Ready(()) => self.after_serving(),
+            Poll::Pending => {
+                self.serving.push(serving);
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    /// Follows what a handler did to the session.
+    fn after_serving(&mut self) -> ControlFlow<End> {
+        let session = self.context.session.clone();
+        if session.has_left() {
+            return self.input(Input::LoggedOut);
+        }
+        if self.state.is_open() {
+            return ControlFlow::Continue(());
+        }
+        if session.was_logged_in() {
+            self.input(Input::LoggedIn)?;
+            for decoder in &mut self.decoders {
+                decoder.set_limit(FRAME_BYTES_MAX);
+            }
+            if let Some(bytes) = session.stream_window_bytes() {
+                self.carrier.set_stream_window(bytes);
+            }
+            return ControlFlow::Continue(());
+        }
+        self.input(Input::LoginsRefused(session.refused_logins()))
+    }
+
+    /// Writes what waits, most urgent first; after each write the most urgent lane is asked again.
+    fn write(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
+        let mut wrote = false;
+        'again: loop {
+            for lane in Lane::ALL {
+                match self.write_lane(cx, lane) {
+                    Poll::Ready(Ok(true)) => {
+                        wrote = true;
+                        continue 'again;
+                    }
+                    Poll::Ready(Ok(false)) | Poll::Pending => {}
+                    Poll::Ready(Err(Lost::Violation(close))) => return ControlFlow::Break(End::Close(close)),
+                    Poll::Ready(Err(lost)) => return ControlFlow::Break(End::Lost(lost)),
+                }
+            }
+            break;
+        }
+        let flushed = match self.carrier.poll_flush(cx) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(lost)) => return ControlFlow::Break(End::Lost(lost)),
+            Poll::Pending => false,
+        };
+        let pending = !flushed || self.writes.iter().any(Option::is_some);
+        let progress = wrote || !pending;
+        self.input(if progress { Input::Wrote { pending } } else { Input::WriteStalled })
+    }
+
+    /// Hands one batch of a lane to the carrier. Ready with false if the lane has none.
+    fn write_lane(&mut self, cx: &mut TaskContext<'_>, lane: Lane) -> Poll<Result<bool, Lost>> {
+        let at = lane.index();
+        if self.writes[at].is_none() {
+            let Some(batch) = self.context.session.outbox.take(lane, BATCH_BYTES_MAX) else {
+                return Poll::Ready(Ok(false));
+            };
+            let to = if self.carrier.is_open(lane) { lane } else { Lane::Control };
+            self.writes[at] = Some(Write { lane: to, bytes: batch.bytes, replies: batch.replies });
+        }
+        let Some(write) = &mut self.writes[at] else { return Poll::Ready(Ok(false)) };
+        if write.lane == Lane::Control && self.control_owner.is_some_and(|owner| owner != at) {
+            return Poll::Pending;
+        }
+        let before = write.bytes.len();
+        let polled = self.carrier.poll_send(cx, write.lane, &mut write.bytes);
+        let took_some = write.bytes.len() < before;
+        if write.lane == Lane::Control {
+            let half_written = polled.is_pending() && (took_some || self.control_owner == Some(at));
+            self.control_owner = half_written.then_some(at);
+        }
+        match polled {
+            Poll::Ready(Ok(())) => {
+                let replies = write.replies;
+                self.writes[at] = None;
+                let now = self.context.shared.clock.now();
+                for _ in 0..replies {
+                    // An answered request frees its place and ends no connection.
+                    _ = self.state.handle(Input::Answered, now);
+                }
+                if replies > 0 && self.paused {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Ready(Ok(true))
+            }
+            Poll::Ready(Err(lost)) => Poll::Ready(Err(lost)),
+            Poll::Pending if took_some => {
+                let now = self.context.shared.clock.now();
+                // Progress restarts the write deadline and ends no connection.
+                _ = self.state.handle(Input::Wrote { pending: true }, now);
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Sleeps until the next deadline, obeying those that are over.
+    fn wait(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
+        loop {
+            let deadline = self.state.deadline().into();
+            if self.timer.deadline() != deadline {
+                self.timer.as_mut().reset(deadline);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return ControlFlow::Continue(());
+            }
+            self.input(Input::Tick)?;
+        }
+    }
+
+    fn input(&mut self, input: Input) -> ControlFlow<End> {
+        match self.state.handle(input, self.context.shared.clock.now()) {
+            Some(close) => ControlFlow::Break(End::Close(close)),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The life of a connection as a pure state machine: greeting, open, leaving, closed.
+//!
+//! It knows which requests may be served, when reading must stop, and when the connection must end. It has no clock,
+//! no socket and no task: the driver feeds it and obeys.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use quail_protocol::{
+    Close,
+    limits::{REQUEST_ID_SPREAD_MAX, REQUESTS_IN_FLIGHT_MAX},
+};
+
+/// Refused logins after which a connection is closed.
+const REFUSED_LOGINS_MAX: u8 = 3;
+
+/// The deadlines of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// From the start to a successful login.
+    pub greeting: Duration,
+    /// From the last bytes heard to the next.
+    pub idle: Duration,
+    /// From the last bytes taken to the next, while some are pending.
+    pub write: Duration,
+    /// From logout or drain to the end.
+    pub leave: Duration,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Bytes arrived.
+    Heard,
+    /// A request arrived.
+    Request {
+        /// Its id.
+        request_id: u32,
+    },
+    /// The reply to a request was handed to the carrier.
+    Answered,
+    /// A login succeeded.
+    LoggedIn,
+    /// Logins refused so far.
+    LoginsRefused(u8),
+    /// A logout was served.
+    LoggedOut,
+    /// The carrier took bytes, or has none to take any more.
+    Wrote {
+        /// Bytes are still waiting.
+        pending: bool,
+    },
+    /// The carrier takes nothing of what is waiting.
+    WriteStalled,
+    /// The server goes away.
+    Drain,
+    /// Time passed.
+    Tick,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Greeting { until: Instant },
+    Open,
+    Leaving { until: Instant, close: Close },
+    Closed,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct State {
+    phase: Phase,
+    deadlines: Deadlines,
+    window: Window,
+    in_flight: usize,
+    heard: Instant,
+    write_stalled_since: Option<Instant>,
+}
+
+impl State {
+    /// A connection that was established at `now`.
+    pub fn new(deadlines: Deadlines, now: Instant) -> Self {
+        Self {
+            phase: Phase::Greeting { until: now + deadlines.greeting },
+            deadlines,
+            window: Window::default(),
+            in_flight: 0,
+            heard: now,
+            write_stalled_since: None,
+        }
+    }
+
+    /// Takes one input. `Some` ends the connection with that code, once.
+    pub fn handle(&mut self, input: Input, now: Instant) -> Option<Close> {
+        let close = match input {
+            Input::Heard => {
+                self.heard = now;
+                None
+            }
+            Input::Request { request_id } => self.request(request_id),
+            Input::Answered => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                None
+            }
+            Input::LoggedIn => {
+                if matches!(self.phase, Phase::Greeting { .. }) {
+                    self.phase = Phase::Open;
+                }
+                None
+            }
+            Input::LoginsRefused(count) => {
+                let greeting = matches!(self.phase, Phase::Greeting { .. });
+                if greeting && count >= REFUSED_LOGINS_MAX {
+                    self.leave(Close::LoginRefused, now);
+                }
+                None
+            }
+            Input::LoggedOut => {
+                self.leave(Close::LoggedOut, now);
+                None
+            }
+            Input::Drain => {
+                self.leave(Close::Draining, now);
+                None
+            }
+            Input::Wrote { pending } => {
+                self.write_stalled_since = pending.then_some(now);
+                None
+            }
+            Input::WriteStalled => {
+                self.write_stalled_since.get_or_insert(now);
+                None
+            }
+            Input::Tick => self.overdue(now),
+        };
+        if self.phase == Phase::Closed {
+            return None;
+        }
+        if close.is_some() {
+            self.phase = Phase::Closed;
+        }
+        close
+    }
+
+    /// True while another request may be read. Before login one at a time, so that what is behind a login is served
+    /// after it.
+    pub fn may_read(&self) -> bool {
+        match self.phase {
+            Phase::Greeting { .. } => self.in_flight == 0,
+            Phase::Open => self.in_flight < REQUESTS_IN_FLIGHT_MAX,
+            Phase::Leaving { .. } | Phase::Closed => false,
+        }
+    }
+
+    /// True once a login succeeded.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// True between logout or drain and the end: nothing is served any more.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving { .. })
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub fn deadline(&self) -> Instant {
+        let phase = match self.phase {
+            Phase::Greeting { until } | Phase::Leaving { until, .. } => until,
+            Phase::Open | Phase::Closed => self.heard + self.deadlines.idle,
+        };
+        self.write_stalled_since.map_or(phase, |since| phase.min(since + self.deadlines.write))
+    }
+
+    fn request(&mut self, request_id: u32) -> Option<Close> {
+        if self.window.accept(request_id) {
+            self.in_flight += 1;
+            None
+        } else {
+            Some(Close::ProtocolViolation)
+        }
+    }
+
+    fn leave(&mut self, close: Close, now: Instant) {
+        if !matches!(self.phase, Phase::Leaving { .. } | Phase::Closed) {
+            self.phase = Phase::Leaving { until: now + self.deadlines.leave, close };
+        }
+    }
+
+    fn overdue(&self, now: Instant) -> Option<Close> {
+        if self.write_stalled_since.is_some_and(|since| now >= since + self.deadlines.write) {
+            return Some(Close::Slow);
+        }
+        match self.phase {
+            Phase::Greeting { until } if now >= until => Some(Close::GreetingTimeout),
+            Phase::Open if now >= self.heard + self.deadlines.idle => Some(Close::Idle),
+            Phase::Leaving { until, close } if now >= until => Some(close),
+            _ => None,
+        }
+    }
+}
+
+/// Which request ids were seen. Ids step by one from 1, but lanes may overtake each other.
+#[derive(Debug, Default)]
+struct Window {
+    /// Every id up to this one was seen.
+    complete: u32,
+    /// The ids above it that were seen.
+    early: BTreeSet<u32>,
+}
+
+impl Window {
+    fn accept(&mut self, id: u32) -> bool {
+        if id <= self.complete || id - self.complete > REQUEST_ID_SPREAD_MAX || !self.early.insert(id) {
+            return false;
+        }
+        while self.early.first().is_some_and(|first| *first == self.complete + 1) {
+            self.early.pop_first();
+            self.complete += 1;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn state() -> (State, Instant) {
+        let now = Instant::now();
+        let deadlines =
+            Deadlines { greeting: 5 * SECOND, idle: 30 * SECOND, write: 10 * SECOND, leave: SECOND };
+        (State::new(deadlines, now), now)
+    }
+
+    /// Feeds inputs, each so many seconds after the start, and expects the last to end the connection, or not.
+    #[track_caller]
+    fn check(inputs: &[(u32, Input)], expected: Option<Close>) {
+        let (mut state, start) = state();
+        let (last, before) = inputs.split_last().unwrap();
+        for (seconds, input) in before {
+            assert_eq!(state.handle(*input, start + *seconds * SECOND), None, "{input:?} at {seconds}");
+        }
+        assert_eq!(state.handle(last.1, start + last.0 * SECOND), expected);
+    }
+
+    #[test]
+    fn each_phase_has_its_deadline() {
+        use Input::*;
+        check(&[(4, Tick)], None);
+        check(&[(5, Tick)], Some(Close::GreetingTimeout));
+        check(&[(4, Heard), (5, Tick)], Some(Close::GreetingTimeout));
+        check(&[(1, LoggedIn), (29, Tick)], None);
+        check(&[(1, LoggedIn), (30, Tick)], Some(Close::Idle));
+        check(&[(1, LoggedIn), (29, Heard), (58, Tick)], None);
+        check(&[(1, LoggedIn), (2, LoggedOut), (3, Tick)], Some(Close::LoggedOut));
+        check(&[(1, LoggedIn), (2, Drain), (3, Tick)], Some(Close::Draining));
+        check(&[(1, LoggedIn), (2, LoggedOut), (2, Drain), (3, Tick)], Some(Close::LoggedOut));
+        check(&[(1, LoginsRefused(2)), (2, Tick)], None);
+        check(&[(1, LoginsRefused(3)), (2, Tick)], Some(Close::LoginRefused));
+    }
+
+    #[test]
+    fn a_reader_that_takes_nothing_is_slow_and_one_that_takes_a_little_is_not() {
+        use Input::*;
+        check(&[(0, LoggedIn), (1, Wrote { pending: true }), (11, Tick)], Some(Close::Slow));
+        check(&[(0, LoggedIn), (1, Wrote { pending: true }), (9, Wrote { pending: true }), (11, Tick)], None);
+        check(
+            &[(0, LoggedIn), (1, Wrote { pending: true }), (9, Wrote { pending: false }), (20, Tick)],
+            None,
+        );
+        check(&[(0, LoggedIn), (1, WriteStalled), (9, WriteStalled), (11, Tick)], Some(Close::Slow));
+        check(&[(0, LoggedIn), (1, WriteStalled), (9, Wrote { pending: true }), (11, Tick)], None);
+    }
+
+    #[test]
+    fn a_connection_ends_once() {
+        let (mut state, start) = state();
+        assert_eq!(state.handle(Input::Tick, start + 5 * SECOND), Some(Close::GreetingTimeout));
+        assert_eq!(state.handle(Input::Tick, start + 50 * SECOND), None);
+        assert_eq!(state.handle(Input::Request { request_id: 0 }, start), None);
+        assert!(!state.may_read());
+    }
+
+    #[test]
+    fn before_login_one_request_is_read_at_a_time() {
+        let (mut state, now) = state();
+        assert!(state.may_read());
+        state.handle(Input::Request { request_id: 1 }, now);
+        assert!(!state.may_read());
+        state.handle(Input::LoggedIn, now);
+        assert!(state.may_read());
+    }
+
+    #[test]
+    fn a_full_window_stops_reading_until_a_reply_was_written() {
+        let (mut state, now) = state();
+        state.handle(Input::LoggedIn, now);
+        for request_id in 1..=64 {
+            assert!(state.may_read());
+            assert_eq!(state.handle(Input::Request { request_id }, now), None);
+        }
+        assert!(!state.may_read());
+        state.handle(Input::Answered, now);
+        assert!(state.may_read());
+    }
+
+    #[test]
+    fn request_ids_may_overtake_each_other_but_not_repeat_or_run_ahead() {
+        for (ids, accepted) in [
+            (&[1, 2, 3][..], true),
+            (&[2, 1, 3], true),
+            (&[1024, 1], true),
+            (&[1, 1025], true),
+            (&[0], false),
+            (&[1, 1], false),
+            (&[2, 1, 2], false),
+            (&[1025], false),
+            (&[2, 1026], false),
+            (&[2, 1, 1026], true),
+            (&[u32::MAX], false),
+        ] {
+            let mut window = Window::default();
+            let (last, before) = ids.split_last().unwrap();
+            assert!(before.iter().all(|id| window.accept(*id)), "{ids:?}");
+            assert_eq!(window.accept(*last), accepted, "{ids:?}");
+        }
+        let mut window = Window::default();
+        assert!((1..=10_000).all(|id| window.accept(id)));
+        assert!(!window.accept(9_999));
+        assert!(!window.accept(9_000));
+    }
+}

@@ -1,0 +1,203 @@
+//! The one place where messages get their order.
+//!
+//! Sends queue here by priority, High first; one committer takes what waits as one batch, has the store place it, and
+//! tells the fan-out stage in the order of the places. Nothing waits for a receiver.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use quail_protocol::Priority;
+use tokio::sync::Notify;
+
+use super::{Append, Appended, Store, StoreError};
+
+/// Messages that go to the store together at most.
+const BATCH_ITEMS_MAX: usize = 1024;
+
+/// Messages that may wait for the store; past it senders are told to come back.
+const QUEUE_ITEMS_MAX: usize = 16 * 1024;
+
+/// Bytes of bodies that may wait for the store.
+const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A message on its way and what waits for its outcome.
+#[derive(Debug)]
+pub struct Submission<T> {
+    /// The message.
+    pub append: Append,
+    /// Who is to be told.
+    pub ticket: T,
+}
+
+/// One FIFO per priority. Pure.
+#[derive(Debug)]
+pub struct CommitQueue<T> {
+    by_priority: [VecDeque<Submission<T>>; Priority::COUNT],
+    items: usize,
+    bytes: usize,
+}
+
+impl<T> Default for CommitQueue<T> {
+    fn default() -> Self {
+        Self { by_priority: std::array::from_fn(|_| VecDeque::new()), items: 0, bytes: 0 }
+    }
+}
+
+impl<T> CommitQueue<T> {
+    /// Adds a submission, or gives it back when the queue is full.
+    pub fn push(&mut self, submission: Submission<T>) -> Result<(), Box<Submission<T>>> {
+        let bytes = self.bytes + submission.append.body.len();
+        if self.items == QUEUE_ITEMS_MAX || bytes > QUEUE_BYTES_MAX {
+            return Err(Box::new(submission));
+        }
+        self.items += 1;
+        self.bytes = bytes;
+        self.by_priority[submission.append.priority.index()].push_back(submission);
+        Ok(())
+    }
+
+    /// Takes up to `items_max`: all that is more urgent before anything less urgent.
+    pub fn take(&mut self, items_max: usize) -> Vec<Submission<T>> {
+        let mut batch = Vec::with_capacity(items_max.min(self.items));
+        for queue in self.by_priority.iter_mut().rev() {
+            let room = items_max - batch.len();
+            batch.extend(queue.drain(..room.min(queue.len())));
+        }
+        self.items -= batch.len();
+        self.bytes -= batch.iter().map(|submission| submission.append.body.len()).sum::<usize>();
+        batch
+    }
+}
+
+/// Takes what was committed, in the order of the places.
+pub trait Stage<T>: Send + 'static {
+    /// One message and its outcome; `None` if the store failed.
+    fn deliver(&self, ticket: T, outcome: Option<Appended>);
+}
+
+/// The sending side of the committer.
+#[derive(Debug)]
+pub struct Committer<T> {
+    shared: Arc<Shared<T>>,
+}
+
+#[derive(Debug)]
+struct Shared<T> {
+    queue: Mutex<CommitQueue<T>>,
+    wake: Notify,
+}
+
+impl<T> Clone for Committer<T> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<T: Send + 'static> Default for Committer<T> {
+    fn default() -> Self {
+        Self { shared: Arc::new(Shared { queue: Mutex::default(), wake: Notify::new() }) }
+    }
+}
+
+impl<T: Send + 'static> Committer<T> {
+    /// Queues a submission without waiting, or gives it back when too many wait.
+    pub fn submit(&self, submission: Submission<T>) -> Result<(), Box<Submission<T>>> {
+        self.lock().push(submission)?;
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Commits until dropped. Run it once.
+    pub async fn run(self, store: Arc<dyn Store>, stage: impl Stage<T>) {
+        loop {
+            let batch = self.lock().take(BATCH_ITEMS_MAX);
+            if batch.is_empty() {
+                self.shared.wake.notified().await;
+                continue;
+            }
+            let (appends, tickets): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|submission| (submission.append, submission.ticket)).unzip();
+            match store.append_batch(appends).await {
+                Ok(outcomes) => {
+                    for (ticket, outcome) in tickets.into_iter().zip(outcomes) {
+                        stage.deliver(ticket, Some(outcome));
+                    }
+                }
+                Err(error) => {
+                    report(&error);
+                    for ticket in tickets {
+                        stage.deliver(ticket, None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, CommitQueue<T>> {
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn report(error: &StoreError) {
+    tracing::error!(%error, "a batch of messages could not be committed");
+}
+
+#[cfg(test)]
+mod tests {
+    use quail_protocol::{
+        Conversation, Timestamp,
+        id::{AppId, ClientMessageId, MessageId, UserId},
+        message::{MessageKind, Text},
+    };
+
+    use super::*;
+    use crate::store::ConversationKey;
+
+    fn submission(priority: Priority, ticket: u32) -> Submission<u32> {
+        let (app, user) = (AppId::new("demo").unwrap(), UserId::new("alice").unwrap());
+        let append = Append {
+            key: ConversationKey::peer(&app, &user, &user),
+            conversation: Conversation::Peer(user.clone()),
+            sender: user,
+            id: MessageId([0; 16]),
+            client_id: ClientMessageId([0; 16]),
+            time: Timestamp(0),
+            priority,
+            kind: MessageKind::Text,
+            body: Text::encode("x".repeat(30_000)).unwrap(),
+            ext: Default::default(),
+        };
+        Submission { append, ticket }
+    }
+
+    fn tickets(batch: Vec<Submission<u32>>) -> Vec<u32> {
+        batch.into_iter().map(|submission| submission.ticket).collect()
+    }
+
+    #[test]
+    fn the_most_urgent_goes_first_and_each_priority_in_order() {
+        let mut queue = CommitQueue::default();
+        let order = [Priority::Lowest, Priority::High, Priority::Normal, Priority::High, Priority::Low];
+        for (ticket, priority) in (0..).zip(order) {
+            queue.push(submission(priority, ticket)).unwrap();
+        }
+        assert_eq!(tickets(queue.take(3)), [1, 3, 2]);
+        queue.push(submission(Priority::High, 5)).unwrap();
+        assert_eq!(tickets(queue.take(10)), [5, 4, 0]);
+        assert!(queue.take(10).is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_message_back_and_takes_more_when_it_was_emptied() {
+        let mut queue = CommitQueue::default();
+        let fitting = QUEUE_BYTES_MAX / submission(Priority::Low, 0).append.body.len();
+        for ticket in 0..fitting as u32 {
+            queue.push(submission(Priority::Low, ticket)).unwrap();
+        }
+        assert_eq!(queue.push(submission(Priority::High, 9)).unwrap_err().ticket, 9);
+        assert_eq!(queue.take(1).len(), 1);
+        assert!(queue.push(submission(Priority::High, 9)).is_ok());
+    }
+}

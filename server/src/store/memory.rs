@@ -1,0 +1,181 @@
+//! An engine that keeps everything in memory, for development and tests. It forgets when the process ends, and its
+//! acks say so.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use foldhash::fast::FixedState;
+use futures_util::{FutureExt, future::BoxFuture};
+use quail_protocol::{
+    Epoch, Position, Priority, Seq,
+    id::{AppId, ClientMessageId, UserId},
+    message::{Ack, Message},
+    user::Profile,
+};
+
+use super::{Append, Appended, ConversationKey, ProfileChange, Range, RangeQuery, Store, StoreError};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Memory {
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug)]
+struct Tables {
+    threads: HashMap<ConversationKey, Thread, FixedState>,
+    profiles: HashMap<(AppId, UserId), Profile, FixedState>,
+}
+
+#[derive(Debug, Default)]
+struct Thread {
+    /// Entry `i` has seq `i + 1`.
+    entries: Vec<Message>,
+    last_by_priority: [Seq; Priority::COUNT],
+    by_client_id: HashMap<(UserId, ClientMessageId), Seq>,
+}
+
+/// The memory engine never continues an older history, so there is one incarnation.
+const EPOCH: Epoch = Epoch(1);
+
+impl Memory {
+    /// An empty store.
+    pub fn new(hasher: FixedState) -> Self {
+        let tables =
+            Tables { threads: HashMap::with_hasher(hasher.clone()), profiles: HashMap::with_hasher(hasher) };
+        Self { tables: Mutex::new(tables) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append(tables: &mut Tables, append: Append) -> Appended {
+        let thread = tables.threads.entry(append.key.clone()).or_default();
+        let dedup_key = (append.sender.clone(), append.client_id);
+        if let Some(found) = thread.by_client_id.get(&dedup_key) {
+            return match thread.entry(*found) {
+                Some(message) if append.is_content_of(message) => Appended::Duplicate(message.clone()),
+                _ => Appended::Conflict,
+            };
+        }
+        let seq = thread.head().next();
+        let last = &mut thread.last_by_priority[append.priority.index()];
+        let message = Message {
+            id: append.id,
+            client_id: append.client_id,
+            conversation: append.conversation,
+            sender: append.sender,
+            position: Position { epoch: EPOCH, seq },
+            prev: std::mem::replace(last, seq),
+            priority: append.priority,
+            time: append.time,
+            kind: append.kind,
+            body: append.body,
+            ext: append.ext,
+        };
+        thread.entries.push(message.clone());
+        thread.by_client_id.insert(dedup_key, seq);
+        Appended::Placed(message)
+    }
+}
+
+impl Thread {
+    fn head(&self) -> Seq {
+        Seq(self.entries.len() as u64)
+    }
+
+    fn entry(&self, seq: Seq) -> Option<&Message> {
+        self.entries.get(usize::try_from(seq.0.checked_sub(1)?).ok()?)
+    }
+}
+
+impl Store for Memory {
+    fn ack(&self) -> Ack {
+        Ack::Accepted
+    }
+
+    fn append_batch(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>> {
+        let mut tables = self.lock();
+        let outcomes = batch.into_iter().map(|append| Self::append(&mut tables, append)).collect();
+        std::future::ready(Ok(outcomes)).boxed()
+    }
+
+    fn find(
+        &self,
+        key: &ConversationKey,
+        sender: &UserId,
+        client_id: ClientMessageId,
+    ) -> BoxFuture<'_, Result<Option<Message>, StoreError>> {
+        let tables = self.lock();
+        let found = tables.threads.get(key).and_then(|thread| {
+            let seq = thread.by_client_id.get(&(sender.clone(), client_id))?;
+            thread.entry(*seq).cloned()
+        });
+        std::future::ready(Ok(found)).boxed()
+    }
+
+    fn read_range(
+        &self,
+        key: &ConversationKey,
+        query: RangeQuery,
+    ) -> BoxFuture<'_, Result<Range, StoreError>> {
+        let tables = self.lock();
+        let range = match tables.threads.get(key) {
+            Some(thread) => thread.range(query),
+            None => Range { head: Position { epoch: EPOCH, seq: Seq(0) }, messages: vec![], next: None },
+        };
+        std::future::ready(Ok(range)).boxed()
+    }
+
+    fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Position>, StoreError>> {
+        let tables = self.lock();
+        let head = |key| tables.threads.get(key).map_or(Seq(0), Thread::head);
+        let heads = keys.iter().map(|key| Position { epoch: EPOCH, seq: head(key) }).collect();
+        std::future::ready(Ok(heads)).boxed()
+    }
+
+    fn put_profile(&self, app: &AppId, change: ProfileChange) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut tables = self.lock();
+        let profile = tables.profiles.entry((app.clone(), change.user.clone())).or_insert_with(|| Profile {
+            user: change.user,
+            name: Default::default(),
+            avatar: Default::default(),
+        });
+        if let Some(name) = change.name {
+            profile.name = name;
+        }
+        if let Some(avatar) = change.avatar {
+            profile.avatar = avatar;
+        }
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {
+        let tables = self.lock();
+        let find = |user: &UserId| tables.profiles.get(&(app.clone(), user.clone())).cloned();
+        std::future::ready(Ok(users.iter().filter_map(find).collect())).boxed()
+    }
+}
+
+impl Thread {
+    fn range(&self, query: RangeQuery) -> Range {
+        let head = Position { epoch: EPOCH, seq: self.head() };
+        let from = query.from.max(Seq(1));
+        let to = query.to.min(head.seq);
+        let mut messages = Vec::new();
+        let mut bytes = 0;
+        for seq in from.0..=to.0 {
+            let Some(message) = self.entry(Seq(seq)) else { break };
+            bytes += message.body.len() + message.ext.iter().map(|pair| pair.value.len()).sum::<usize>();
+            let full = messages.len() == query.entries_max || bytes > query.bytes_max;
+            if full && !messages.is_empty() {
+                return Range { head, messages, next: Some(Seq(seq)) };
+            }
+            messages.push(message.clone());
+        }
+        Range { head, messages, next: None }
+    }
+}

@@ -1,0 +1,154 @@
+//! Logs and metrics.
+
+use std::{sync::Arc, sync::atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+use tracing_subscriber::EnvFilter;
+
+/// Sends logs to standard error; `QUAIL_LOG` holds the filter (`info` by default). Only the first call counts.
+pub fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("QUAIL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // Fails when a subscriber is installed already, as in a test process that starts many servers.
+    _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// An operation by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Operation {
+    operation: &'static str,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Outcome {
+    operation: &'static str,
+    outcome: String,
+}
+
+/// A carrier by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Carrier {
+    carrier: &'static str,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reason {
+    reason: String,
+}
+
+/// Every metric of a server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Outcome, Counter>,
+    seconds: Family<Operation, Histogram, fn() -> Histogram>,
+    connections: Family<Carrier, Gauge>,
+    refused: Family<Carrier, Counter>,
+    closes: Family<Reason, Counter>,
+    sessions: Gauge,
+    messages: Counter,
+    deliveries: Counter,
+    dropped: Counter<u64, AtomicU64>,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Arc<Self> {
+        let mut registry = Registry::with_prefix("quail");
+        let requests = Family::default();
+        registry.register(
+            "requests",
+            "Requests by operation and outcome (ok or the reject code)",
+            requests.clone(),
+        );
+        let seconds: Family<Operation, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_05, 2.0, 18)));
+        registry.register("request_seconds", "From a request's arrival to its reply", seconds.clone());
+        let connections = Family::default();
+        registry.register("connections", "Connections that are open", connections.clone());
+        let refused = Family::default();
+        registry.register("connections_refused", "Connections turned away at the cap", refused.clone());
+        let closes = Family::default();
+        registry.register("closes", "Connections that ended, by reason", closes.clone());
+        let sessions = Gauge::default();
+        registry.register("sessions", "Sessions that are logged in", sessions.clone());
+        let messages = Counter::default();
+        registry.register("messages", "Messages placed", messages.clone());
+        let deliveries = Counter::default();
+        registry.register("deliveries", "Message events handed to outboxes", deliveries.clone());
+        let dropped = Counter::default();
+        registry.register(
+            "events_dropped",
+            "Message events dropped at full outboxes and told as behind",
+            dropped.clone(),
+        );
+        Arc::new(Self {
+            registry,
+            requests,
+            seconds,
+            connections,
+            refused,
+            closes,
+            sessions,
+            messages,
+            deliveries,
+            dropped,
+        })
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string does not fail.
+        _ = text::encode(&mut out, &self.registry);
+        out
+    }
+
+    /// A request was answered after `seconds`; `outcome` is `ok` or the reject code's name.
+    pub fn request(&self, operation: &'static str, outcome: String, seconds: f64) {
+        self.requests.get_or_create(&Outcome { operation, outcome }).inc();
+        self.seconds.get_or_create(&Operation { operation }).observe(seconds);
+    }
+
+    /// A connection was established.
+    pub fn connection_opened(&self, carrier: &'static str) {
+        self.connections.get_or_create(&Carrier { carrier }).inc();
+    }
+
+    /// A connection was turned away.
+    pub fn connection_refused(&self, carrier: &'static str) {
+        self.refused.get_or_create(&Carrier { carrier }).inc();
+    }
+
+    /// A connection ended.
+    pub fn connection_closed(&self, carrier: &'static str, reason: String) {
+        self.connections.get_or_create(&Carrier { carrier }).dec();
+        self.closes.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// The number of sessions changed by `change`.
+    pub fn sessions_changed(&self, change: i64) {
+        self.sessions.inc_by(change);
+    }
+
+    /// A message was placed.
+    pub fn message_placed(&self) {
+        self.messages.inc();
+    }
+
+    /// An event was pushed to one outbox, which dropped so many.
+    pub fn delivered(&self, dropped: usize) {
+        self.deliveries.inc();
+        self.dropped.inc_by(dropped as u64);
+    }
+}
