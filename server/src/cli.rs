@@ -31,6 +31,8 @@ enum Command {
     Token(token::Options),
     /// Print the configuration in force, secrets hidden.
     CheckConfig(serve::Options),
+    /// Chat in a terminal.
+    Chat(chat::Options),
 }
 
 /// Where a command finds a server's files.
@@ -55,6 +57,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(options) => block_on(serve::run(options)),
         Command::Token(options) => token::run(options),
         Command::CheckConfig(options) => check_config(options),
+        Command::Chat(options) => block_on(chat::run(options)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,1 +1,184 @@
-//! `quail chat`.
+//! `quail chat`: lines in a terminal. It shows what happens to the connection, messages, and refused sends.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use quail_client::{CallError, CarrierKind, Client, State, Trust};
+use quail_protocol::{
+    Event,
+    id::{AppId, UserId},
+    message::{Message, MessageKind, Text},
+};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin, stdin};
+
+use super::{DataDir, token};
+use crate::{
+    config::{DEVELOPMENT_APP, DEVELOPMENT_KEY},
+    data,
+};
+
+/// Flags of `chat`.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// Who you are.
+    #[arg(long = "as", value_name = "USER")]
+    user: UserId,
+    /// Whom you talk to.
+    #[arg(long, value_name = "USER")]
+    to: UserId,
+    /// What carries the frames.
+    #[arg(long, value_enum, default_value_t = Carrier::Quic)]
+    carrier: Carrier,
+    /// The server, if it is not the development server of the data directory: HOST:PORT, or ws://… for WebSocket.
+    #[arg(long, value_name = "ADDRESS", requires = "token_file")]
+    server: Option<String>,
+    /// The app on that server.
+    #[arg(long, default_value = DEVELOPMENT_APP)]
+    app: AppId,
+    /// File with the login token, which is read at each connect.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// SHA-256 of that server's certificate in hex; without it the certificate must be signed by a public authority.
+    #[arg(long, value_name = "HEX")]
+    fingerprint: Option<String>,
+    #[command(flatten)]
+    data: DataDir,
+}
+
+/// What carries the frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Carrier {
+    /// QUIC.
+    Quic,
+    /// WebSocket.
+    Websocket,
+}
+
+/// Chats until the line `/quit`, the end of input, or the end of the connection.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let (me, peer_id) = (options.user.clone(), options.to.clone());
+    let (client, mut events) = connect(&options).await?;
+    let peer = client.peer(peer_id.as_str())?;
+    println!("* connected as {me}; a line goes to {peer_id}, /quit leaves");
+    let mut states = client.states();
+    let mut lines = BufReader::new(stdin()).lines();
+    loop {
+        tokio::select! {
+            line = next_line(&mut lines) => match line? {
+                None => break,
+                Some(line) if line.trim() == "/quit" => break,
+                Some(line) if line.trim().is_empty() => {}
+                Some(line) => match peer.send(line).await {
+                    Ok(sent) => println!("  sent as {}", sent.position.seq.0),
+                    Err(CallError::Reject(reject)) => println!("! refused: {reject}"),
+                    Err(error) => println!("! not sent: {error}"),
+                },
+            },
+            Some(event) = events.recv() => show(&event, &me),
+            Some(state) = states.changed() => {
+                println!("* {}", describe(&state));
+                if let State::Disconnected { .. } = state {
+                    bail!("the connection ended");
+                }
+            }
+        }
+    }
+    client.close().await;
+    println!("* left");
+    Ok(())
+}
+
+async fn next_line(lines: &mut Lines<BufReader<Stdin>>) -> anyhow::Result<Option<String>> {
+    lines.next_line().await.context("cannot read standard input")
+}
+
+async fn connect(options: &Options) -> anyhow::Result<(Client, quail_client::Events)> {
+    let development = match &options.server {
+        Some(_) => None,
+        None => Some(data::read_development(&options.data.data_dir).with_context(|| {
+            let directory = options.data.data_dir.display();
+            format!("no development server has run in {directory}; start one, or name --server")
+        })?),
+    };
+    let token = match &options.token_file {
+        Some(file) => std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read {}", file.display()))?
+            .trim()
+            .to_owned(),
+        None => {
+            let secret = token::development_secret(&options.data)?;
+            token::sign(DEVELOPMENT_KEY, &secret, &options.app, &options.user, token::DAY)?
+        }
+    };
+    let (address, websocket, fingerprint) = match (&options.server, development) {
+        (Some(server), _) => (server.clone(), server.clone(), options.fingerprint.clone()),
+        (None, Some(found)) => (found.quic, found.websocket, Some(found.fingerprint)),
+        (None, None) => bail!("no server is named"),
+    };
+    let trust = match fingerprint {
+        Some(hex) => Trust::fingerprint(&hex)?,
+        None => Trust::WebRoots,
+    };
+    let (carrier, shown) = match options.carrier {
+        Carrier::Quic => (CarrierKind::Quic, address.clone()),
+        Carrier::Websocket => (CarrierKind::WebSocket { url: websocket.clone() }, websocket),
+    };
+    println!("* connecting to {shown}");
+    Client::builder(address)
+        .app(options.app.as_str())
+        .user(options.user.as_str())
+        .token(token)
+        .trust(trust)
+        .carrier(carrier)
+        .device(format!("chat-{}", std::process::id()))
+        .connect()
+        .await
+        .with_context(|| format!("cannot connect to {shown}"))
+}
+
+fn show(event: &Event, me: &UserId) {
+    match event {
+        Event::MessageSent(message) => println!("{}: {}", author(message, me), text(message)),
+        Event::Behind(behind) => println!("* too slow for {}: messages were skipped", behind.conversation),
+        Event::Draining(_) => println!("* the server is going away"),
+        Event::Unknown { .. } => {}
+    }
+}
+
+fn author(message: &Message, me: &UserId) -> String {
+    if message.sender == *me {
+        format!("{me} elsewhere, to {}", message.conversation)
+    } else {
+        message.sender.to_string()
+    }
+}
+
+fn text(message: &Message) -> String {
+    match message.kind {
+        MessageKind::Text => {
+            Text::decode(&message.body).map_or_else(|_| "(unreadable)".into(), |body| printable(&body.text))
+        }
+        MessageKind::Unknown(kind) => format!("(message of kind {kind})"),
+    }
+}
+
+/// A stranger's text must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn describe(state: &State) -> String {
+    match state {
+        State::Disconnected { cause } => format!("disconnected: {cause}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_message_cannot_send_escape_sequences_to_the_terminal() {
+        assert_eq!(super::printable("a\u{1b}[2Jb\u{9b}31m\n"), "a\u{fffd}[2Jb\u{fffd}31m\u{fffd}");
+    }
+}

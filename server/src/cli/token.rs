@@ -37,6 +37,9 @@ pub struct Options {
     data: DataDir,
 }
 
+/// How long the tokens hold that `chat` makes for itself.
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// Prints a token.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let (kid, secret) = match &options.config {

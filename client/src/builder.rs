@@ -1,0 +1,334 @@
+//! Describing a connection and making it.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use quail_protocol::{
+    bounded::{Text, TooLong},
+    id::{AppId, DeviceId, InvalidId, UserId},
+    session::{Login, Platform},
+    version::REVISION,
+};
+use rand::{TryRng, rngs::SysRng};
+use tokio::time::{Instant, timeout};
+use tracing::Instrument;
+
+use crate::{
+    carrier::websocket::WebSocket,
+    client::Client,
+    clock::MessageIds,
+    dial::{self, STREAM_WINDOW_BYTES},
+    driver::Driver,
+    error::{ConnectError, TokenError},
+    events::{self, Events},
+    link::Link,
+    state::Cause,
+    trust::Trust,
+};
+
+/// Name and version of this client, for the server's logs.
+const CLIENT: &str = concat!("quail-client/", env!("CARGO_PKG_VERSION"));
+
+/// What transports the lanes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CarrierKind {
+    /// Native QUIC. The default.
+    #[default]
+    Quic,
+    /// WebSocket without TLS, for networks that let no UDP through.
+    WebSocket {
+        /// `ws://host[:port]/ws`. The builder's address and trust are not used.
+        url: String,
+    },
+}
+
+type TokenFuture = Pin<Box<dyn Future<Output = Result<String, TokenError>> + Send>>;
+
+#[derive(Clone)]
+enum Token {
+    Fixed(String),
+    Callback(Arc<dyn Fn() -> TokenFuture + Send + Sync>),
+}
+
+/// What a connection needs to know: at least an app, a user and a token.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// use quail_client::{Client, Trust, TokenError};
+///
+/// let (client, events) = Client::builder("127.0.0.1:4433")
+///     .app("demo")
+///     .user("alice")
+///     .token_with(|| async { std::fs::read_to_string("token").map_err(TokenError::new) })
+///     .trust(Trust::fingerprint("…")?)
+///     .name("Alice")
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing happens before `connect`"]
+pub struct Builder {
+    address: String,
+    app: Option<String>,
+    user: Option<String>,
+    token: Option<Token>,
+    name: Option<String>,
+    avatar: Option<String>,
+    device: Option<String>,
+    platform: Platform,
+    trust: Trust,
+    carrier: CarrierKind,
+    endpoint: Option<quinn::Endpoint>,
+    call_timeout: Duration,
+    connect_timeout: Duration,
+    event_capacity: usize,
+}
+
+impl Builder {
+    pub(crate) fn new(address: String) -> Self {
+        Self {
+            address,
+            app: None,
+            user: None,
+            token: None,
+            name: None,
+            avatar: None,
+            device: None,
+            platform: this_platform(),
+            trust: Trust::default(),
+            carrier: CarrierKind::default(),
+            endpoint: None,
+            call_timeout: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(5),
+            event_capacity: 1024,
+        }
+    }
+
+    /// The tenant to log in to.
+    pub fn app(mut self, app: impl Into<String>) -> Self {
+        self.app = Some(app.into());
+        self
+    }
+
+    /// Who logs in; must equal the token's `sub`.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// The token to log in with, a JWT signed with one of the app's keys.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Token::Fixed(token.into()));
+        self
+    }
+
+    /// Where to get a token: called at each connect.
+    pub fn token_with<F, R>(mut self, callback: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<String, TokenError>> + Send + 'static,
+    {
+        self.token = Some(Token::Callback(Arc::new(move || Box::pin(callback()))));
+        self
+    }
+
+    /// Display name, at most 256 bytes. Without it the server keeps the stored one.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Avatar URL, at most 512 bytes. Without it the server keeps the stored one.
+    pub fn avatar(mut self, avatar: impl Into<String>) -> Self {
+        self.avatar = Some(avatar.into());
+        self
+    }
+
+    /// Which terminal this is. Apps should keep one id per installation; without it each connect makes a random one.
+    pub fn device(mut self, device: impl Into<String>) -> Self {
+        self.device = Some(device.into());
+        self
+    }
+
+    /// What kind of terminal this is. The default is the operating system's, or `Bot` where there is no kind for it.
+    pub fn platform(mut self, platform: Platform) -> Self {
+        self.platform = platform;
+        self
+    }
+
+    /// Which server certificates to believe, [`Trust::WebRoots`] unless set.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// What transports the lanes, [`CarrierKind::Quic`] unless set.
+    pub fn carrier(mut self, carrier: CarrierKind) -> Self {
+        self.carrier = carrier;
+        self
+    }
+
+    /// Uses a QUIC endpoint of the app, which thousands of clients can share. Its socket must reach the address's family,
+    /// and the app waits for [`quinn::Endpoint::wait_idle`] before it ends.
+    pub fn endpoint(mut self, endpoint: quinn::Endpoint) -> Self {
+        self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// How long a call waits for its reply, its turn included. 15 seconds unless set.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
+        self
+    }
+
+    /// How long each resolved address may take until the carrier stands. 5 seconds unless set. The answer to the login
+    /// has 5 seconds more.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How many events wait for the app before the client stops reading. 1024 unless set, at least 1.
+    pub fn event_capacity(mut self, events: usize) -> Self {
+        self.event_capacity = events;
+        self
+    }
+
+    /// Connects and logs in. Must run inside a tokio runtime, which then drives the session.
+    pub async fn connect(self) -> Result<(Client, Events), ConnectError> {
+        let mut login = self.login()?;
+        let seed = random::<32>()?;
+        login.token = match self.token.as_ref().ok_or(ConnectError::Missing("token"))? {
+            Token::Fixed(token) => text("token", token.clone())?,
+            Token::Callback(callback) => text("token", callback().await.map_err(ConnectError::Token)?)?,
+        };
+        let mut link = match &self.carrier {
+            CarrierKind::Quic => {
+                Link::new(dial::quic(&self.address, &self.trust, self.endpoint, self.connect_timeout).await?)
+            }
+            CarrierKind::WebSocket { url } => {
+                // A WebSocket has no stream windows to report.
+                login.stream_window_bytes = 0;
+                let connecting = timeout(self.connect_timeout, WebSocket::connect(url));
+                Link::new(connecting.await.map_err(|_| ConnectError::Failed(Cause::ServerUnavailable))??)
+            }
+        };
+        let logged_in = link.greet(&login).await.map_err(ConnectError::Failed)?;
+        let now = Instant::now();
+        let (queue, events) = events::queue(self.event_capacity);
+        let (driver, controls) = Driver::new(link, &logged_in, queue, now);
+        let span = tracing::debug_span!("quail", user = %login.user, session = %logged_in.session);
+        tokio::spawn(driver.run().instrument(span));
+        let ids = MessageIds::new(seed);
+        Ok((Client::new(login.user, &logged_in, now, ids, self.call_timeout, controls), events))
+    }
+
+    /// The login without its token.
+    fn login(&self) -> Result<Login, ConnectError> {
+        let app = self.app.as_ref().ok_or(ConnectError::Missing("app"))?;
+        let user = self.user.as_ref().ok_or(ConnectError::Missing("user"))?;
+        let device = match &self.device {
+            Some(device) => device.clone(),
+            None => random::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect(),
+        };
+        Ok(Login {
+            revision: REVISION,
+            app: id("app", AppId::new(app))?,
+            user: id("user", UserId::new(user))?,
+            token: Text::default(),
+            name: self.name.clone().map(|name| text("name", name)).transpose()?,
+            avatar: self.avatar.clone().map(|avatar| text("avatar", avatar)).transpose()?,
+            device: id("device", DeviceId::new(device))?,
+            platform: self.platform,
+            client: text("client", CLIENT.to_owned())?,
+            stream_window_bytes: STREAM_WINDOW_BYTES,
+        })
+    }
+}
+
+/// Prints no token.
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("address", &self.address)
+            .field("app", &self.app)
+            .field("user", &self.user)
+            .field("carrier", &self.carrier)
+            .finish_non_exhaustive()
+    }
+}
+
+fn id<T>(field: &'static str, id: Result<T, InvalidId>) -> Result<T, ConnectError> {
+    id.map_err(|source| ConnectError::InvalidId { field, source })
+}
+
+fn text<const MAX: usize>(field: &'static str, text: String) -> Result<Text<MAX>, ConnectError> {
+    Text::new(text).map_err(|source: TooLong| ConnectError::TooLong { field, source })
+}
+
+fn random<const BYTES: usize>() -> Result<[u8; BYTES], ConnectError> {
+    let mut bytes = [0; BYTES];
+    SysRng.try_fill_bytes(&mut bytes).map_err(|error| ConnectError::Random(Box::new(error)))?;
+    Ok(bytes)
+}
+
+fn this_platform() -> Platform {
+    if cfg!(target_os = "ios") {
+        Platform::Ios
+    } else if cfg!(target_os = "android") {
+        Platform::Android
+    } else if cfg!(target_os = "macos") {
+        Platform::MacOs
+    } else if cfg!(windows) {
+        Platform::Windows
+    } else if cfg!(target_os = "linux") {
+        Platform::Linux
+    } else {
+        Platform::Bot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn refused(builder: Builder) -> ConnectError {
+        builder.connect().now_or_never().unwrap().unwrap_err()
+    }
+
+    #[test]
+    fn a_builder_that_lacks_or_mistakes_something_never_reaches_the_network() {
+        let complete = Builder::new("nowhere".into()).app("demo").user("alice").token("t");
+        let missing = |field| ConnectError::Missing(field).to_string();
+        assert_eq!(refused(Builder::new("h:1".into())).to_string(), missing("app"));
+        assert_eq!(refused(Builder::new("h:1".into()).app("demo")).to_string(), missing("user"));
+        assert_eq!(refused(Builder::new("h:1".into()).app("demo").user("a")).to_string(), missing("token"));
+        assert!(matches!(
+            refused(complete.clone().user("a b")),
+            ConnectError::InvalidId { field: "user", .. }
+        ));
+        assert!(matches!(
+            refused(complete.clone().name("x".repeat(257))),
+            ConnectError::TooLong { field: "name", .. }
+        ));
+        assert!(matches!(
+            refused(complete.clone().token_with(|| async { Err(TokenError::new("none")) })),
+            ConnectError::Token(_)
+        ));
+        assert!(matches!(refused(complete.clone()), ConnectError::Address(_)));
+        let url = "wss://example.org/ws".to_owned();
+        assert!(matches!(
+            refused(complete.carrier(CarrierKind::WebSocket { url })),
+            ConnectError::Address(_)
+        ));
+    }
+
+    #[test]
+    fn a_builder_prints_no_token() {
+        assert!(!format!("{:?}", Builder::new("h:1".into()).token("secret")).contains("secret"));
+    }
+}

@@ -1,0 +1,227 @@
+//! The native QUIC carrier: one client-opened bidirectional stream per lane.
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    slice,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use quail_protocol::{Close, Lane};
+use quinn::{
+    Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendStream, TransportErrorCode, VarInt,
+    WriteError,
+};
+
+use super::{Carrier, Lost, closed_by};
+use crate::state::Cause;
+
+/// TLS alert `no_application_protocol`.
+const ALERT_NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// Bytes taken from one lane at a time; the rest waits in quinn and holds the sender back.
+const READ_BYTES_MAX: usize = 16 * 1024;
+
+/// One lane's stream.
+struct Stream {
+    send: SendStream,
+    /// Gone after the server finished its side.
+    receive: Option<RecvStream>,
+    /// The lane tag until it was written.
+    tag: Bytes,
+}
+
+pub(crate) struct Quic {
+    connection: Connection,
+    /// Our own endpoint, which lives as long as the connection; a shared one belongs to the app.
+    endpoint: Option<Endpoint>,
+    lanes: [Option<Stream>; Lane::COUNT],
+    /// Whether the other lanes were opened behind the first bytes of Control.
+    opened: bool,
+    ended: Pin<Box<dyn Future<Output = ConnectionError> + Send>>,
+    idle: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Quic {
+    /// Takes an established connection and opens Control.
+    pub(crate) fn new(connection: Connection, endpoint: Option<Endpoint>) -> Result<Self, Lost> {
+        let ended = {
+            let connection = connection.clone();
+            Box::pin(async move { connection.closed().await })
+        };
+        let mut quic =
+            Self { connection, endpoint, lanes: Default::default(), opened: false, ended, idle: None };
+        if quic.open(Lane::Control)? { Ok(quic) } else { Err(Lost(Cause::Malformed)) }
+    }
+
+    /// Opens the stream of `lane`; false if the server grants no further stream.
+    fn open(&mut self, lane: Lane) -> Result<bool, Lost> {
+        let Some(opened) = self.connection.open_bi().now_or_never() else { return Ok(false) };
+        let (send, receive) = opened.map_err(lost)?;
+        let urgency = (Lane::COUNT - lane.index()) as i32;
+        if let Err(error) = send.set_priority(urgency) {
+            tracing::debug!(%error, ?lane, "a stream closed right after it was opened");
+        }
+        let tag = Bytes::copy_from_slice(&[lane.tag()]);
+        self.lanes[lane.index()] = Some(Stream { send, receive: Some(receive), tag });
+        Ok(true)
+    }
+
+    /// Opens the other lanes. One that the server does not grant uses Control for good: a later switch to a stream of
+    /// its own could let its frames overtake each other.
+    fn open_others(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
+        for lane in Lane::ALL {
+            if self.lanes[lane.index()].is_none() && self.open(lane)? {
+                // A tag that does not fit now goes out before the lane's first frame.
+                if let Poll::Ready(written) = self.poll_send(cx, lane, &mut Bytes::new()) {
+                    written?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_lane(&mut self, cx: &mut Context<'_>, lane: Lane) -> Poll<Result<Bytes, Lost>> {
+        let Some(stream) = &mut self.lanes[lane.index()] else { return Poll::Pending };
+        let Some(receive) = &mut stream.receive else { return Poll::Pending };
+        let read = ready!(pin!(receive.read_chunk(READ_BYTES_MAX, true)).poll(cx));
+        match read {
+            Ok(Some(chunk)) => Poll::Ready(Ok(chunk.bytes)),
+            Ok(None) => {
+                stream.receive = None;
+                Poll::Pending
+            }
+            Err(ReadError::ConnectionLost(error)) => Poll::Ready(Err(lost(error))),
+            Err(error) => {
+                tracing::debug!(%error, ?lane, "a lane ended");
+                Poll::Ready(Err(lost_lane(&self.connection)))
+            }
+        }
+    }
+}
+
+impl Carrier for Quic {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, Bytes), Lost>> {
+        for lane in Lane::ALL {
+            if let Poll::Ready(read) = self.poll_lane(cx, lane) {
+                return Poll::Ready(read.map(|bytes| (lane, bytes)));
+            }
+        }
+        let error = ready!(self.ended.as_mut().poll(cx));
+        Poll::Ready(Err(lost(error)))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, lane: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {
+        let lane = if self.lanes[lane.index()].is_some() { lane } else { Lane::Control };
+        let Some(stream) = &mut self.lanes[lane.index()] else {
+            return Poll::Ready(Err(Lost(Cause::Interrupted)));
+        };
+        for part in [&mut stream.tag, bytes] {
+            while !part.is_empty() {
+                let written = ready!(pin!(stream.send.write_chunks(slice::from_mut(part))).poll(cx));
+                match written {
+                    Ok(_) => {}
+                    Err(WriteError::ConnectionLost(error)) => return Poll::Ready(Err(lost(error))),
+                    Err(error) => {
+                        tracing::debug!(%error, ?lane, "a lane refuses writes");
+                        return Poll::Ready(Err(lost_lane(&self.connection)));
+                    }
+                }
+            }
+        }
+        if lane == Lane::Control && !self.opened {
+            self.opened = true;
+            self.open_others(cx)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn close(&mut self, close: Close) {
+        self.connection.close(VarInt::from_u32(close.number().into()), close.describe().as_bytes());
+        self.idle = self.endpoint.take().map(|endpoint| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(async move { endpoint.wait_idle().await })
+        });
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.idle.as_mut().map_or(Poll::Ready(()), |idle| idle.as_mut().poll(cx))
+    }
+}
+
+/// A lane that breaks alone ends the session, unless the connection's own end says more.
+fn lost_lane(connection: &Connection) -> Lost {
+    connection.close_reason().map_or(Lost(Cause::Interrupted), lost)
+}
+
+fn lost(error: ConnectionError) -> Lost {
+    tracing::debug!(%error, "QUIC connection ended");
+    Lost(cause(&error))
+}
+
+/// What the end of a QUIC connection means.
+pub(crate) fn cause(error: &ConnectionError) -> Cause {
+    match error {
+        ConnectionError::ApplicationClosed(closed) => {
+            closed_by(closed.error_code.into_inner()).unwrap_or(Cause::Interrupted)
+        }
+        ConnectionError::ConnectionClosed(closed) => refusal(closed.error_code).unwrap_or(Cause::Interrupted),
+        ConnectionError::TransportError(error) => refusal(error.code).unwrap_or(Cause::Malformed),
+        ConnectionError::VersionMismatch => Cause::VersionRefused,
+        ConnectionError::TimedOut => Cause::TimedOut,
+        ConnectionError::LocallyClosed => Cause::LoggedOut,
+        ConnectionError::Reset | ConnectionError::CidsExhausted => Cause::Interrupted,
+    }
+}
+
+fn refusal(code: TransportErrorCode) -> Option<Cause> {
+    if code == TransportErrorCode::crypto(ALERT_NO_APPLICATION_PROTOCOL) {
+        Some(Cause::VersionRefused)
+    } else if code == TransportErrorCode::CONNECTION_REFUSED {
+        Some(Cause::ServerUnavailable)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quinn::{ApplicationClose, ConnectionClose};
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_connection_becomes_a_cause() {
+        let application = |code: u32| {
+            ConnectionError::ApplicationClosed(ApplicationClose {
+                error_code: VarInt::from_u32(code),
+                reason: Bytes::new(),
+            })
+        };
+        let transport = |error_code| {
+            ConnectionError::ConnectionClosed(ConnectionClose {
+                error_code,
+                frame_type: None,
+                reason: Bytes::new(),
+            })
+        };
+        for (error, expected) in [
+            (application(4000), Cause::Closed(Close::Draining)),
+            (application(4250), Cause::Closed(Close::Unknown(4250))),
+            (application(0), Cause::Interrupted),
+            (transport(TransportErrorCode::crypto(120)), Cause::VersionRefused),
+            (transport(TransportErrorCode::CONNECTION_REFUSED), Cause::ServerUnavailable),
+            (transport(TransportErrorCode::INTERNAL_ERROR), Cause::Interrupted),
+            (ConnectionError::TimedOut, Cause::TimedOut),
+            (ConnectionError::Reset, Cause::Interrupted),
+            (ConnectionError::VersionMismatch, Cause::VersionRefused),
+        ] {
+            assert_eq!(cause(&error), expected, "{error:?}");
+        }
+    }
+}

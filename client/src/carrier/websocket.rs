@@ -1,0 +1,161 @@
+//! The WebSocket carrier: one binary message is a lane tag and whole frames.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Sink, Stream};
+use quail_protocol::{Close, Lane, limits::FRAME_BYTES_MAX, version::WEBSOCKET_SUBPROTOCOL};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{
+        ClientRequestBuilder, Error, Message,
+        error::{ProtocolError, UrlError},
+        http::{StatusCode, Uri},
+        protocol::{CloseFrame, WebSocketConfig},
+    },
+};
+
+use super::{Carrier, Lost, closed_by};
+use crate::{error::ConnectError, state::Cause};
+
+/// A message holds one frame of the largest size, or several that were gathered into one write.
+const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX + 16 * 1024;
+
+/// Read and write buffers of one connection; a message of any size passes through them.
+const BUFFER_BYTES: usize = 32 * 1024;
+
+pub(crate) struct WebSocket {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Something was handed to the socket and not flushed yet.
+    unflushed: bool,
+    closing: Option<Close>,
+}
+
+impl WebSocket {
+    /// Connects to `url`, which is `ws://host[:port]/path`.
+    pub(crate) async fn connect(url: &str) -> Result<Self, ConnectError> {
+        let invalid = || ConnectError::Address(url.to_owned());
+        let uri: Uri = url.parse().map_err(|error| {
+            tracing::debug!(%error, "not a URL");
+            invalid()
+        })?;
+        if uri.scheme_str() != Some("ws") || uri.host().is_none() {
+            return Err(invalid());
+        }
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(BUFFER_BYTES)
+            .max_message_size(Some(MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(MESSAGE_BYTES_MAX));
+        let request = ClientRequestBuilder::new(uri).with_sub_protocol(WEBSOCKET_SUBPROTOCOL);
+        match connect_async_with_config(request, Some(config), true).await {
+            Ok((socket, _)) => Ok(Self { socket, unflushed: false, closing: None }),
+            Err(Error::Url(UrlError::UnsupportedUrlScheme | UrlError::NoHostName)) => Err(invalid()),
+            Err(error) => {
+                tracing::debug!(%error, url, "no WebSocket");
+                Err(ConnectError::Failed(upgrade_cause(&error)))
+            }
+        }
+    }
+}
+
+impl Carrier for WebSocket {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, Bytes), Lost>> {
+        loop {
+            let Some(message) = ready!(Pin::new(&mut self.socket).poll_next(cx)) else {
+                return Poll::Ready(Err(Lost(Cause::Interrupted)));
+            };
+            match message.map_err(lost)? {
+                Message::Binary(mut bytes) => {
+                    let Some(lane) = bytes.first().copied().and_then(Lane::from_tag) else {
+                        return Poll::Ready(Err(Lost(Cause::Malformed)));
+                    };
+                    bytes.advance(1);
+                    return Poll::Ready(Ok((lane, bytes)));
+                }
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+                Message::Text(_) => return Poll::Ready(Err(Lost(Cause::Malformed))),
+                Message::Close(frame) => {
+                    let cause = frame.and_then(|frame| closed_by(u16::from(frame.code).into()));
+                    return Poll::Ready(Err(Lost(cause.unwrap_or(Cause::Interrupted))));
+                }
+            }
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, lane: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        // One message at a time in the socket's buffer: a more urgent lane waits for nothing that was not yet handed
+        // to the kernel.
+        ready!(self.poll_flush(cx))?;
+        ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(lost)?;
+        let mut message = BytesMut::with_capacity(1 + bytes.len());
+        message.extend_from_slice(&[lane.tag()]);
+        message.extend_from_slice(bytes);
+        Pin::new(&mut self.socket).start_send(Message::Binary(message.freeze())).map_err(lost)?;
+        bytes.clear();
+        self.unflushed = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        if self.unflushed {
+            ready!(Pin::new(&mut self.socket).poll_flush(cx)).map_err(lost)?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn close(&mut self, close: Close) {
+        self.closing = Some(close);
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(close) = self.closing {
+            if ready!(Pin::new(&mut self.socket).poll_ready(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            self.closing = None;
+            let frame = CloseFrame { code: close.number().into(), reason: close.to_string().into() };
+            if Pin::new(&mut self.socket).start_send(Message::Close(Some(frame))).is_err() {
+                return Poll::Ready(());
+            }
+        }
+        if ready!(Pin::new(&mut self.socket).poll_flush(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        // The close is complete when the server has answered it and hung up; what it still sent is not wanted.
+        while let Some(Ok(_)) = ready!(Pin::new(&mut self.socket).poll_next(cx)) {}
+        Poll::Ready(())
+    }
+}
+
+fn lost(error: Error) -> Lost {
+    tracing::debug!(%error, "WebSocket ended");
+    Lost(cause(&error))
+}
+
+/// What an error on an established WebSocket means.
+fn cause(error: &Error) -> Cause {
+    match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Cause::Interrupted,
+        Error::Protocol(_) | Error::Capacity(_) | Error::Utf8(_) => Cause::Malformed,
+        _ => Cause::Interrupted,
+    }
+}
+
+/// What a failed upgrade means.
+fn upgrade_cause(error: &Error) -> Cause {
+    match error {
+        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => Cause::VersionRefused,
+        Error::Http(response) if response.status() == StatusCode::BAD_REQUEST => Cause::VersionRefused,
+        Error::Http(_) | Error::Io(_) => Cause::ServerUnavailable,
+        other => cause(other),
+    }
+}

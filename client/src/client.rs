@@ -1,0 +1,201 @@
+//! The handle of a session.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use quail_protocol::{
+    Operation, Timestamp,
+    bounded::TooLong,
+    frame,
+    id::{ClientMessageId, InvalidId, SessionId, UserId},
+    session::{Limits, LoggedIn},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    builder::Builder,
+    clock::{MessageIds, ServerClock},
+    driver::Controls,
+    error::CallError,
+    outbox::{HEAD_BYTES_MAX, Request},
+    peer::Peer,
+    pending::Waiting,
+    state::{State, States, cause_of},
+    window::Window,
+};
+
+/// A session with a server. Clones share it; dropping the last one closes the connection.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// use quail_client::{Client, protocol::session};
+///
+/// let (client, events) = Client::builder("chat.example.org:443").app("demo").user("alice").token("…").connect().await?;
+/// let pong = client.call(session::Ping {}).await?;
+/// println!("the server's clock stands at {} ms", pong.time.0);
+/// client.close().await;
+/// # drop(events);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    user: UserId,
+    session: SessionId,
+    limits: Limits,
+    clock: ServerClock,
+    ids: MessageIds,
+    call_timeout: Duration,
+    requests: mpsc::Sender<(quail_protocol::Lane, Request)>,
+    window: Arc<Window>,
+    state: watch::Receiver<State>,
+    closer: Mutex<Option<oneshot::Sender<()>>>,
+    done: watch::Receiver<()>,
+}
+
+impl Client {
+    /// Starts to describe a connection to `address`, which is `host:port`; an IPv6 address stands in brackets.
+    pub fn builder(address: impl Into<String>) -> Builder {
+        Builder::new(address.into())
+    }
+
+    pub(crate) fn new(
+        user: UserId,
+        login: &LoggedIn,
+        learned: Instant,
+        ids: MessageIds,
+        call_timeout: Duration,
+        controls: Controls,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            user,
+            session: login.session,
+            limits: login.limits,
+            clock: ServerClock::new(learned, login.time),
+            ids,
+            call_timeout,
+            requests: controls.requests,
+            window: controls.window,
+            state: controls.state,
+            closer: Mutex::new(Some(controls.closer)),
+            done: controls.done,
+        }))
+    }
+
+    /// Asks the server anything and waits for the reply, at most for the call timeout.
+    ///
+    /// At most [`Limits::requests_in_flight`] requests wait for their reply at a time; further calls wait their turn.
+    /// Calls whose operation uses the same lane go out in the order in which they were first polled. Dropping the future
+    /// of a call that was not written yet withdraws it; later, the request is served all the same.
+    ///
+    /// ```no_run
+    /// # async fn f(client: quail_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use quail_client::protocol::{bounded::List, id::UserId, user};
+    ///
+    /// let users = List::new(vec![UserId::new("bob")?])?;
+    /// let found = client.call(user::Query { users }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn call<O: Operation>(&self, operation: O) -> Result<O::Reply, CallError> {
+        let body =
+            postcard::to_stdvec(&operation).unwrap_or_else(|_| unreachable!("wire types always encode"));
+        let max = (self.0.limits.frame_bytes as usize).saturating_sub(HEAD_BYTES_MAX);
+        if body.len() > max {
+            return Err(CallError::TooLarge(TooLong { max }));
+        }
+        let lane = operation.lane();
+        let reply = async {
+            let turn = self.0.window.turn(lane).await.map_err(|_| self.disconnected())?;
+            let (reply, answer) = oneshot::channel();
+            let waiting = Waiting::Call { reply, slot: turn.slot };
+            let request = Request { opcode: O::INFO.opcode, body: body.into(), waiting };
+            // There is room for as many requests as there are slots, so this fails only after the driver has ended.
+            self.0.requests.try_send((lane, request)).map_err(|_| self.disconnected())?;
+            drop(turn.first);
+            answer.await.map_err(|_| self.disconnected())?
+        };
+        let bytes: Bytes = timeout(self.0.call_timeout, reply).await.map_err(|_| CallError::TimedOut)??;
+        frame::decode(&bytes).map_err(|_| CallError::Malformed)
+    }
+
+    /// The one-to-one conversation with `user`. Nothing is sent; whether the user exists shows with the first call.
+    ///
+    /// ```no_run
+    /// # async fn f(client: quail_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let sent = client.peer("bob")?.send("hi").await?;
+    /// println!("number {} of the conversation", sent.position.seq.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn peer(&self, user: impl AsRef<str>) -> Result<Peer, InvalidId> {
+        Ok(Peer::new(self.clone(), UserId::new(user)?))
+    }
+
+    /// Who is logged in.
+    pub fn user_id(&self) -> &UserId {
+        &self.0.user
+    }
+
+    /// The server's name for this session.
+    pub fn session(&self) -> SessionId {
+        self.0.session
+    }
+
+    /// What the app allows this user.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// The server's clock as of now: its time at the login and what has passed since.
+    pub fn server_time(&self) -> Timestamp {
+        self.0.clock.at(Instant::now())
+    }
+
+    /// The state now and its changes.
+    pub fn states(&self) -> States {
+        States::new(self.0.state.clone())
+    }
+
+    /// Logs out and closes the connection; returns when that is done, at the latest after a few seconds.
+    ///
+    /// Calls that wait for their reply end with [`CallError::Disconnected`]. Events that the app has not received by
+    /// then may be lost to it. Every clone is disconnected; calling this again waits for the same end.
+    pub async fn close(&self) {
+        let closer = self.0.closer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(closer) = closer
+            && closer.send(()).is_err()
+        {
+            tracing::debug!("the session has ended before");
+        }
+        let mut done = self.0.done.clone();
+        while done.changed().await.is_ok() {}
+    }
+
+    /// A new client message id, made with server time.
+    pub(crate) fn message_id(&self) -> ClientMessageId {
+        self.0.ids.make(self.server_time())
+    }
+
+    fn disconnected(&self) -> CallError {
+        CallError::Disconnected(cause_of(*self.0.state.borrow()))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("user", &self.0.user)
+            .field("session", &self.0.session)
+            .finish_non_exhaustive()
+    }
+}

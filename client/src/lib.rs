@@ -1,0 +1,59 @@
+//! The Rust client of Quail: connect, typed calls, events.
+//!
+//! ```no_run
+//! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! use quail_client::{Client, Trust, protocol::{Event, message::Text}};
+//!
+//! let (client, mut events) = Client::builder("127.0.0.1:4433")
+//!     .app("demo")
+//!     .user("alice")
+//!     .token("…")
+//!     .trust(Trust::fingerprint("…")?)
+//!     .connect()
+//!     .await?;
+//!
+//! client.peer("bob")?.send("hi").await?;
+//!
+//! while let Some(event) = events.recv().await {
+//!     if let Event::MessageSent(message) = event {
+//!         println!("{}: {}", message.sender, Text::decode(&message.body)?.text);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Client`] asks, [`Events`] tells, [`States`] says whether the connection stands and why it ended. Every operation of
+//! [`protocol`] can be asked with [`Client::call`]; what apps need often has a method of its own.
+//!
+//! One task per connection reads and writes it. It writes the most urgent lane first, so a message of
+//! [`Priority::High`] waits behind nothing else that waits in this client. It drops nothing: an app that does not take its
+//! events holds the server back. It does not connect again by itself; [`Cause`] says whether that would help.
+
+mod builder;
+mod carrier;
+mod client;
+mod clock;
+mod dial;
+mod driver;
+mod error;
+mod events;
+mod link;
+mod outbox;
+mod peer;
+mod pending;
+mod silence;
+mod state;
+mod trust;
+mod window;
+
+pub use quail_protocol as protocol;
+
+pub use builder::{Builder, CarrierKind};
+pub use client::Client;
+pub use error::{CallError, ConnectError, TokenError};
+pub use events::Events;
+pub use peer::{Outgoing, Peer};
+pub use protocol::{Priority, session::Platform};
+pub use state::{Cause, State, States};
+pub use trust::{InvalidFingerprint, Trust};

@@ -1,0 +1,120 @@
+//! A carrier and what has been received of its lanes.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use quail_protocol::{
+    Lane, Operation,
+    frame::{self, Decoder, Frame, FrameError, Head, Outcome},
+    limits::FRAME_BYTES_MAX,
+    session::{LoggedIn, Login},
+};
+use tokio::time::timeout;
+
+use crate::{
+    carrier::{Carrier, Lost},
+    state::Cause,
+};
+
+/// How long the server may take to answer the login: an established carrier is no sign that it accepted.
+const GREETING_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Bytes on other lanes that may overtake the answer to the login.
+const EARLY_BYTES_MAX: usize = 512 * 1024;
+
+/// The login is always the first request.
+const LOGIN_REQUEST_ID: u32 = 1;
+
+pub(crate) struct Link {
+    pub(crate) carrier: Box<dyn Carrier>,
+    decoders: [Decoder; Lane::COUNT],
+    /// Lanes whose decoder may hold a whole frame.
+    unread: [bool; Lane::COUNT],
+}
+
+impl Link {
+    pub(crate) fn new(carrier: impl Carrier) -> Self {
+        Self {
+            carrier: Box::new(carrier),
+            decoders: std::array::from_fn(|_| Decoder::new(FRAME_BYTES_MAX)),
+            unread: [false; Lane::COUNT],
+        }
+    }
+
+    /// Receives a piece of any lane and says how long it was.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize), Lost>> {
+        self.carrier.poll_receive(cx).map_ok(|(lane, bytes)| {
+            self.decoders[lane.index()].extend(&bytes);
+            self.unread[lane.index()] = true;
+            (lane, bytes.len())
+        })
+    }
+
+    /// The next whole frame that was received, most urgent lane first.
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        for lane in Lane::ALL {
+            if let Some(frame) = self.next_frame_of(lane)? {
+                return Ok(Some(frame));
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_frame_of(&mut self, lane: Lane) -> Result<Option<Frame>, FrameError> {
+        if !self.unread[lane.index()] {
+            return Ok(None);
+        }
+        let frame = self.decoders[lane.index()].next_frame()?;
+        self.unread[lane.index()] = frame.is_some();
+        Ok(frame)
+    }
+
+    /// Logs in and waits for the answer. Frames that arrive meanwhile on other lanes are kept.
+    pub(crate) async fn greet(&mut self, login: &Login) -> Result<LoggedIn, Cause> {
+        let head = Head::Request { request_id: LOGIN_REQUEST_ID, opcode: Login::INFO.opcode };
+        let request = frame::encode(&head, login);
+        match timeout(GREETING_DEADLINE, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Cause::TimedOut),
+        }
+    }
+
+    async fn exchange(&mut self, mut request: Bytes) -> Result<LoggedIn, Cause> {
+        poll_fn(|cx| self.carrier.poll_send(cx, Lane::Control, &mut request)).await.map_err(|lost| lost.0)?;
+        poll_fn(|cx| self.carrier.poll_flush(cx)).await.map_err(|lost| lost.0)?;
+        let mut early = 0;
+        loop {
+            match self.next_frame_of(Lane::Control).map_err(|_| Cause::Malformed)? {
+                Some(frame) => return read_answer(frame),
+                None => {
+                    let (lane, bytes) = poll_fn(|cx| self.poll_receive(cx)).await.map_err(|lost| lost.0)?;
+                    if lane != Lane::Control {
+                        early += bytes;
+                    }
+                    if early > EARLY_BYTES_MAX {
+                        return Err(Cause::Malformed);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn read_answer(frame: Frame) -> Result<LoggedIn, Cause> {
+    match frame.head {
+        Head::Reply { request_id: LOGIN_REQUEST_ID, outcome: Outcome::Ok } => {
+            frame::decode(&frame.body).map_err(|_| Cause::Malformed)
+        }
+        Head::Reply { request_id: LOGIN_REQUEST_ID, outcome: Outcome::Reject(reject) } => {
+            Err(Cause::LoginRefused(reject))
+        }
+        _ => Err(Cause::Malformed),
+    }
+}
+
+/// The number of the first request after the login.
+pub(crate) const FIRST_REQUEST_ID: u32 = LOGIN_REQUEST_ID + 1;

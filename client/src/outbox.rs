@@ -1,0 +1,169 @@
+//! Requests on their way out, per lane, gathered into few large writes.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use quail_protocol::{
+    Lane, Opcode,
+    frame::{self, Head},
+};
+
+use crate::{
+    error::CallError,
+    pending::{Pending, Waiting},
+    state::Cause,
+};
+
+/// Frames are gathered up to this size: small segments cost the carrier far more than the copy.
+const BATCH_BYTES_MAX: usize = 16 * 1024;
+
+/// Length prefix, tag, request id and opcode at their longest.
+pub(crate) const HEAD_BYTES_MAX: usize = 4 + 1 + 5 + 3;
+
+/// A request without its number, which it gets when it is written.
+pub(crate) struct Request {
+    pub(crate) opcode: Opcode,
+    pub(crate) body: Bytes,
+    pub(crate) waiting: Waiting,
+}
+
+#[derive(Default)]
+pub(crate) struct Outbox {
+    queues: [VecDeque<Request>; Lane::COUNT],
+    /// What each lane is writing.
+    batches: [Bytes; Lane::COUNT],
+}
+
+impl Outbox {
+    pub(crate) fn push(&mut self, lane: Lane, request: Request) {
+        self.queues[lane.index()].push_back(request);
+    }
+
+    /// What `lane` has to write: the rest of its last batch, or a new one. Empty if there is nothing to write, or no
+    /// number to be had.
+    pub(crate) fn batch(&mut self, lane: Lane, pending: &mut Pending) -> &mut Bytes {
+        let batch = &mut self.batches[lane.index()];
+        if batch.is_empty() {
+            *batch = gather(&mut self.queues[lane.index()], pending);
+        }
+        batch
+    }
+
+    /// Ends every call that was not written, and forgets what was half written.
+    pub(crate) fn fail(&mut self, cause: Cause) {
+        for request in self.queues.iter_mut().flat_map(|queue| queue.drain(..)) {
+            request.waiting.finish(Err(CallError::Disconnected(cause)));
+        }
+        self.batches = Default::default();
+    }
+}
+
+/// The ready frames of one lane as one piece; a frame longer than a batch goes alone.
+fn gather(queue: &mut VecDeque<Request>, pending: &mut Pending) -> Bytes {
+    let Some(first) = next(queue, pending, usize::MAX) else { return Bytes::new() };
+    let Some(second) = next(queue, pending, room(&first)) else { return first };
+    let mut batch = BytesMut::with_capacity(BATCH_BYTES_MAX);
+    batch.extend_from_slice(&first);
+    batch.extend_from_slice(&second);
+    while let Some(frame) = next(queue, pending, room(&batch)) {
+        batch.extend_from_slice(&frame);
+    }
+    batch.freeze()
+}
+
+fn room(batch: &[u8]) -> usize {
+    BATCH_BYTES_MAX.saturating_sub(batch.len())
+}
+
+/// Numbers and encodes the next request that somebody still waits for, if it fits into `room`.
+fn next(queue: &mut VecDeque<Request>, pending: &mut Pending, room: usize) -> Option<Bytes> {
+    while queue.front()?.waiting.is_gone() {
+        queue.pop_front();
+    }
+    if queue.front()?.body.len().saturating_add(HEAD_BYTES_MAX) > room || !pending.admits() {
+        return None;
+    }
+    let Request { opcode, body, waiting } = queue.pop_front()?;
+    let request_id = pending.add(waiting);
+    Some(frame::encode_raw(&Head::Request { request_id, opcode }, &body))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use quail_protocol::frame::Decoder;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::window::Window;
+
+    fn ping(bytes: usize) -> Request {
+        Request { opcode: Opcode(0x0103), body: vec![0; bytes].into(), waiting: Waiting::Ping }
+    }
+
+    fn ids(batch: &[u8]) -> Vec<u32> {
+        let mut decoder = Decoder::new(1 << 20);
+        decoder.extend(batch);
+        std::iter::from_fn(|| decoder.next_frame().unwrap())
+            .map(|frame| match frame.head {
+                Head::Request { request_id, .. } => request_id,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ready_frames_of_a_lane_become_one_batch_of_bounded_size() {
+        let (mut outbox, mut pending) = (Outbox::default(), Pending::new(1, 64));
+        for bytes in [100, 8000, 8000, 40_000, 10, 10] {
+            outbox.push(Lane::Normal, ping(bytes));
+        }
+        let mut batches = Vec::new();
+        loop {
+            let batch = std::mem::take(outbox.batch(Lane::Normal, &mut pending));
+            if batch.is_empty() {
+                break;
+            }
+            assert!(batch.len() <= BATCH_BYTES_MAX || ids(&batch).len() == 1);
+            batches.push(ids(&batch));
+        }
+        assert_eq!(batches, [vec![1, 2, 3], vec![4], vec![5, 6]]);
+    }
+
+    #[test]
+    fn a_batch_stays_until_it_is_written_and_a_number_is_given_when_it_is_made() {
+        let (mut outbox, mut pending) = (Outbox::default(), Pending::new(1, 64));
+        outbox.push(Lane::Low, ping(5));
+        outbox.push(Lane::High, ping(5));
+        assert_eq!(ids(outbox.batch(Lane::High, &mut pending)), [1]);
+        outbox.push(Lane::High, ping(5));
+        assert_eq!(ids(outbox.batch(Lane::High, &mut pending)), [1]);
+        assert_eq!(ids(outbox.batch(Lane::Low, &mut pending)), [2]);
+    }
+
+    #[test]
+    fn a_call_whose_caller_left_is_never_written_and_takes_no_number() {
+        let (mut outbox, mut pending) = (Outbox::default(), Pending::new(1, 64));
+        let window = Window::new(64);
+        let slot = window.turn(Lane::Normal).now_or_never().unwrap().unwrap().slot;
+        let (reply, caller) = oneshot::channel();
+        let waiting = Waiting::Call { reply, slot };
+        outbox.push(Lane::Normal, Request { opcode: Opcode(0x0601), body: Bytes::new(), waiting });
+        outbox.push(Lane::Normal, ping(1));
+        drop(caller);
+        assert_eq!(ids(outbox.batch(Lane::Normal, &mut pending)), [1]);
+        assert!(matches!(pending.take(1), Some(Waiting::Ping)));
+    }
+
+    #[test]
+    fn a_full_window_holds_the_rest_back() {
+        let (mut outbox, mut pending) = (Outbox::default(), Pending::new(1, 2));
+        for _ in 0..3 {
+            outbox.push(Lane::Control, ping(0));
+        }
+        assert_eq!(ids(&std::mem::take(outbox.batch(Lane::Control, &mut pending))), [1, 2]);
+        assert!(outbox.batch(Lane::Control, &mut pending).is_empty());
+        drop(pending.take(1));
+        assert_eq!(ids(outbox.batch(Lane::Control, &mut pending)), [3]);
+    }
+}

@@ -1,0 +1,92 @@
+//! Requests that were written and wait for their reply.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::{error::CallError, state::Cause, window::Slot};
+
+/// Who waits for a reply.
+pub(crate) enum Waiting {
+    /// A call of the app. Its slot stays taken until the reply, even if the caller has gone.
+    Call { reply: oneshot::Sender<Result<Bytes, CallError>>, slot: Slot },
+    /// The driver: a sign of life.
+    Ping,
+    /// The driver: the end of the session.
+    Logout,
+}
+
+impl Waiting {
+    /// True if nobody wants the reply any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Call { reply, .. } if reply.is_closed())
+    }
+
+    /// Tells a caller how its request ended. A caller that has gone is no matter.
+    pub(crate) fn finish(self, result: Result<Bytes, CallError>) {
+        if let Self::Call { reply, slot } = self {
+            drop(slot);
+            drop(reply.send(result));
+        }
+    }
+}
+
+/// The request numbers of a session: each one more than the last, none further ahead of the oldest unanswered one than
+/// the server keeps track of.
+pub(crate) struct Pending {
+    next: u32,
+    span: u32,
+    waiting: BTreeMap<u32, Waiting>,
+}
+
+impl Pending {
+    /// Numbers from `first` on; `span` of them may be open from the oldest to the newest.
+    pub(crate) fn new(first: u32, span: u32) -> Self {
+        Self { next: first, span: span.max(1), waiting: BTreeMap::new() }
+    }
+
+    /// Whether the next number may be used now.
+    pub(crate) fn admits(&self) -> bool {
+        let oldest = self.waiting.first_key_value().map_or(self.next, |(id, _)| *id);
+        self.next - oldest < self.span && self.next < u32::MAX
+    }
+
+    /// Gives out the next number. Only after `admits`.
+    pub(crate) fn add(&mut self, waiting: Waiting) -> u32 {
+        let id = self.next;
+        self.next = self.next.saturating_add(1);
+        self.waiting.insert(id, waiting);
+        id
+    }
+
+    /// Who waits for the reply to `id`, if anybody does.
+    pub(crate) fn take(&mut self, id: u32) -> Option<Waiting> {
+        self.waiting.remove(&id)
+    }
+
+    /// Ends every call.
+    pub(crate) fn fail(&mut self, cause: Cause) {
+        while let Some((_, waiting)) = self.waiting.pop_first() {
+            waiting.finish(Err(CallError::Disconnected(cause)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_step_by_one_and_stay_within_the_span_of_the_oldest() {
+        let mut pending = Pending::new(2, 3);
+        assert_eq!([(); 3].map(|()| pending.add(Waiting::Ping)), [2, 3, 4]);
+        assert!(!pending.admits());
+        assert!(pending.take(3).is_some());
+        assert!(!pending.admits(), "2 is still open");
+        assert!(pending.take(2).is_some());
+        assert!(pending.admits());
+        assert_eq!(pending.add(Waiting::Ping), 5);
+        assert!(pending.take(3).is_none(), "answered already");
+    }
+}

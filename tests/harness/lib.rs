@@ -1,0 +1,147 @@
+//! What tests need: a server of their own on free ports, clients of it, and connections that do not keep the rules.
+
+pub mod raw;
+pub mod terminal;
+pub mod token;
+
+use std::{future::Future, net::SocketAddr, time::Duration};
+
+use quail_client::{Builder, CarrierKind, Client, Events, Trust};
+use quail_protocol::{Event, message::Message};
+use quail_server::{
+    Server,
+    apps::{self, Key, KeyAlgorithm, Rates, Secret},
+    config::Config,
+};
+use rustls::pki_types::CertificateDer;
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// App whose rates are out of the way.
+pub const FAST: &str = "fast";
+/// App with the rates of a default configuration.
+pub const STRICT: &str = "strict";
+/// Key id of both apps.
+pub const KID: &str = "main";
+/// Secret of both apps.
+pub const SECRET: &str = "a secret of thirty-two bytes or so";
+
+/// Nothing in a test takes longer, or it failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server.
+pub struct Town {
+    /// Where QUIC listens.
+    pub quic: SocketAddr,
+    /// URL of the WebSocket.
+    pub websocket: String,
+    /// Where health and metrics are.
+    pub admin: SocketAddr,
+    /// SHA-256 of its certificate.
+    pub fingerprint: [u8; 32],
+    /// Its certificate.
+    pub certificate: CertificateDer<'static>,
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<JoinHandle<()>>,
+    _data: TempDir,
+}
+
+impl Town {
+    /// A server with the usual configuration.
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A server whose configuration was changed.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let data = tempfile::tempdir().expect("a temporary directory");
+        let mut config = Config { data_dir: data.path().into(), development: true, ..Config::default() };
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        (config.quic.listen, config.websocket.listen, config.admin.listen) = (anywhere, anywhere, anywhere);
+        let app = |rates| apps::Config {
+            keys: [(KID.into(), Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new(SECRET) })].into(),
+            rates,
+            ..apps::Config::default()
+        };
+        let fast = Rates { text: 1_000_000, query: 1_000_000, change: 1_000_000 };
+        config.apps.insert(FAST.into(), app(fast));
+        config.apps.insert(STRICT.into(), app(Rates::default()));
+        change(&mut config);
+
+        let server = Server::bind(config).await.expect("a server on free ports");
+        let (stop, stopped) = oneshot::channel();
+        Self {
+            quic: server.quic_address(),
+            websocket: format!("ws://{}/ws", server.websocket_address()),
+            admin: server.admin_address(),
+            fingerprint: server.fingerprint(),
+            certificate: CertificateDer::from(
+                std::fs::read(data.path().join("certificate.der")).expect("a development certificate"),
+            ),
+            stop: Some(stop),
+            server: Some(tokio::spawn(server.run(async {
+                // A dropped sender stops the server too.
+                _ = stopped.await;
+            }))),
+            _data: data,
+        }
+    }
+
+    /// A client of `user` in the fast app that is not connected yet.
+    pub fn client(&self, carrier: Carrier, user: &str) -> Builder {
+        self.client_of(carrier, FAST, user)
+    }
+
+    /// A client of `user` in `app` that is not connected yet.
+    pub fn client_of(&self, carrier: Carrier, app: &str, user: &str) -> Builder {
+        Client::builder(self.quic.to_string())
+            .app(app)
+            .user(user)
+            .token(token::Token::new(app, user).sign())
+            .trust(Trust::Fingerprint(self.fingerprint))
+            .carrier(match carrier {
+                Carrier::Quic => CarrierKind::Quic,
+                Carrier::WebSocket => CarrierKind::WebSocket { url: self.websocket.clone() },
+            })
+    }
+
+    /// A connected client of `user` in the fast app.
+    pub async fn connect(&self, carrier: Carrier, user: &str) -> (Client, Events) {
+        within(self.client(carrier, user).connect()).await.expect("a client connects")
+    }
+
+    /// Asks the server to stop, and waits until it has.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        if let Some(server) = self.server.take() {
+            within(server).await.expect("the server ends without a panic");
+        }
+    }
+}
+
+/// What carries the frames of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// QUIC.
+    Quic,
+    /// WebSocket.
+    WebSocket,
+}
+
+impl Carrier {
+    /// Every carrier.
+    pub const ALL: [Self; 2] = [Self::Quic, Self::WebSocket];
+}
+
+/// Waits for `future`, but not for ever.
+pub async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.expect("it happened in time")
+}
+
+/// The next message a client is told of.
+pub async fn next_message(events: &mut Events) -> Message {
+    match within(events.recv()).await {
+        Some(Event::MessageSent(message)) => message,
+        other => panic!("not a message: {other:?}"),
+    }
+}
