@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use postcard_schema::Schema;
+use postcard_schema::{Schema, schema::NamedType};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::id::{GroupId, InvalidId, RoomId, UserId};
@@ -74,5 +74,6 @@ impl<'de> Deserialize<'de> for Conversation {
 }
 
 impl Schema for Conversation {
-    const SCHEMA: &'static postcard_schema::schema::NamedType = <Wire<'static> as Schema>::SCHEMA;
+    const SCHEMA: &'static NamedType =
+        &NamedType { name: "Conversation", ty: <Wire<'static> as Schema>::SCHEMA.ty };
 }

@@ -116,7 +116,8 @@ macro_rules! text_id {
         }
 
         impl Schema for $name {
-            const SCHEMA: &'static NamedType = <String as Schema>::SCHEMA;
+            const SCHEMA: &'static NamedType =
+                &NamedType { name: stringify!($name), ty: <String as Schema>::SCHEMA.ty };
         }
     };
 }

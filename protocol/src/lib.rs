@@ -37,5 +37,10 @@ pub use time::Timestamp;
 
 /// Every operation the protocol defines, in opcode order.
 pub fn operations() -> impl Iterator<Item = &'static Info> {
-    [session::OPERATIONS, user::OPERATIONS, message::OPERATIONS].into_iter().flatten()
+    schemas().map(|schemas| &schemas.info)
+}
+
+/// The shapes of every operation, in opcode order.
+pub fn schemas() -> impl Iterator<Item = &'static operation::Schemas> {
+    [session::SCHEMAS, user::SCHEMAS, message::SCHEMAS].into_iter().flatten()
 }

@@ -45,7 +45,10 @@ macro_rules! open_enum {
         }
 
         impl postcard_schema::Schema for $name {
-            const SCHEMA: &'static postcard_schema::schema::NamedType = <$int as postcard_schema::Schema>::SCHEMA;
+            const SCHEMA: &'static postcard_schema::schema::NamedType = &postcard_schema::schema::NamedType {
+                name: stringify!($name),
+                ty: <$int as postcard_schema::Schema>::SCHEMA.ty,
+            };
         }
     };
 }

@@ -136,6 +136,8 @@ pub struct Schemas {
     pub request: &'static postcard_schema::schema::NamedType,
     /// Shape of the reply.
     pub reply: &'static postcard_schema::schema::NamedType,
+    /// The lane of a request with these bytes; `None` if they are not one.
+    pub lane: fn(&[u8]) -> Option<Lane>,
     /// Decodes a request and encodes it again; `None` if the bytes are not one.
     pub normalize_request: fn(&[u8]) -> Option<Vec<u8>>,
     /// Decodes a reply and encodes it again; `None` if the bytes are not one.
@@ -148,10 +150,15 @@ impl Schemas {
             info: O::INFO,
             request: O::SCHEMA,
             reply: <O::Reply as Schema>::SCHEMA,
+            lane: lane::<O>,
             normalize_request: normalize::<O>,
             normalize_reply: normalize::<O::Reply>,
         }
     }
+}
+
+fn lane<O: Operation>(bytes: &[u8]) -> Option<Lane> {
+    crate::frame::decode::<O>(bytes).ok().map(|request| request.lane())
 }
 
 pub(crate) fn normalize<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {

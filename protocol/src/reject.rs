@@ -173,5 +173,5 @@ impl<'de> Deserialize<'de> for Code {
 }
 
 impl Schema for Code {
-    const SCHEMA: &'static NamedType = <u16 as Schema>::SCHEMA;
+    const SCHEMA: &'static NamedType = &NamedType { name: "Code", ty: <u16 as Schema>::SCHEMA.ty };
 }

@@ -1,0 +1,70 @@
+//! Doc comments of the protocol's source, which schemas do not hold.
+
+use std::{collections::BTreeMap, fs};
+
+use crate::files;
+
+/// The doc comments of one source file, by what stands behind them: `Type` or `Type.field`.
+pub(crate) type Docs = BTreeMap<String, String>;
+
+/// Doc comments of every file, by its name without `.rs`.
+pub(crate) fn docs() -> BTreeMap<String, Docs> {
+    let folder = fs::read_dir(files::path("src")).unwrap_or_else(|error| panic!("src: {error}"));
+    let names = folder.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let read = |name: String| {
+        let docs = parse(&files::read(&format!("src/{name}")));
+        Some((name.strip_suffix(".rs")?.to_owned(), docs))
+    };
+    names.filter_map(read).collect()
+}
+
+/// The constants of a file with their docs, in order: name, expression, doc.
+pub(crate) fn constants(relative: &str) -> Vec<(String, String, String)> {
+    let source = files::read(relative);
+    let docs = parse(&source);
+    let constants = source.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("pub const ")?.split_once(": ")?;
+        let (_, expression) = rest.strip_suffix(';')?.split_once(" = ")?;
+        Some((name.to_owned(), expression.to_owned(), docs.get(name).cloned().unwrap_or_default()))
+    });
+    constants.collect()
+}
+
+fn parse(source: &str) -> Docs {
+    let mut docs = Docs::new();
+    let (mut pending, mut outer) = (Vec::new(), String::new());
+    for line in source.lines().map(str::trim) {
+        if let Some(doc) = line.strip_prefix("///") {
+            pending.push(doc.trim());
+            continue;
+        }
+        let attribute = line.starts_with('#') || line.starts_with(')') || line.starts_with("Clone,");
+        if attribute || pending.is_empty() {
+            continue;
+        }
+        let doc = plain(&pending.join(" "));
+        pending.clear();
+        let item = ["pub struct ", "pub enum ", "pub const "].iter().find_map(|kind| line.strip_prefix(kind));
+        let name = |text: &str| {
+            let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+            text[..end].to_owned()
+        };
+        if let Some(field) = line.strip_prefix("pub ").filter(|_| item.is_none()) {
+            docs.insert(format!("{outer}.{}", name(field)), doc);
+        } else {
+            outer = name(item.unwrap_or(line));
+            docs.insert(outer.clone(), doc);
+        }
+    }
+    docs
+}
+
+/// Turns rustdoc links into plain code.
+fn plain(doc: &str) -> String {
+    let doc = doc.replace("[`", "`").replace("`]", "`");
+    let parts = doc.split('`').enumerate().map(|(i, part)| match part.rsplit_once("::") {
+        Some((path, name)) if i % 2 == 1 && path.starts_with("crate") => name,
+        _ => part,
+    });
+    parts.collect::<Vec<_>>().join("`").replace("  ", " ")
+}
