@@ -70,7 +70,7 @@ async fn an_unknown_app_and_the_third_refused_login_are_told() {
         assert_eq!(raw.closed().await, Close::LoginRefused);
     }
     let refused = within(town.client_of(Carrier::Quic, "nowhere", "alice").connect()).await;
-    assert!(matches!(refused, Err(ConnectError::Refused(reject)) if reject.code == Code::AppUnknown));
+    assert!(matches!(refused, Err(ConnectError::Failed(Cause::LoginRefused(reject))) if reject.code == Code::AppUnknown));
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_user_has_only_so_many_sessions() {
     let (one, _events) = town.connect(Carrier::Quic, "alice").await;
     let (_two, _events) = town.connect(Carrier::WebSocket, "alice").await;
     let third = within(town.client(Carrier::Quic, "alice").connect()).await;
-    assert!(matches!(third, Err(ConnectError::Refused(reject)) if reject.code == Code::TooManySessions));
+    assert!(matches!(third, Err(ConnectError::Failed(Cause::LoginRefused(reject))) if reject.code == Code::TooManySessions));
     let (_bob, _events) = town.connect(Carrier::Quic, "bob").await;
     within(one.close()).await;
     let (_three, _events) = town.connect(Carrier::Quic, "alice").await;
