@@ -215,7 +215,13 @@ impl Builder {
                 Link::new(connecting.await.map_err(|_| ConnectError::Failed(Cause::ServerUnavailable))??)
             }
         };
-        let logged_in = link.greet(&login).await.map_err(ConnectError::Failed)?;
+        let logged_in = match link.greet(&login).await {
+            Ok(logged_in) => logged_in,
+            Err(cause) => {
+                link.close(cause).await;
+                return Err(ConnectError::Failed(cause));
+            }
+        };
         let now = Instant::now();
         let (queue, events) = events::queue(self.event_capacity);
         let (driver, controls) = Driver::new(link, &logged_in, queue, now);
