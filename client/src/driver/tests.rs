@@ -8,10 +8,11 @@ use std::{
 use futures_util::FutureExt;
 use quail_protocol::{
     Close, Code, Priority, Reject, Timestamp,
+    bounded::Text,
     event::{EventBody, Kind},
     frame::{self, Decoder},
-    id::{SessionId, UserId},
-    session::{Draining, Limits, Pong},
+    id::{AppId, DeviceId, SessionId, UserId},
+    session::{Draining, Limits, Login, Platform, Pong},
 };
 use tokio::time::advance;
 
@@ -77,12 +78,8 @@ struct Stage {
     full: Arc<Mutex<Vec<Lane>>>,
 }
 
-fn stage(event_capacity: usize) -> Stage {
-    let (server, incoming) = mpsc::unbounded_channel();
-    let (did_sender, did) = mpsc::unbounded_channel();
-    let full = Arc::default();
-    let link = Link::new(Script { incoming, did: did_sender, full: Arc::clone(&full) });
-    let login = LoggedIn {
+fn logged_in() -> LoggedIn {
+    LoggedIn {
         session: SessionId([0; 16]),
         revision: 1,
         time: Timestamp(0),
@@ -97,7 +94,15 @@ fn stage(event_capacity: usize) -> Stage {
             ping_after_ms: 10_000,
             idle_timeout_ms: 30_000,
         },
-    };
+    }
+}
+
+fn stage(event_capacity: usize) -> Stage {
+    let (server, incoming) = mpsc::unbounded_channel();
+    let (did_sender, did) = mpsc::unbounded_channel();
+    let full = Arc::default();
+    let link = Link::new(Script { incoming, did: did_sender, full: Arc::clone(&full) });
+    let login = logged_in();
     let (queue, events) = events::queue(event_capacity);
     let now = Instant::now();
     let (driver, controls) = Driver::new(link, &login, queue, now);
@@ -106,6 +111,21 @@ fn stage(event_capacity: usize) -> Stage {
     let client =
         Client::new(UserId::new("alice").unwrap(), &login, now, ids, Duration::from_secs(15), controls);
     Stage { client, events, server, did, full }
+}
+
+fn login() -> Login {
+    Login {
+        revision: 1,
+        app: AppId::new("demo").unwrap(),
+        user: UserId::new("alice").unwrap(),
+        token: Text::new("t").unwrap(),
+        name: None,
+        avatar: None,
+        device: DeviceId::new("d").unwrap(),
+        platform: Platform::Linux,
+        client: Text::default(),
+        stream_window_bytes: 0,
+    }
 }
 
 fn draining(retry_after_ms: u32) -> Draining {
@@ -231,4 +251,30 @@ async fn events_of_later_builds_are_handed_on_and_not_understood() {
     let kind = Kind(0xfffe);
     server.send((Lane::High, frame::encode_raw(&Head::Event { kind }, b"new"))).unwrap();
     assert_eq!(events.recv().await, Some(Event::Unknown { kind, body: Bytes::from_static(b"new") }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_overtake_the_answer_to_the_login_are_kept() {
+    let (server, incoming) = mpsc::unbounded_channel();
+    let (did_sender, mut did) = mpsc::unbounded_channel();
+    let mut link = Link::new(Script { incoming, did: did_sender, full: Arc::default() });
+    server.send((Lane::Normal, draining(1).to_frame())).unwrap();
+    let head = Head::Reply { request_id: 1, outcome: Outcome::Ok };
+    server.send((Lane::Control, frame::encode(&head, &logged_in()))).unwrap();
+    let answer = link.greet(&login()).await.unwrap();
+    assert_eq!(did.recv().await, Some(Did::Wrote(Lane::Control, vec![(1, Login::INFO.opcode)])));
+    let (queue, mut events) = events::queue(1);
+    let (driver, _controls) = Driver::new(link, &answer, queue, Instant::now());
+    tokio::spawn(driver.run());
+    assert_eq!(events.recv().await, Some(Event::Draining(draining(1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_without_answer_is_given_up_after_the_greeting_deadline() {
+    let (_server, incoming) = mpsc::unbounded_channel();
+    let (did, _did) = mpsc::unbounded_channel();
+    let mut link = Link::new(Script { incoming, did, full: Arc::default() });
+    let start = Instant::now();
+    assert_eq!(link.greet(&login()).await, Err(Cause::TimedOut));
+    assert_eq!(start.elapsed().as_secs(), 5);
 }

@@ -122,7 +122,7 @@ async fn the_servers_close_code_reaches_calls_and_states() {
 async fn a_call_without_reply_times_out_and_disturbs_no_other() {
     let server = QuicServer::start();
     let (client, mut events) =
-        alice(&server).call_timeout(Duration::from_millis(50)).connect().await.unwrap();
+        alice(&server).call_timeout(Duration::from_millis(500)).connect().await.unwrap();
     let bob = client.peer("bob").unwrap();
     assert_eq!(bob.send(IGNORE).await, Err(CallError::TimedOut));
     bob.send("next").await.unwrap();
@@ -193,4 +193,15 @@ async fn a_request_past_the_limits_is_not_sent() {
     assert!(matches!(bob.send("x".repeat(32 * 1024 + 1)).await, Err(CallError::TooLarge(_))));
     assert_eq!(server.seen.recv().await.unwrap().name, "session.login");
     assert!(server.seen.try_recv().is_err());
+}
+
+#[test]
+fn handles_and_futures_cross_threads() {
+    fn crosses<T: Send + 'static>(_: T) {}
+    fn shared<T: Send + Sync>() {}
+    shared::<Client>();
+    crosses(Client::builder("").connect());
+    crosses(|client: Client| crosses(async move { client.call(Ping {}).await }));
+    crosses(|client: Client| crosses(async move { client.peer("bob").unwrap().history(..).await }));
+    crosses(|client: Client| crosses(async move { client.close().await }));
 }
