@@ -162,12 +162,15 @@ async fn answered_pings_keep_the_session() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_app_is_not_taken_for_a_silent_server() {
-    let Stage { client, mut events, server, .. } = stage(1);
+    let Stage { client, mut events, mut did, server, .. } = stage(1);
     for i in 0..3 {
         server.send((Lane::Normal, draining(i).to_frame())).unwrap();
     }
-    advance(Duration::from_secs(5)).await;
+    assert_eq!(did.recv().await, Some(Did::Wrote(Lane::Control, vec![(2, Ping::INFO.opcode)])));
     advance(Duration::from_secs(100)).await;
+    let mut call = Box::pin(client.call(Ping {}));
+    assert!((&mut call).now_or_never().is_none());
+    assert_eq!(did.recv().await, Some(Did::Wrote(Lane::Control, vec![(3, Ping::INFO.opcode)])));
     assert_eq!(client.states().current(), State::Connected);
     for i in 0..3 {
         assert_eq!(events.recv().await, Some(Event::Draining(draining(i))));
