@@ -215,7 +215,13 @@ impl Builder {
                 Link::new(connecting.await.map_err(|_| ConnectError::Failed(Cause::ServerUnavailable))??)
             }
         };
-        let logged_in = link.greet(&login).await.map_err(ConnectError::Failed)?;
+        let logged_in = match link.greet(&login).await {
+            Ok(logged_in) => logged_in,
+            Err(cause) => {
+                link.close(cause).await;
+                return Err(ConnectError::Failed(cause));
+            }
+        };
         let now = Instant::now();
         let (queue, events) = events::queue(self.event_capacity);
         let (driver, controls) = Driver::new(link, &logged_in, queue, now);
@@ -292,37 +298,38 @@ fn this_platform() -> Platform {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
 
-    fn refused(builder: Builder) -> ConnectError {
-        builder.connect().now_or_never().unwrap().unwrap_err()
+    async fn refused(builder: Builder) -> ConnectError {
+        builder.connect().await.unwrap_err()
     }
 
-    #[test]
-    fn a_builder_that_lacks_or_mistakes_something_never_reaches_the_network() {
+    #[tokio::test]
+    async fn a_builder_that_lacks_or_mistakes_something_never_reaches_the_network() {
         let complete = Builder::new("nowhere".into()).app("demo").user("alice").token("t");
         let missing = |field| ConnectError::Missing(field).to_string();
-        assert_eq!(refused(Builder::new("h:1".into())).to_string(), missing("app"));
-        assert_eq!(refused(Builder::new("h:1".into()).app("demo")).to_string(), missing("user"));
-        assert_eq!(refused(Builder::new("h:1".into()).app("demo").user("a")).to_string(), missing("token"));
+        assert_eq!(refused(Builder::new("h:1".into())).await.to_string(), missing("app"));
+        assert_eq!(refused(Builder::new("h:1".into()).app("demo")).await.to_string(), missing("user"));
+        assert_eq!(
+            refused(Builder::new("h:1".into()).app("demo").user("a")).await.to_string(),
+            missing("token")
+        );
         assert!(matches!(
-            refused(complete.clone().user("a b")),
+            refused(complete.clone().user("a b")).await,
             ConnectError::InvalidId { field: "user", .. }
         ));
         assert!(matches!(
-            refused(complete.clone().name("x".repeat(257))),
+            refused(complete.clone().name("x".repeat(257))).await,
             ConnectError::TooLong { field: "name", .. }
         ));
         assert!(matches!(
-            refused(complete.clone().token_with(|| async { Err(TokenError::new("none")) })),
+            refused(complete.clone().token_with(|| async { Err(TokenError::new("none")) })).await,
             ConnectError::Token(_)
         ));
-        assert!(matches!(refused(complete.clone()), ConnectError::Address(_)));
+        assert!(matches!(refused(complete.clone()).await, ConnectError::Address(_)));
         let url = "wss://example.org/ws".to_owned();
         assert!(matches!(
-            refused(complete.carrier(CarrierKind::WebSocket { url })),
+            refused(complete.carrier(CarrierKind::WebSocket { url })).await,
             ConnectError::Address(_)
         ));
     }

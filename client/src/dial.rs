@@ -45,12 +45,12 @@ pub(crate) async fn quic(
             Ok(Ok(carrier)) => return Ok(carrier),
             Ok(Err(error)) => {
                 tracing::debug!(%error, %target, "no connection");
-                failed = error;
+                // An address where somebody answered says more than one where nobody did.
+                if matches!(failed, ConnectError::Failed(Cause::ServerUnavailable)) {
+                    failed = error;
+                }
             }
-            Err(_) => {
-                tracing::debug!(%target, "no answer");
-                failed = ConnectError::Failed(Cause::ServerUnavailable);
-            }
+            Err(_) => tracing::debug!(%target, "no answer"),
         }
     }
     Err(failed)

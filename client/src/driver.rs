@@ -10,13 +10,13 @@ use std::{
 
 use bytes::Bytes;
 use quail_protocol::{
-    Close, Event, Lane, Operation,
+    Event, Lane, Operation,
     frame::{Frame, Head, Outcome},
     session::{LoggedIn, Logout, Ping},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, Sleep, sleep_until, timeout},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use crate::{
@@ -38,9 +38,6 @@ const READS_PER_POLL: usize = 16;
 
 /// How long the server may take to answer the logout.
 const LOGOUT_DEADLINE: Duration = Duration::from_secs(5);
-
-/// How long the end of a closed carrier is waited for.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// What the handles hold of a driver.
 pub(crate) struct Controls {
@@ -299,19 +296,11 @@ impl Driver {
         }
         self.outbox.fail(cause);
         self.pending.fail(cause);
-        let Self { mut link, events, _done, .. } = self;
+        let Self { link, events, _done, .. } = self;
         drop(events);
-        link.carrier.close(close_for(cause));
-        if timeout(CLOSE_DEADLINE, poll_fn(|cx| link.carrier.poll_closed(cx))).await.is_err() {
-            tracing::debug!("the other end did not confirm the close");
-        }
+        link.close(cause).await;
     }
 }
 
-/// What the server is told about our reason.
-fn close_for(cause: Cause) -> Close {
-    match cause {
-        Cause::Malformed => Close::ProtocolViolation,
-        _ => Close::LoggedOut,
-    }
-}
+#[cfg(test)]
+mod tests;

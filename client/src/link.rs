@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use quail_protocol::{
-    Lane, Operation,
+    Close, Lane, Operation,
     frame::{self, Decoder, Frame, FrameError, Head, Outcome},
     limits::FRAME_BYTES_MAX,
     session::{LoggedIn, Login},
@@ -23,11 +23,17 @@ use crate::{
 /// How long the server may take to answer the login: an established carrier is no sign that it accepted.
 const GREETING_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long the end of a closed carrier is waited for.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
+
 /// Bytes on other lanes that may overtake the answer to the login.
 const EARLY_BYTES_MAX: usize = 512 * 1024;
 
 /// The login is always the first request.
 const LOGIN_REQUEST_ID: u32 = 1;
+
+/// The number of the first request after the login.
+pub(crate) const FIRST_REQUEST_ID: u32 = LOGIN_REQUEST_ID + 1;
 
 pub(crate) struct Link {
     pub(crate) carrier: Box<dyn Carrier>,
@@ -83,6 +89,14 @@ impl Link {
         }
     }
 
+    /// Tells the server that this side is done, and waits a moment until it has heard.
+    pub(crate) async fn close(mut self, cause: Cause) {
+        self.carrier.close(close_for(cause));
+        if timeout(CLOSE_DEADLINE, poll_fn(|cx| self.carrier.poll_closed(cx))).await.is_err() {
+            tracing::debug!("the other end did not confirm the close");
+        }
+    }
+
     async fn exchange(&mut self, mut request: Bytes) -> Result<LoggedIn, Cause> {
         poll_fn(|cx| self.carrier.poll_send(cx, Lane::Control, &mut request)).await.map_err(|lost| lost.0)?;
         poll_fn(|cx| self.carrier.poll_flush(cx)).await.map_err(|lost| lost.0)?;
@@ -116,5 +130,10 @@ fn read_answer(frame: Frame) -> Result<LoggedIn, Cause> {
     }
 }
 
-/// The number of the first request after the login.
-pub(crate) const FIRST_REQUEST_ID: u32 = LOGIN_REQUEST_ID + 1;
+/// What the server is told about our reason.
+fn close_for(cause: Cause) -> Close {
+    match cause {
+        Cause::Malformed => Close::ProtocolViolation,
+        _ => Close::LoggedOut,
+    }
+}
