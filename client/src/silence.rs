@@ -6,7 +6,7 @@ use quail_protocol::session::Limits;
 use tokio::time::Instant;
 
 /// Keeps a server's odd limits from becoming a storm of pings.
-const PING_AFTER_MIN: Duration = Duration::from_secs(1);
+const PING_AFTER_MIN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Silence {
     ping_after: Duration,

@@ -75,7 +75,7 @@ closes! {
     4100 Overloaded "The server has as many connections as it takes.";
     4200 LoggedOut "The client logged out or went away.";
     4202 LoginRefused "Too many logins were refused on this connection.";
-    4203 Malformed "Bytes on a lane were not frames, or the first byte of a stream was no lane.";
+    4203 Malformed "Bytes on a lane were not whole frames, or the first byte of a stream or message was no lane.";
     4204 FrameTooLarge "A frame's length exceeded the limit.";
     4205 ProtocolViolation "A frame only the server sends, a request id that was repeated or ran ahead, or too many streams.";
 }

@@ -32,6 +32,8 @@ pub trait Carrier: Send + 'static {
     fn remote_address(&self) -> SocketAddr;
 
     /// The next bytes of any lane: the lane, which of its streams, the bytes in order.
+    ///
+    /// No bytes mark a place where no frame may be half-told: the end of a stream, the end of a message.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>>;
 
     /// True if frames may be sent on `lane`. Control always may.

@@ -131,7 +131,9 @@ impl Raw {
     /// The reply to a request, which must be the next thing said.
     pub async fn reply(&mut self, request_id: u32) -> Result<Bytes, Reject> {
         match self.next().await {
-            Said::Frame(Frame { head: Head::Reply { request_id: id, outcome }, body }) if id == request_id => {
+            Said::Frame(Frame { head: Head::Reply { request_id: id, outcome }, body })
+                if id == request_id =>
+            {
                 match outcome {
                     Outcome::Ok => Ok(body),
                     Outcome::Reject(reject) => Err(reject),

@@ -27,7 +27,8 @@ impl Terminals {
     pub fn open(&self, name: &str, directory: &Path) -> Terminal<'_> {
         let directory = directory.to_str().expect("a printable path");
         let size = ["-x", "160", "-y", "200"];
-        let made = self.tmux(&[&["new-session", "-d", "-s", name, "-c", directory], &size[..], &["sh"]].concat());
+        let made =
+            self.tmux(&[&["new-session", "-d", "-s", name, "-c", directory], &size[..], &["sh"]].concat());
         assert!(made.status.success(), "tmux: {}", String::from_utf8_lossy(&made.stderr));
         Terminal { terminals: self, name: name.into() }
     }
@@ -71,7 +72,12 @@ impl Terminal<'_> {
     pub fn expect(&self, text: &str, patience: Duration) {
         let deadline = Instant::now() + patience;
         while !self.screen().contains(text) {
-            assert!(Instant::now() < deadline, "{text:?} never appeared in {}:\n{}", self.name, self.screen());
+            assert!(
+                Instant::now() < deadline,
+                "{text:?} never appeared in {}:\n{}",
+                self.name,
+                self.screen()
+            );
             // tmux tells nobody when a screen changes; asking again costs a process, which is pause enough.
             std::thread::yield_now();
         }

@@ -200,7 +200,9 @@ async fn what_is_no_message_is_refused_by_its_own_code() {
         (with(|send| send.body = Body::new(vec![]).unwrap()), Code::Malformed),
         (with(|send| send.kind = MessageKind::Unknown(77)), Code::MessageKindRefused),
         (
-            with(|send| send.conversation = Conversation::Room(quail_protocol::id::RoomId::new("r").unwrap())),
+            with(|send| {
+                send.conversation = Conversation::Room(quail_protocol::id::RoomId::new("r").unwrap())
+            }),
             Code::InvalidArgument,
         ),
     ] {
@@ -216,8 +218,7 @@ async fn what_is_no_message_is_refused_by_its_own_code() {
 #[tokio::test]
 async fn over_the_rate_a_text_is_refused_with_the_time_to_wait_and_a_retry_is_not() {
     let town = Town::new().await;
-    let (alice, _events) =
-        within(town.client_of(Carrier::Quic, STRICT, "alice").connect()).await.unwrap();
+    let (alice, _events) = within(town.client_of(Carrier::Quic, STRICT, "alice").connect()).await.unwrap();
     let first = alice.call(send_to("bob", 0, "x")).await.unwrap();
     let mut reject = None;
     for i in 1..=40 {

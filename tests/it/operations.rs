@@ -1,8 +1,9 @@
 //! What holds for every operation, taken from the protocol's tables.
 
 use quail_protocol::{
-    Access, Code, Opcode, operations,
+    Access, Code, Opcode,
     frame::{self, Head},
+    operations,
 };
 use quail_tests::{Carrier, FAST, Town, raw::Raw};
 

@@ -28,9 +28,21 @@ async fn each_kind_of_bad_token_has_its_own_code() {
         ("no key id", sign_raw(r#"{"alg":"HS256"}"#, &claims), Code::TokenKeyUnknown),
         ("unknown key", good().with(|t| t.kid = "other".into()).sign(), Code::TokenKeyUnknown),
         ("alg none", sign_raw(r#"{"alg":"none","kid":"main"}"#, &claims), Code::TokenAlgorithmRefused),
-        ("alg of another key", sign_raw(r#"{"alg":"HS512","kid":"main"}"#, &claims), Code::TokenAlgorithmRefused),
-        ("alg of a key pair", sign_raw(r#"{"alg":"RS256","kid":"main"}"#, &claims), Code::TokenAlgorithmRefused),
-        ("signed by a stranger", good().with(|t| t.secret = "?".repeat(32)).sign(), Code::TokenSignatureInvalid),
+        (
+            "alg of another key",
+            sign_raw(r#"{"alg":"HS512","kid":"main"}"#, &claims),
+            Code::TokenAlgorithmRefused,
+        ),
+        (
+            "alg of a key pair",
+            sign_raw(r#"{"alg":"RS256","kid":"main"}"#, &claims),
+            Code::TokenAlgorithmRefused,
+        ),
+        (
+            "signed by a stranger",
+            good().with(|t| t.secret = "?".repeat(32)).sign(),
+            Code::TokenSignatureInvalid,
+        ),
         ("cut short", good().sign()[..60].to_owned(), Code::TokenMalformed),
         ("expired", good().with(|t| t.claims.exp = Some(now() - 60)).sign(), Code::TokenExpired),
         ("from the future", good().with(|t| t.claims.iat = Some(now() + 600)).sign(), Code::TokenNotYetValid),
@@ -70,7 +82,9 @@ async fn an_unknown_app_and_the_third_refused_login_are_told() {
         assert_eq!(raw.closed().await, Close::LoginRefused);
     }
     let refused = within(town.client_of(Carrier::Quic, "nowhere", "alice").connect()).await;
-    assert!(matches!(refused, Err(ConnectError::Failed(Cause::LoginRefused(reject))) if reject.code == Code::AppUnknown));
+    assert!(
+        matches!(refused, Err(ConnectError::Failed(Cause::LoginRefused(reject))) if reject.code == Code::AppUnknown)
+    );
 }
 
 #[tokio::test]
@@ -94,7 +108,9 @@ async fn a_user_has_only_so_many_sessions() {
     let (one, _events) = town.connect(Carrier::Quic, "alice").await;
     let (_two, _events) = town.connect(Carrier::WebSocket, "alice").await;
     let third = within(town.client(Carrier::Quic, "alice").connect()).await;
-    assert!(matches!(third, Err(ConnectError::Failed(Cause::LoginRefused(reject))) if reject.code == Code::TooManySessions));
+    assert!(
+        matches!(third, Err(ConnectError::Failed(Cause::LoginRefused(reject))) if reject.code == Code::TooManySessions)
+    );
     let (_bob, _events) = town.connect(Carrier::Quic, "bob").await;
     within(one.close()).await;
     let (_three, _events) = town.connect(Carrier::Quic, "alice").await;

@@ -237,7 +237,10 @@ impl Carrier for Quic {
                     return Poll::Ready(Ok((stream.lane, stream.slot, chunk.bytes)));
                 }
                 // The client will send no more on this lane and may still hear on it.
-                Poll::Ready(Ok(None) | Err(quinn::ReadError::Reset(_))) => stream.receive = None,
+                Poll::Ready(Ok(None) | Err(quinn::ReadError::Reset(_))) => {
+                    stream.receive = None;
+                    return Poll::Ready(Ok((stream.lane, stream.slot, Bytes::new())));
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(read_lost(error))),
                 Poll::Pending => {}
             }

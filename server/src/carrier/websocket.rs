@@ -71,12 +71,14 @@ pub struct Ws {
     socket: WebSocket,
     remote: SocketAddr,
     close_sent: bool,
+    /// The lane of a message whose end is still to be told.
+    ends: Option<Lane>,
 }
 
 impl Ws {
     /// Carries over an upgraded connection.
     pub fn new(socket: WebSocket, remote: SocketAddr) -> Self {
-        Self { socket, remote, close_sent: false }
+        Self { socket, remote, close_sent: false, ends: None }
     }
 
     fn socket(&mut self) -> std::pin::Pin<&mut WebSocket> {
@@ -94,6 +96,9 @@ impl Carrier for Ws {
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>> {
+        if let Some(lane) = self.ends.take() {
+            return Poll::Ready(Ok((lane, 0, Bytes::new())));
+        }
         loop {
             let message = match ready!(self.socket().poll_next(cx)) {
                 Some(Ok(message)) => message,
@@ -104,6 +109,7 @@ impl Carrier for Ws {
                 Message::Binary(bytes) => {
                     let lane = bytes.first().and_then(|tag| Lane::from_tag(*tag));
                     let lane = lane.ok_or(Lost::Violation(Close::Malformed))?;
+                    self.ends = (bytes.len() > 1).then_some(lane);
                     return Poll::Ready(Ok((lane, 0, bytes.slice(1..))));
                 }
                 Message::Text(_) => return Poll::Ready(Err(Lost::Violation(Close::Malformed))),

@@ -194,7 +194,11 @@ impl<C: Carrier> Driver<C> {
                 // Read on only to see the client go.
                 continue;
             }
-            self.decoders[lane.index() * STREAMS_PER_LANE_MAX + slot].extend(&bytes);
+            let decoder = &mut self.decoders[lane.index() * STREAMS_PER_LANE_MAX + slot];
+            if bytes.is_empty() && !decoder.is_between_frames() {
+                return ControlFlow::Break(End::Close(Close::Malformed));
+            }
+            decoder.extend(&bytes);
         }
         ControlFlow::Continue(())
     }
