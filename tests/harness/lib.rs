@@ -1,5 +1,7 @@
 //! What tests need: a server of their own on free ports, clients of it, and connections that do not keep the rules.
 
+#![allow(clippy::expect_used, reason = "a harness that cannot go on fails its test")]
+
 pub mod raw;
 pub mod terminal;
 pub mod token;

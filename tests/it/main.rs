@@ -1,10 +1,13 @@
 //! Behaviour of a whole Quail, through real sockets and real processes. One binary, one module per domain.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod cli;
 mod hostile;
 mod message;
 mod operations;
 mod readme;
 mod session;
+mod store;
 mod tidy;
 mod user;

@@ -201,7 +201,7 @@ async fn what_is_no_message_is_refused_by_its_own_code() {
         (with(|send| send.kind = MessageKind::Unknown(77)), Code::MessageKindRefused),
         (
             with(|send| {
-                send.conversation = Conversation::Room(quail_protocol::id::RoomId::new("r").unwrap())
+                send.conversation = Conversation::Room(quail_protocol::id::RoomId::new("r").unwrap());
             }),
             Code::InvalidArgument,
         ),

@@ -186,7 +186,7 @@ async fn a_server_that_stops_tells_everyone() {
 #[tokio::test]
 async fn a_client_of_another_protocol_generation_is_refused_in_the_handshake() {
     let town = Town::new().await;
-    let refused = quic_offering(&town, b"quail/2").await.err().expect("refused");
+    let refused = quic_offering(&town, b"quail/2").await.expect_err("refused");
     let no_application_protocol = quinn::TransportErrorCode::crypto(120);
     let quinn::ConnectionError::ConnectionClosed(close) = refused else { panic!("{refused:?}") };
     assert_eq!(close.error_code, no_application_protocol);

@@ -1,0 +1,1 @@
+//! Benchmarks live in their targets; this crate has nothing else.

@@ -1,0 +1,158 @@
+//! What every storage engine must do. One suite for all of them.
+
+use std::sync::Arc;
+
+use quail_protocol::{
+    Conversation, Priority, Seq, Timestamp,
+    bounded::Text,
+    id::{AppId, ClientMessageId, MessageId, UserId},
+    message::{self, Message, MessageKind},
+};
+use quail_server::{
+    entropy::Entropy,
+    store::{Append, Appended, ConversationKey, ProfileChange, RangeQuery, Store, memory::Memory},
+};
+
+fn engines() -> Vec<(&'static str, Arc<dyn Store>)> {
+    vec![("memory", Arc::new(Memory::new(Entropy::seeded(7).hasher())))]
+}
+
+fn app(id: &str) -> AppId {
+    AppId::new(id).unwrap()
+}
+
+fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+fn append(sender: &str, to: &str, id: u8, priority: Priority, text: &str) -> Append {
+    Append {
+        key: ConversationKey::peer(&app("demo"), &user(sender), &user(to)),
+        conversation: Conversation::Peer(user(to)),
+        sender: user(sender),
+        id: MessageId([id; 16]),
+        client_id: ClientMessageId([id; 16]),
+        time: Timestamp(u64::from(id)),
+        priority,
+        kind: MessageKind::Text,
+        body: message::Text::encode(text).unwrap(),
+        ext: Default::default(),
+    }
+}
+
+fn placed(outcome: &Appended) -> &Message {
+    match outcome {
+        Appended::Placed(message) => message,
+        other => panic!("not placed: {other:?}"),
+    }
+}
+
+const ALL: RangeQuery = RangeQuery { from: Seq(0), to: Seq(u64::MAX), entries_max: 1000, bytes_max: 1 << 20 };
+
+#[tokio::test]
+async fn a_batch_gets_dense_numbers_per_conversation_and_the_last_of_each_priority() {
+    for (engine, store) in engines() {
+        use Priority::{High, Low};
+        let batch = vec![
+            append("a", "b", 1, Low, "1"),
+            append("b", "a", 2, High, "2"),
+            append("a", "c", 3, Low, "3"),
+            append("a", "b", 4, Low, "4"),
+            append("a", "b", 5, High, "5"),
+        ];
+        let outcomes = store.append_batch(batch).await.unwrap();
+        let places: Vec<_> =
+            outcomes.iter().map(placed).map(|m| (m.position.seq.0, m.prev.0, m.time.0)).collect();
+        assert_eq!(places, [(1, 0, 1), (2, 0, 2), (1, 0, 3), (3, 1, 4), (4, 2, 5)], "{engine}");
+
+        let one = ConversationKey::peer(&app("demo"), &user("b"), &user("a"));
+        let other = ConversationKey::peer(&app("demo"), &user("a"), &user("c"));
+        let none = ConversationKey::peer(&app("demo"), &user("x"), &user("y"));
+        let heads = store.heads(&[one.clone(), none, other]).await.unwrap();
+        assert_eq!(heads.iter().map(|head| head.seq.0).collect::<Vec<_>>(), [4, 0, 1], "{engine}");
+        let read = store.read_range(&one, ALL).await.unwrap();
+        let stored: Vec<_> = [0, 1, 3, 4].iter().map(|i| placed(&outcomes[*i]).clone()).collect();
+        assert_eq!(read.messages, stored, "{engine}: what is read is what was placed");
+    }
+}
+
+#[tokio::test]
+async fn a_repetition_gets_the_first_place_inside_a_batch_and_across_batches() {
+    for (engine, store) in engines() {
+        let normal = Priority::Normal;
+        let batch = vec![
+            append("a", "b", 1, normal, "x"),
+            append("a", "b", 1, normal, "x"),
+            append("a", "b", 1, normal, "y"),
+            append("b", "a", 1, normal, "x"),
+        ];
+        let first = store.append_batch(batch).await.unwrap();
+        let message = placed(&first[0]);
+        assert_eq!(first[1], Appended::Duplicate(message.clone()), "{engine}: twice in one batch");
+        assert_eq!(first[2], Appended::Conflict, "{engine}: another body");
+        assert_eq!(placed(&first[3]).position.seq, Seq(2), "{engine}: the same id of another sender");
+
+        let again = store.append_batch(vec![append("a", "b", 1, normal, "x")]).await.unwrap();
+        assert_eq!(again[0], Appended::Duplicate(message.clone()), "{engine}: in a later batch");
+        let urgent = store.append_batch(vec![append("a", "b", 1, Priority::High, "x")]).await.unwrap();
+        assert_eq!(urgent[0], Appended::Conflict, "{engine}: another priority");
+
+        let found = store.find(&message_key(), &user("a"), ClientMessageId([1; 16])).await.unwrap();
+        assert_eq!(found.as_ref(), Some(message), "{engine}");
+        let missing = store.find(&message_key(), &user("a"), ClientMessageId([9; 16])).await.unwrap();
+        assert_eq!(missing, None, "{engine}");
+    }
+}
+
+fn message_key() -> ConversationKey {
+    ConversationKey::peer(&app("demo"), &user("a"), &user("b"))
+}
+
+#[tokio::test]
+async fn a_range_ends_at_its_bounds_and_says_where_to_go_on() {
+    for (engine, store) in engines() {
+        let batch = (1..=9).map(|id| append("a", "b", id, Priority::Normal, "0123456789")).collect();
+        store.append_batch(batch).await.unwrap();
+        for (from, to, entries_max, bytes_max, expected, next) in [
+            (0, 99, 99, 9999, 1..=9, None),
+            (3, 5, 99, 9999, 3..=5, None),
+            (3, 99, 2, 9999, 3..=4, Some(5)),
+            (8, 99, 2, 9999, 8..=9, None),
+            (1, 99, 99, 25, 1..=2, Some(3)),
+            (1, 99, 99, 1, 1..=1, Some(2)),
+        ] {
+            let query = RangeQuery { from: Seq(from), to: Seq(to), entries_max, bytes_max };
+            let read = store.read_range(&message_key(), query).await.unwrap();
+            let seqs: Vec<_> = read.messages.iter().map(|message| message.position.seq.0).collect();
+            assert_eq!(seqs, expected.collect::<Vec<_>>(), "{engine} {query:?}");
+            assert_eq!(read.next, next.map(Seq), "{engine} {query:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_profile_keeps_what_a_change_leaves_out() {
+    for (engine, store) in engines() {
+        let change = |name: Option<&str>, avatar: Option<&str>| ProfileChange {
+            user: user("a"),
+            name: name.map(|name| Text::new(name).unwrap()),
+            avatar: avatar.map(|avatar| Text::new(avatar).unwrap()),
+        };
+        for (name, avatar, expected) in [
+            (None, None, ("", "")),
+            (Some("A"), None, ("A", "")),
+            (None, Some("u"), ("A", "u")),
+            (Some("B"), None, ("B", "u")),
+        ] {
+            store.put_profile(&app("demo"), change(name, avatar)).await.unwrap();
+            let found = store.profiles(&app("demo"), &[user("x"), user("a")]).await.unwrap();
+            let [profile] = &found[..] else { panic!("{engine}: {found:?}") };
+            assert_eq!((profile.name.as_str(), profile.avatar.as_str()), expected, "{engine}");
+        }
+        assert_eq!(
+            store.profiles(&app("other"), &[user("a")]).await.unwrap(),
+            [],
+            "{engine}: apps are apart"
+        );
+    }
+}
