@@ -124,6 +124,13 @@ pub struct Message {
     pub ext: Ext,
 }
 
+impl Message {
+    /// Bytes of body and extension values, the part of a message whose size varies much.
+    pub fn content_bytes(&self) -> usize {
+        self.body.len() + self.ext.iter().map(|pair| pair.value.len()).sum::<usize>()
+    }
+}
+
 /// Body of [`MessageKind::Text`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Text {

@@ -13,7 +13,7 @@ use figment::{
 use quail_protocol::id::AppId;
 use serde::{Deserialize, Serialize};
 
-use crate::{apps, carrier::quic, carrier::websocket, http, session, tls};
+use crate::{apps, carrier::quic, carrier::websocket, http, session, store::embedded, tls};
 
 /// Composed of each module's own configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct Config {
     pub admin: http::admin::Config,
     /// Deadlines and bounds of sessions.
     pub session: session::Config,
+    /// What is kept, and how.
+    pub store: StoreConfig,
     /// The apps by id.
     pub apps: BTreeMap<String, apps::Config>,
     /// A self-signed certificate, the app `demo` with a secret of its own, pages of this machine let in. Not for the
@@ -47,10 +49,35 @@ impl Default for Config {
             websocket: websocket::Config::default(),
             admin: http::admin::Config::default(),
             session: session::Config::default(),
+            store: StoreConfig::default(),
             apps: BTreeMap::new(),
             development: false,
         }
     }
+}
+
+/// The store and its engine.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// `embedded` keeps messages in the data directory, `memory` forgets them when the server ends. Default embedded.
+    pub engine: Engine,
+    /// The embedded engine.
+    pub embedded: embedded::Config,
+    /// Go on although acknowledged messages are missing. For one start, by flag.
+    #[serde(skip)]
+    pub accept_data_loss: bool,
+}
+
+/// A storage engine by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// On disk, acks after the sync.
+    #[default]
+    Embedded,
+    /// In memory.
+    Memory,
 }
 
 /// What the command line says over file and environment.

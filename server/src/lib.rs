@@ -37,7 +37,7 @@ use quail_protocol::{Close, id::AppId, version::WEBSOCKET_PATH};
 use quinn::{Endpoint, Incoming, VarInt};
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
 
@@ -45,13 +45,18 @@ use crate::{
     apps::{Key, KeyAlgorithm},
     carrier::quic::Quic,
     clock::Clock,
-    config::{Config, ConfigError, DEVELOPMENT_APP, DEVELOPMENT_KEY},
+    config::{Config, ConfigError, DEVELOPMENT_APP, DEVELOPMENT_KEY, Engine},
     connections::Connections,
     context::Shared,
     data::{DataDirectory, DataError, Development, hex},
     entropy::Entropy,
     hub::{Hub, fanout::FanOut},
-    store::{commit::Committer, memory::Memory},
+    store::{
+        Store, StoreError,
+        commit::Committer,
+        embedded::{self, Embedded},
+        memory::Memory,
+    },
     telemetry::Metrics,
     tls::{Identity, TlsError},
 };
@@ -78,6 +83,9 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] embedded::OpenError),
     /// The system gives no randomness.
     #[error("no randomness: {0}")]
     Entropy(#[source] io::Error),
@@ -141,7 +149,7 @@ impl Server {
             apps,
             clock,
             hub: Arc::new(Hub::new(entropy.hasher())),
-            store: Arc::new(Memory::new(entropy.hasher())),
+            store: open_store(&config, &data, &entropy, clock)?,
             entropy,
             committer: Committer::default(),
             metrics: Metrics::new(),
@@ -202,8 +210,9 @@ impl Server {
         }
     }
 
-    /// Serves until `stop` is ready, then tells every client, gives them a moment, and closes.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    /// Serves until `stop` is ready, then tells every client, gives them a moment, and closes. Ends with an error when
+    /// the store fails: nothing can be acknowledged any more.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StoreError> {
         let (drain, draining) = watch::channel(false);
         let (alive, mut all_gone) = mpsc::channel(1);
         let connections =
@@ -222,14 +231,16 @@ impl Server {
         };
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(self.shared.committer.clone().run(self.shared.store.clone(), stage));
         tasks.spawn(sweep(self.shared.clone()));
         tasks.spawn(accept(self.endpoint.clone(), self.config.quic.clone(), connections));
         tasks.spawn(http::serve_public(self.websocket, public, draining.clone()));
         tasks.spawn(http::serve(self.admin, admin, draining));
 
+        let mut committing = commit_on_thread(self.shared.clone(), stage);
+        let mut committed = None;
         tokio::select! {
             () = stop => {}
+            ended = &mut committing => committed = Some(ended),
             // A task that every connection needs has ended: better to end loudly than to live on half dead.
             ended = tasks.join_next() => tracing::error!(?ended, "a task of the server ended; stopping"),
         }
@@ -241,8 +252,44 @@ impl Server {
         self.endpoint.close(VarInt::from_u32(Close::Draining.number().into()), b"");
         tasks.abort_all();
         self.endpoint.wait_idle().await;
+        self.shared.committer.close();
+        let committed = match committed {
+            Some(ended) => ended,
+            None => committing.await,
+        };
         tracing::info!("stopped");
+        committed.unwrap_or_else(|_| Err(StoreError::new("the committer's thread panicked")))
     }
+}
+
+/// Runs the committer where blocking is allowed, and tells when it ended.
+fn commit_on_thread(shared: Arc<Shared>, stage: FanOut) -> oneshot::Receiver<Result<(), StoreError>> {
+    let (ended, wait) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let run = move || {
+        let committed = runtime.block_on(shared.committer.clone().run(shared.store.clone(), stage));
+        // Nobody listens when the server was dropped.
+        _ = ended.send(committed);
+    };
+    // Without a thread the sender is dropped, which ends the server.
+    _ = std::thread::Builder::new().name("quail-committer".into()).spawn(run);
+    wait
+}
+
+fn open_store(
+    config: &Config,
+    data: &DataDirectory,
+    entropy: &Entropy,
+    clock: Clock,
+) -> Result<Arc<dyn Store>, BindError> {
+    Ok(match config.store.engine {
+        Engine::Memory => Arc::new(Memory::new(entropy.hasher())),
+        Engine::Embedded => {
+            let directory = data.path().join("store");
+            let accept_data_loss = config.store.accept_data_loss;
+            Arc::new(Embedded::open(&directory, &config.store.embedded, accept_data_loss, clock)?)
+        }
+    })
 }
 
 fn listen(protocol: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> BindError {

@@ -1,6 +1,7 @@
 //! What outlives a session. Coarse operations, each one atomic unit; the engine owns batching and threads.
 
 pub mod commit;
+pub mod embedded;
 pub mod memory;
 
 use futures_util::future::BoxFuture;
@@ -56,6 +57,23 @@ impl Append {
     pub fn is_content_of(&self, message: &Message) -> bool {
         self.kind == message.kind && self.priority == message.priority && self.body == message.body
     }
+
+    /// The message, once it has its place.
+    pub fn into_message(self, position: Position, prev: Seq) -> Message {
+        Message {
+            id: self.id,
+            client_id: self.client_id,
+            conversation: self.conversation,
+            sender: self.sender,
+            position,
+            prev,
+            priority: self.priority,
+            time: self.time,
+            kind: self.kind,
+            body: self.body,
+            ext: self.ext,
+        }
+    }
 }
 
 /// What became of an [`Append`].
@@ -96,7 +114,14 @@ pub struct RangeQuery {
 /// The engine failed. Nothing is known about what it was asked to write.
 #[derive(Debug, thiserror::Error)]
 #[error("store: {0}")]
-pub struct StoreError(pub Box<dyn std::error::Error + Send + Sync>);
+pub struct StoreError(Box<dyn std::error::Error + Send + Sync>);
+
+impl StoreError {
+    /// Wraps what the engine said.
+    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(error.into())
+    }
+}
 
 /// A storage engine.
 pub trait Store: Send + Sync + 'static {
@@ -141,4 +166,22 @@ pub struct ProfileChange {
     pub name: Option<quail_protocol::bounded::Text<{ quail_protocol::limits::NAME_BYTES_MAX }>>,
     /// New avatar URL.
     pub avatar: Option<quail_protocol::bounded::Text<{ quail_protocol::limits::AVATAR_BYTES_MAX }>>,
+}
+
+impl ProfileChange {
+    /// The profile after the change.
+    pub fn apply(self, before: Option<Profile>) -> Profile {
+        let mut profile = before.unwrap_or_else(|| Profile {
+            user: self.user,
+            name: Default::default(),
+            avatar: Default::default(),
+        });
+        if let Some(name) = self.name {
+            profile.name = name;
+        }
+        if let Some(avatar) = self.avatar {
+            profile.avatar = avatar;
+        }
+        profile
+    }
 }

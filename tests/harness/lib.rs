@@ -14,6 +14,7 @@ use quail_server::{
     Server,
     apps::{self, Key, KeyAlgorithm, Rates, Secret},
     config::Config,
+    store::StoreError,
 };
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
@@ -44,7 +45,7 @@ pub struct Town {
     /// Its certificate.
     pub certificate: CertificateDer<'static>,
     stop: Option<oneshot::Sender<()>>,
-    server: Option<JoinHandle<()>>,
+    server: Option<JoinHandle<Result<(), StoreError>>>,
     _data: TempDir,
 }
 
@@ -116,7 +117,8 @@ impl Town {
     pub async fn stop(mut self) {
         drop(self.stop.take());
         if let Some(server) = self.server.take() {
-            within(server).await.expect("the server ends without a panic");
+            let ended = within(server).await.expect("the server ends without a panic");
+            ended.expect("the store is well to the end");
         }
     }
 }

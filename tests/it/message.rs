@@ -52,7 +52,7 @@ async fn two_users_talk_whatever_carries_them() {
         assert_eq!(text(&heard), "hi");
         assert_eq!((heard.sender.as_str(), &heard.conversation), ("alice", &peer("bob")));
         assert_eq!((heard.id, heard.position, heard.prev), (sent.id, sent.position, Seq(0)));
-        assert_eq!((sent.position.seq, sent.ack), (Seq(1), Ack::Accepted));
+        assert_eq!((sent.position.seq, sent.ack), (Seq(1), Ack::Durable));
 
         bob.peer("alice").unwrap().send("hello").await.unwrap();
         let heard = next_message(&mut to_alice).await;

@@ -9,12 +9,25 @@ use quail_protocol::{
     message::{self, Message, MessageKind},
 };
 use quail_server::{
+    clock::Clock,
     entropy::Entropy,
-    store::{Append, Appended, ConversationKey, ProfileChange, RangeQuery, Store, memory::Memory},
+    store::{
+        Append, Appended, ConversationKey, ProfileChange, RangeQuery, Store,
+        embedded::{Config, Embedded},
+        memory::Memory,
+    },
 };
+use tempfile::TempDir;
 
-fn engines() -> Vec<(&'static str, Arc<dyn Store>)> {
-    vec![("memory", Arc::new(Memory::new(Entropy::seeded(7).hasher())))]
+fn engines() -> Vec<(&'static str, Arc<dyn Store>, TempDir)> {
+    let directory = || tempfile::tempdir().unwrap();
+    let on_disk = directory();
+    let embedded =
+        Embedded::open(&on_disk.path().join("store"), &Config::default(), false, Clock::system()).unwrap();
+    vec![
+        ("memory", Arc::new(Memory::new(Entropy::seeded(7).hasher())), directory()),
+        ("embedded", Arc::new(embedded), on_disk),
+    ]
 }
 
 fn app(id: &str) -> AppId {
@@ -51,7 +64,7 @@ const ALL: RangeQuery = RangeQuery { from: Seq(0), to: Seq(u64::MAX), entries_ma
 
 #[tokio::test]
 async fn a_batch_gets_dense_numbers_per_conversation_and_the_last_of_each_priority() {
-    for (engine, store) in engines() {
+    for (engine, store, _directory) in engines() {
         use Priority::{High, Low};
         let batch = vec![
             append("a", "b", 1, Low, "1"),
@@ -78,7 +91,7 @@ async fn a_batch_gets_dense_numbers_per_conversation_and_the_last_of_each_priori
 
 #[tokio::test]
 async fn a_repetition_gets_the_first_place_inside_a_batch_and_across_batches() {
-    for (engine, store) in engines() {
+    for (engine, store, _directory) in engines() {
         let normal = Priority::Normal;
         let batch = vec![
             append("a", "b", 1, normal, "x"),
@@ -110,7 +123,7 @@ fn message_key() -> ConversationKey {
 
 #[tokio::test]
 async fn a_range_ends_at_its_bounds_and_says_where_to_go_on() {
-    for (engine, store) in engines() {
+    for (engine, store, _directory) in engines() {
         let batch = (1..=9).map(|id| append("a", "b", id, Priority::Normal, "0123456789")).collect();
         store.append_batch(batch).await.unwrap();
         for (from, to, entries_max, bytes_max, expected, next) in [
@@ -132,7 +145,7 @@ async fn a_range_ends_at_its_bounds_and_says_where_to_go_on() {
 
 #[tokio::test]
 async fn a_profile_keeps_what_a_change_leaves_out() {
-    for (engine, store) in engines() {
+    for (engine, store, _directory) in engines() {
         let change = |name: Option<&str>, avatar: Option<&str>| ProfileChange {
             user: user("a"),
             name: name.map(|name| Text::new(name).unwrap()),

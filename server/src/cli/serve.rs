@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     Server,
-    config::{Config, ConfigError, Overrides},
+    config::{Config, ConfigError, Engine, Overrides},
     data::hex,
     telemetry,
 };
@@ -33,6 +33,9 @@ pub struct Options {
     /// TCP address for health and metrics.
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<SocketAddr>,
+    /// Start although acknowledged messages are missing; the store as it is will be kept beside it.
+    #[arg(long)]
+    accept_data_loss: bool,
 }
 
 impl Options {
@@ -45,7 +48,9 @@ impl Options {
             websocket: self.websocket.map(Into::into),
             admin: self.admin.map(Into::into),
         };
-        Config::load(self.config.as_deref(), overrides)
+        let mut config = Config::load(self.config.as_deref(), overrides)?;
+        config.store.accept_data_loss = self.accept_data_loss;
+        Ok(config)
     }
 }
 
@@ -55,7 +60,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let server = Server::bind(options.config()?).await?;
     announce(&server);
     let stop = stop_signal()?;
-    server.run(stop).await;
+    server.run(stop).await?;
     Ok(())
 }
 
@@ -78,7 +83,9 @@ fn announce(server: &Server) {
     println!("  metrics    http://{}/metrics", server.admin_address());
     println!("  data       {}", server.data_directory().display());
     println!("  certificate SHA-256 {}", hex(&server.fingerprint()));
-    println!("  messages are kept in memory only and are gone when the server stops");
+    if server.config().store.engine == Engine::Memory {
+        println!("  messages are kept in memory only and are gone when the server stops");
+    }
     if server.config().development {
         let quail = program();
         let directory = data_dir_flag(server);

@@ -5,7 +5,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use quail_protocol::Priority;
@@ -87,6 +90,7 @@ pub struct Committer<T> {
 struct Shared<T> {
     queue: Mutex<CommitQueue<T>>,
     wake: Notify,
+    closed: AtomicBool,
 }
 
 impl<T> Clone for Committer<T> {
@@ -97,7 +101,13 @@ impl<T> Clone for Committer<T> {
 
 impl<T: Send + 'static> Default for Committer<T> {
     fn default() -> Self {
-        Self { shared: Arc::new(Shared { queue: Mutex::default(), wake: Notify::new() }) }
+        Self {
+            shared: Arc::new(Shared {
+                queue: Mutex::default(),
+                wake: Notify::new(),
+                closed: AtomicBool::new(false),
+            }),
+        }
     }
 }
 
@@ -109,11 +119,22 @@ impl<T: Send + 'static> Committer<T> {
         Ok(())
     }
 
-    /// Commits until dropped. Run it once.
-    pub async fn run(self, store: Arc<dyn Store>, stage: impl Stage<T>) {
+    /// Ends [`Committer::run`] when nothing waits any more.
+    pub fn close(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.wake.notify_one();
+    }
+
+    /// Commits until closed. Run it once; an engine that blocks wants a thread of its own for it.
+    ///
+    /// An error is final: what the engine holds is not known any more, and nothing may be acknowledged on top of it.
+    pub async fn run(self, store: Arc<dyn Store>, stage: impl Stage<T>) -> Result<(), StoreError> {
         loop {
             let batch = self.lock().take(BATCH_ITEMS_MAX);
             if batch.is_empty() {
+                if self.shared.closed.load(Ordering::Acquire) {
+                    return Ok(());
+                }
                 self.shared.wake.notified().await;
                 continue;
             }
@@ -126,10 +147,11 @@ impl<T: Send + 'static> Committer<T> {
                     }
                 }
                 Err(error) => {
-                    report(&error);
+                    tracing::error!(%error, "a batch of messages could not be committed");
                     for ticket in tickets {
                         stage.deliver(ticket, None);
                     }
+                    return Err(error);
                 }
             }
         }
@@ -138,10 +160,6 @@ impl<T: Send + 'static> Committer<T> {
     fn lock(&self) -> MutexGuard<'_, CommitQueue<T>> {
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn report(error: &StoreError) {
-    tracing::error!(%error, "a batch of messages could not be committed");
 }
 
 #[cfg(test)]

@@ -63,19 +63,8 @@ impl Memory {
         }
         let seq = thread.head().next();
         let last = &mut thread.last_by_priority[append.priority.index()];
-        let message = Message {
-            id: append.id,
-            client_id: append.client_id,
-            conversation: append.conversation,
-            sender: append.sender,
-            position: Position { epoch: EPOCH, seq },
-            prev: std::mem::replace(last, seq),
-            priority: append.priority,
-            time: append.time,
-            kind: append.kind,
-            body: append.body,
-            ext: append.ext,
-        };
+        let prev = std::mem::replace(last, seq);
+        let message = append.into_message(Position { epoch: EPOCH, seq }, prev);
         thread.entries.push(message.clone());
         thread.by_client_id.insert(dedup_key, seq);
         Appended::Placed(message)
@@ -139,17 +128,9 @@ impl Store for Memory {
 
     fn put_profile(&self, app: &AppId, change: ProfileChange) -> BoxFuture<'_, Result<(), StoreError>> {
         let mut tables = self.lock();
-        let profile = tables.profiles.entry((app.clone(), change.user.clone())).or_insert_with(|| Profile {
-            user: change.user,
-            name: Default::default(),
-            avatar: Default::default(),
-        });
-        if let Some(name) = change.name {
-            profile.name = name;
-        }
-        if let Some(avatar) = change.avatar {
-            profile.avatar = avatar;
-        }
+        let key = (app.clone(), change.user.clone());
+        let profile = change.apply(tables.profiles.remove(&key));
+        tables.profiles.insert(key, profile);
         std::future::ready(Ok(())).boxed()
     }
 
@@ -169,7 +150,7 @@ impl Thread {
         let mut bytes = 0;
         for seq in from.0..=to.0 {
             let Some(message) = self.entry(Seq(seq)) else { break };
-            bytes += message.body.len() + message.ext.iter().map(|pair| pair.value.len()).sum::<usize>();
+            bytes += message.content_bytes();
             let full = messages.len() == query.entries_max || bytes > query.bytes_max;
             if full && !messages.is_empty() {
                 return Range { head, messages, next: Some(Seq(seq)) };

@@ -1,0 +1,237 @@
+//! Stored bytes: keys that sort by conversation, and values that begin with a format byte.
+
+use quail_protocol::{
+    Priority, Seq,
+    id::{AppId, ClientMessageId, UserId},
+    message::Message,
+    user::Profile,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::store::ConversationKey;
+
+/// The format of every value. A later format gets the next number; this one stays readable.
+const FORMAT: u8 = 1;
+
+/// The store's layout of keyspaces and keys.
+pub(super) const SCHEMA: u32 = 1;
+
+/// A stored value is not what its key says.
+#[derive(Debug, thiserror::Error)]
+#[error("a stored {what} cannot be read (format byte {format:?})")]
+pub(super) struct Unreadable {
+    what: &'static str,
+    format: Option<u8>,
+}
+
+/// The newest state of a conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) seq: Seq,
+    pub(super) last_by_priority: [Seq; Priority::COUNT],
+}
+
+/// A row against duplicates: where the message stands and what it said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dedup {
+    pub(super) seq: Seq,
+    pub(super) content: u64,
+}
+
+/// `app`, then the two users, each behind its length: no key is a prefix of another conversation's.
+pub(super) fn conversation(key: &ConversationKey) -> Vec<u8> {
+    let ConversationKey::Peer(app, low, high) = key;
+    let mut bytes = Vec::with_capacity(64);
+    push(&mut bytes, app.as_str());
+    bytes.push(PEER);
+    push(&mut bytes, low.as_str());
+    push(&mut bytes, high.as_str());
+    bytes
+}
+
+/// Tells peer conversations from the kinds that come later.
+const PEER: u8 = 1;
+
+/// The key of an entry; entries of a conversation sort by number.
+pub(super) fn entry(conversation: &[u8], seq: Seq) -> Vec<u8> {
+    [conversation, &seq.0.to_be_bytes()].concat()
+}
+
+/// The key of a row against duplicates. The day of the id comes first, so that rows expire by range.
+pub(super) fn dedup(conversation: &[u8], sender: &UserId, id: ClientMessageId) -> Vec<u8> {
+    let mut bytes = day_of(id.unix_ms()).to_be_bytes().to_vec();
+    bytes.extend_from_slice(conversation);
+    push(&mut bytes, sender.as_str());
+    bytes.extend_from_slice(&id.0);
+    bytes
+}
+
+/// Days since 1970.
+pub(super) fn day_of(unix_ms: u64) -> u32 {
+    u32::try_from(unix_ms / (24 * 3600 * 1000)).unwrap_or(u32::MAX)
+}
+
+/// The key of a profile.
+pub(super) fn profile(app: &AppId, user: &UserId) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(32);
+    push(&mut bytes, app.as_str());
+    push(&mut bytes, user.as_str());
+    bytes
+}
+
+fn push(bytes: &mut Vec<u8>, text: &str) {
+    // Ids have at most 128 bytes.
+    bytes.push(text.len() as u8);
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+pub(super) fn encode_head(head: &Head) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    bytes.extend_from_slice(&head.seq.0.to_be_bytes());
+    for last in head.last_by_priority {
+        bytes.extend_from_slice(&last.0.to_be_bytes());
+    }
+    bytes
+}
+
+pub(super) fn decode_head(bytes: &[u8]) -> Result<Head, Unreadable> {
+    let unreadable = || Unreadable { what: "head", format: bytes.first().copied() };
+    let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
+    let (numbers, []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
+    let [seq, last @ ..] = numbers else { return Err(unreadable()) };
+    let last: [[u8; 8]; Priority::COUNT] = last.try_into().map_err(|_| unreadable())?;
+    let number = |bytes: [u8; 8]| Seq(u64::from_be_bytes(bytes));
+    Ok(Head { seq: number(*seq), last_by_priority: last.map(number) })
+}
+
+pub(super) fn encode_dedup(dedup: &Dedup) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    bytes.extend_from_slice(&dedup.seq.0.to_be_bytes());
+    bytes.extend_from_slice(&dedup.content.to_be_bytes());
+    bytes
+}
+
+pub(super) fn decode_dedup(bytes: &[u8]) -> Result<Dedup, Unreadable> {
+    let unreadable = || Unreadable { what: "row against duplicates", format: bytes.first().copied() };
+    let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
+    let (&[seq, content], []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
+    Ok(Dedup { seq: Seq(u64::from_be_bytes(seq)), content: u64::from_be_bytes(content) })
+}
+
+pub(super) fn encode_message(message: &Message) -> Vec<u8> {
+    encode(message)
+}
+
+pub(super) fn decode_message(bytes: &[u8]) -> Result<Message, Unreadable> {
+    decode("message", bytes)
+}
+
+pub(super) fn encode_profile(profile: &Profile) -> Vec<u8> {
+    encode(profile)
+}
+
+pub(super) fn decode_profile(bytes: &[u8]) -> Result<Profile, Unreadable> {
+    decode("profile", bytes)
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    bytes.extend_from_slice(&quail_protocol::frame::encode_body(value));
+    bytes
+}
+
+fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Unreadable> {
+    let unreadable = || Unreadable { what, format: bytes.first().copied() };
+    let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
+    quail_protocol::frame::decode(rest).map_err(|_| unreadable())
+}
+
+#[cfg(test)]
+mod tests {
+    use quail_protocol::{
+        Conversation, Epoch, Position, Timestamp,
+        id::MessageId,
+        message::{MessageKind, Text},
+    };
+
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        crate::data::hex(bytes)
+    }
+
+    fn users() -> (AppId, UserId, UserId) {
+        (AppId::new("demo").unwrap(), UserId::new("alice").unwrap(), UserId::new("bob").unwrap())
+    }
+
+    #[test]
+    fn stored_bytes_are_these() {
+        let (app, alice, bob) = users();
+        let key = conversation(&ConversationKey::peer(&app, &bob, &alice));
+        assert_eq!(hex(&key), "0464656d6f0105616c69636503626f62");
+        assert_eq!(hex(&entry(&key, Seq(258))), "0464656d6f0105616c69636503626f620000000000000102");
+        let id = ClientMessageId::at(1_800_000_000_000, [7; 10]);
+        assert_eq!(
+            hex(&dedup(&key, &bob, id)),
+            "000051610464656d6f0105616c69636503626f6203626f6201a3185c500077078707070707070707"
+        );
+        assert_eq!(hex(&profile(&app, &bob)), "0464656d6f03626f62");
+
+        let head = Head { seq: Seq(9), last_by_priority: [Seq(0), Seq(3), Seq(9), Seq(4)] };
+        let bytes = encode_head(&head);
+        assert_eq!(
+            hex(&bytes),
+            "0100000000000000090000000000000000000000000000000300000000000000090000000000000004"
+        );
+        assert_eq!(decode_head(&bytes).unwrap(), head);
+
+        let row = Dedup { seq: Seq(9), content: 0x1122_3344_5566_7788 };
+        assert_eq!(hex(&encode_dedup(&row)), "0100000000000000091122334455667788");
+        assert_eq!(decode_dedup(&encode_dedup(&row)).unwrap(), row);
+
+        let message = Message {
+            id: MessageId([1; 16]),
+            client_id: id,
+            conversation: Conversation::Peer(bob.clone()),
+            sender: alice,
+            position: Position { epoch: Epoch(1), seq: Seq(9) },
+            prev: Seq(3),
+            priority: Priority::Normal,
+            time: Timestamp(1_800_000_000_000),
+            kind: MessageKind::Text,
+            body: Text::encode("hi").unwrap(),
+            ext: Default::default(),
+        };
+        let bytes = encode_message(&message);
+        assert_eq!(
+            hex(&bytes),
+            "01 01010101010101010101010101010101 01a3185c500077078707070707070707 0103626f62 05616c696365 0109 03 02 \
+             80a0f1c2b134 01 03026869 00"
+                .replace(' ', "")
+        );
+        assert_eq!(decode_message(&bytes).unwrap(), message);
+    }
+
+    #[test]
+    fn what_is_cut_or_of_another_format_is_unreadable() {
+        let head = encode_head(&Head::default());
+        for bytes in [&[][..], &head[..8], &[&head[..], &[0]].concat(), &[2]] {
+            assert!(decode_head(bytes).is_err());
+            assert!(decode_dedup(bytes).is_err());
+            assert!(decode_message(bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn no_conversation_begins_with_another() {
+        let (app, ..) = users();
+        let ids = ["a", "aa", "ab", "b"].map(|id| UserId::new(id).unwrap());
+        let mut keys = vec![];
+        for (i, one) in ids.iter().enumerate() {
+            keys.extend(ids[i..].iter().map(|other| conversation(&ConversationKey::peer(&app, one, other))));
+        }
+        for (i, key) in keys.iter().enumerate() {
+            assert!(keys.iter().enumerate().all(|(j, other)| i == j || !other.starts_with(key)));
+        }
+    }
+}
