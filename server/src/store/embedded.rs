@@ -165,14 +165,11 @@ impl Embedded {
         let mark = mark?;
         let engine = directory.join(ENGINE);
         let scan = journal::scan(&engine).map_err(failed)?;
-        let reaches = scan.batches.map_or(0, |(_, last)| last);
-        let missing = match (&scan.damage, &scan.torn) {
-            (Some(damage), _) => Some(damage.clone()),
-            (None, Some((path, at))) if reaches < mark.batch() => {
-                Some(format!("{} ends at byte {at}, before batch {}", path.display(), mark.batch()))
-            }
+        let missing = scan.damage.clone().or_else(|| match (scan.batches, &scan.torn) {
+            (Some((_, last)), _) if last < mark.batch() => Some(ends_early(last, mark.batch())),
+            (None, Some((path, _))) if mark.batch() > 0 => Some(format!("{} holds no batch", path.display())),
             _ => None,
-        };
+        });
         if let Some(what) = missing {
             if !accept_data_loss {
                 return Err(damaged(what));
@@ -191,30 +188,39 @@ impl Embedded {
         directory: &Path,
         config: &Config,
         accept_data_loss: bool,
-        mark: Mark,
+        mut mark: Mark,
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let path = || directory.to_owned();
+        let failed = |source| OpenError::Io { path: path(), source };
         let refused = |source| OpenError::Engine { path: path(), source };
-        let unreadable = |what: &str| OpenError::Damaged { path: path(), what: what.to_owned() };
+        let damaged = |what: String| OpenError::Damaged { path: path(), what };
         let (database, [singles, messages, dedup, heads, profiles]) =
             open_database(&directory.join(ENGINE), config).map_err(refused)?;
         let single = |key| singles.get(key).map_err(refused);
-        let schema = single(SCHEMA_KEY)?.unwrap_or_default();
+        let schema = single(SCHEMA_KEY)?.ok_or_else(|| damaged("its layout is gone".into()))?;
         if *schema != keys::SCHEMA.to_be_bytes() {
             return Err(OpenError::Schema { path: path(), found: crate::data::hex(&schema) });
         }
         let number = |bytes: Option<fjall::UserValue>| Some(u64::from_be_bytes((*bytes?).try_into().ok()?));
-        let generation =
-            number(single(GENERATION_KEY)?).ok_or_else(|| unreadable("its generation is gone"))?;
-        let batch = number(single(BATCH_KEY)?).ok_or_else(|| unreadable("its batch number is gone"))?;
+        let mut generation =
+            number(single(GENERATION_KEY)?).ok_or_else(|| damaged("its generation is gone".into()))?;
+        let mut batch =
+            number(single(BATCH_KEY)?).ok_or_else(|| damaged("its batch number is gone".into()))?;
         if batch < mark.batch() && !accept_data_loss {
-            let what = format!("it ends at batch {batch}, and batch {} was acknowledged", mark.batch());
-            return Err(OpenError::Damaged { path: path(), what });
+            return Err(damaged(ends_early(batch, mark.batch())));
         }
-        sync_directories(directory).map_err(|source| OpenError::Io { path: path(), source })?;
-        // Numbers go on above the mark, so that a batch that was lost is never taken for one that came after.
-        let batch = batch.max(mark.batch());
+        if accept_data_loss {
+            // What is left is no continuation of what clients have seen, and a new epoch tells them.
+            generation += 1;
+            batch += 1;
+            let mut writes = database.batch();
+            writes.insert(&singles, GENERATION_KEY, generation.to_be_bytes());
+            writes.insert(&singles, BATCH_KEY, batch.to_be_bytes());
+            writes.commit().and_then(|()| database.persist(PersistMode::SyncAll)).map_err(refused)?;
+            mark.reset(batch).map_err(failed)?;
+        }
+        sync_directories(directory).map_err(failed)?;
         let writer = Writer { batch, mark, marked_at: clock.now(), heads: HashMap::new() };
         let inner = Inner {
             database,
@@ -245,6 +251,10 @@ impl Embedded {
         }
         .boxed()
     }
+}
+
+fn ends_early(batch: u64, mark: u64) -> String {
+    format!("it ends at batch {batch}, and batch {mark} was acknowledged")
 }
 
 const ENGINE: &str = "engine";

@@ -61,6 +61,17 @@ impl Mark {
         if batch <= self.batch {
             return Ok(());
         }
+        self.write(batch)
+    }
+
+    /// Marks `batch` even if it is lower: what was above it is given up.
+    pub(super) fn reset(&mut self, batch: u64) -> io::Result<()> {
+        self.write(batch)?;
+        // The other slot holds a higher one.
+        self.write(batch)
+    }
+
+    fn write(&mut self, batch: u64) -> io::Result<()> {
         self.file.write_all_at(&slot(batch), self.next)?;
         self.file.sync_data()?;
         self.batch = batch;
