@@ -1,0 +1,94 @@
+//! A server in a process of its own, which can be killed.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use quail_client::{Builder, Client, Trust};
+use quail_server::{
+    apps,
+    config::{DEVELOPMENT_APP, DEVELOPMENT_KEY},
+    data,
+};
+
+use crate::token::Token;
+
+/// A running server process; killed when dropped.
+pub struct Process {
+    child: Child,
+    data: PathBuf,
+    /// Where QUIC listens.
+    pub quic: SocketAddr,
+}
+
+impl Process {
+    /// Starts `binary` in development mode on `data`, with rates out of the way.
+    pub fn start(binary: &Path, data: &Path) -> Self {
+        let config = data.with_extension("toml");
+        let rates =
+            format!("[apps.{DEVELOPMENT_APP}.rates]\ntext = 1000000\nquery = 1000000\nchange = 1000000\n");
+        std::fs::write(&config, rates).expect("a configuration file");
+        let mut child = Command::new(binary)
+            .args([
+                "serve",
+                "--dev",
+                "--quic",
+                "127.0.0.1:0",
+                "--websocket",
+                "127.0.0.1:0",
+                "--admin",
+                "127.0.0.1:0",
+            ])
+            .arg("--config")
+            .arg(&config)
+            .arg("--data-dir")
+            .arg(data)
+            .env("QUAIL_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let stdout = child.stdout.take().expect("a pipe");
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        let quic = lines
+            .find_map(|line| line.trim().strip_prefix("QUIC")?.trim().strip_suffix("/udp")?.parse().ok())
+            .expect("the server says where it listens");
+        // The rest of the announcement must be read, or writing it would fail.
+        lines.find(|line| line.contains("bob --to alice")).expect("the announcement ends");
+        Self { child, data: data.to_owned(), quic }
+    }
+
+    /// A client of `user` that is not connected yet.
+    pub fn client(&self, user: &str) -> Builder {
+        let development = data::read_development(&self.data).expect("a development server");
+        let secret = data::development_secret(&self.data).expect("a development secret");
+        let claims = Token::new(DEVELOPMENT_APP, user).claims;
+        Client::builder(self.quic.to_string())
+            .app(DEVELOPMENT_APP)
+            .user(user)
+            .token(apps::sign(DEVELOPMENT_KEY, &secret, &claims).expect("a token can be signed"))
+            .trust(Trust::fingerprint(&development.fingerprint).expect("a fingerprint"))
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it, as `kill -9` does, and waits until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the server was running");
+        self.child.wait().expect("a child");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be gone already.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
