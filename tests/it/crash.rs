@@ -1,6 +1,6 @@
 //! What was acknowledged is there after the server was killed at any moment.
 //!
-//! The acks are logged here, in the process that is not killed. `QUAIL_CRASH_ROUNDS=50 cargo test -p quail-tests --test
+//! The acks are logged here, in the process that is not killed. `CRASH_ROUNDS=50 cargo test -p quail-tests --test
 //! it crash` kills more often than the default.
 
 use std::{
@@ -41,7 +41,7 @@ fn binary() -> &'static Path {
 
 fn text_of(sender: usize, round: usize, number: usize) -> String {
     // Now and then a long one, so that a batch spans many pages.
-    let padding = if number % 17 == 0 { 20_000 } else { number % 300 };
+    let padding = if number.is_multiple_of(17) { 20_000 } else { number % 300 };
     format!("{sender}/{round}/{number} {}", "x".repeat(padding))
 }
 
@@ -116,8 +116,7 @@ fn check(log: &Log, messages: &[Message]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_message_outlives_a_kill() {
-    let rounds =
-        std::env::var("QUAIL_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+    let rounds = std::env::var("CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let logs: Vec<_> = (0..SENDERS).map(|_| Arc::new(Mutex::new(Log::default()))).collect();
