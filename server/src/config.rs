@@ -142,7 +142,7 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Loads and checks. Without a file and without apps in the environment the server is in development mode.
+    /// Loads and checks. Without a file the server is in development mode, unless the environment says otherwise.
     pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(file) = file {
@@ -152,7 +152,7 @@ impl Config {
             check_syntax(file)?;
             figment = figment.merge(Toml::file_exact(file));
         } else {
-            figment = figment.join(("development", true)).merge(("development", true));
+            figment = figment.merge(Serialized::default("development", true));
         }
         // QUAIL_LOG is the log filter, not a key.
         let environment = Env::prefixed(ENVIRONMENT_PREFIX).ignore(&["log"]).split(ENVIRONMENT_SEPARATOR);
