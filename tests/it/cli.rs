@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::unix::fs::PermissionsExt,
+    path::Path,
     process::{Child, Command, Stdio},
     time::Instant,
 };
@@ -149,6 +150,7 @@ fn what_is_in_the_way_of_a_start_is_one_sentence() {
         ("QUAIL_SESSION__IDLE", "1s", "QUAIL_SESSION__IDLE: unknown key"),
         ("QUAIL_SESSION__IDLE_TIMEOUT", "soon", "QUAIL_SESSION__IDLE_TIMEOUT: expected a duration"),
         ("QUAIL_QUIC__CONNECTIONS_MAX", "-1", "QUAIL_QUIC__CONNECTIONS_MAX: expected usize"),
+        ("QUAIL_DEVELOPMENT", "false", "tls.certificate and tls.key are needed outside of development mode"),
         ("QUAIL_APPS__SHOP__KEYS__MAIN", SECRET, "QUAIL_APPS__SHOP__KEYS__MAIN: expected struct Key"),
     ];
     for (name, value, sentence) in variables {
@@ -189,6 +191,33 @@ fn a_file_gives_way_to_the_environment_and_the_environment_to_flags() {
         assert!(ended.stdout.contains(expected), "{expected} in {}", ended.stdout);
     }
     assert!(!ended.stdout.contains(SECRET), "{}", ended.stdout);
+}
+
+/// What stands in the example's place of files and secrets.
+fn example(directory: &Path, arguments: &[&str]) -> Command {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/production.toml");
+    let mut command = quail(directory, arguments);
+    command.arg("--config").arg(file).env("QUAIL_APPS__SHOP__KEYS__K1__SECRET", SECRET);
+    command.env("QUAIL_TLS__CERTIFICATE", "a.pem").env("QUAIL_TLS__KEY", "a.key");
+    command
+}
+
+#[tokio::test]
+async fn the_production_example_serves_its_app() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(directory.path().join("a.pem"), made.cert.pem()).unwrap();
+    fs::write(directory.path().join("a.key"), made.signing_key.serialize_pem()).unwrap();
+    let flags = [&ANYWHERE[..], &["--data-dir", "data"]].concat();
+    let mut server = Process::start(&mut example(directory.path(), &flags));
+    let announced = server.until("kept in memory only").to_owned();
+    let token = run(example(directory.path(), &["token", "--user", "alice", "--app", "shop"]));
+    let client = Client::builder(server.announced("QUIC").trim_end_matches("/udp")).app("shop").user("alice");
+    let trust = Trust::fingerprint(server.announced("certificate SHA-256")).unwrap();
+    within(client.token(token.stdout.trim()).trust(trust).connect()).await.unwrap();
+    server.signal("TERM");
+    let ended = server.end();
+    assert!(ended.status.success() && ended.stdout == announced, "no word of development: {ended:?}");
 }
 
 #[test]
