@@ -210,7 +210,7 @@ async fn the_production_example_serves_its_app() {
     fs::write(directory.path().join("a.key"), made.signing_key.serialize_pem()).unwrap();
     let flags = [&ANYWHERE[..], &["--data-dir", "data"]].concat();
     let mut server = Process::start(&mut example(directory.path(), &flags));
-    let announced = server.until("kept in memory only").to_owned();
+    let announced = server.until("certificate SHA-256").to_owned();
     let token = run(example(directory.path(), &["token", "--user", "alice", "--app", "shop"]));
     let client = Client::builder(server.announced("QUIC").trim_end_matches("/udp")).app("shop").user("alice");
     let trust = Trust::fingerprint(server.announced("certificate SHA-256")).unwrap();
