@@ -77,9 +77,11 @@ fn certificate_and_secret_outlive_a_start_and_only_their_owner_reads_them() {
         (fingerprint, fs::read(directory.path().join("quail-data/demo.secret")).unwrap())
     };
     assert_eq!(start(), start());
-    for name in ["demo.secret", "certificate.key.der", "development.toml"] {
+    for (name, expected) in
+        [(".", 0o700), ("demo.secret", 0o600), ("certificate.key.der", 0o600), ("development.toml", 0o600)]
+    {
         let mode = fs::metadata(directory.path().join("quail-data").join(name)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{name}");
+        assert_eq!(mode & 0o777, expected, "{name}");
     }
 }
 
