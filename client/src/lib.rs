@@ -30,6 +30,10 @@
 //! [`Priority::High`] waits behind nothing else that waits in this client. It drops nothing: an app that does not take its
 //! events holds the server back. It does not connect again by itself; [`Cause`] says whether that would help.
 
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 mod builder;
 mod carrier;
 mod client;

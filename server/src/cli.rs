@@ -7,15 +7,23 @@ pub mod chat;
 pub mod serve;
 pub mod token;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Config;
 
 /// Quail, a realtime messaging server over QUIC.
 #[derive(Debug, Parser)]
-#[command(name = "quail", version, about)]
+// Flags before a subcommand would go unheard.
+#[command(name = "quail", version, about, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -62,7 +70,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("quail: {error:#}");
+            // Whoever closed standard error learns it from the exit code.
+            _ = writeln!(io::stderr(), "quail: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }
@@ -78,6 +87,35 @@ fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
 
 fn check_config(options: serve::Options) -> anyhow::Result<()> {
     let config: Config = options.config()?;
-    print!("{}", config.to_toml()?);
-    Ok(())
+    print(format_args!("{}", config.to_toml()?))
+}
+
+/// Writes to standard output, which may be a pipe whose reader is gone.
+fn print(text: fmt::Arguments<'_>) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_fmt(text).and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
+/// An error and its causes on one line, those left out that the line says already.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut sentence = String::new();
+    for cause in error.chain().map(|cause| cause.to_string()) {
+        if sentence.is_empty() {
+            sentence = cause;
+        } else if !sentence.ends_with(&cause) {
+            sentence = format!("{sentence}: {cause}");
+        }
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow!("no such file").context("cannot use x: no such file").context("not started");
+        assert_eq!(super::sentence(&error), "not started: cannot use x: no such file");
+    }
 }

@@ -2,12 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use figment::{
     Figment,
+    error::Kind,
     providers::{Env, Format, Serialized, Toml},
 };
 use quail_protocol::id::AppId;
@@ -118,33 +120,47 @@ pub enum ConfigError {
     /// The file that was named is not there.
     #[error("configuration file {0} does not exist")]
     Missing(PathBuf),
+    /// The file cannot be read.
+    #[error("configuration file {0} cannot be read: {1}")]
+    Unreadable(PathBuf, #[source] io::Error),
+    /// The file is not TOML.
+    #[error("configuration file {file}, line {line}: {message}")]
+    Syntax {
+        /// Which file.
+        file: PathBuf,
+        /// Where in it.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
     /// A key is unknown or a value is of the wrong kind.
     #[error("configuration: {0}")]
-    Invalid(Box<figment::Error>),
+    Invalid(String),
     /// Values do not fit together.
     #[error("configuration: {0}")]
     Inconsistent(String),
 }
 
 impl Config {
-    /// Loads and checks. Without a file and without apps in the environment the server is in development mode.
+    /// Loads and checks. Without a file the server is in development mode, unless the environment says otherwise.
     pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(file) = file {
             if !file.is_file() {
                 return Err(ConfigError::Missing(file.to_owned()));
             }
+            check_syntax(file)?;
             figment = figment.merge(Toml::file_exact(file));
         } else {
-            figment = figment.join(("development", true)).merge(("development", true));
+            figment = figment.merge(Serialized::default("development", true));
         }
         // QUAIL_LOG is the log filter, not a key.
-        let environment = Env::prefixed("QUAIL_").ignore(&["log"]).split("__");
+        let environment = Env::prefixed(ENVIRONMENT_PREFIX).ignore(&["log"]).split(ENVIRONMENT_SEPARATOR);
         let config: Self = figment
             .merge(environment)
             .merge(Serialized::defaults(overrides))
             .extract()
-            .map_err(|error| ConfigError::Invalid(Box::new(error)))?;
+            .map_err(|error| ConfigError::Invalid(describe(&error)))?;
         config.check()?;
         Ok(config)
     }
@@ -192,6 +208,40 @@ impl Config {
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
     }
+}
+
+const ENVIRONMENT_PREFIX: &str = "QUAIL_";
+const ENVIRONMENT_SEPARATOR: &str = "__";
+
+/// Says where a file is not TOML. What the TOML reader prints shows the line itself, which may hold a secret.
+fn check_syntax(file: &Path) -> Result<(), ConfigError> {
+    let text = fs::read_to_string(file).map_err(|error| ConfigError::Unreadable(file.to_owned(), error))?;
+    let Err(error) = toml::from_str::<toml::Table>(&text) else { return Ok(()) };
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let message = error.message().replace('\n', ", ");
+    Err(ConfigError::Syntax { file: file.to_owned(), line, message })
+}
+
+/// One sentence with the key as it was written. It quotes no value: one of them could be a secret.
+fn describe(error: &figment::Error) -> String {
+    let key = match error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref()) {
+        Some(source) => format!("{source}: {}", error.path.join(".")),
+        None => {
+            let path = error.path.join(ENVIRONMENT_SEPARATOR).to_uppercase();
+            format!("{ENVIRONMENT_PREFIX}{path}")
+        }
+    };
+    let what = match &error.kind {
+        Kind::UnknownField(_, known) => format!("unknown key; known here are {}", known.join(", ")),
+        Kind::UnknownVariant(_, known) => format!("expected one of {}", known.join(", ")),
+        Kind::MissingField(name) => format!("{name} is missing"),
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => format!("expected {expected}"),
+        Kind::ISizeOutOfRange(_) | Kind::USizeOutOfRange(_) => "the number is out of range".to_owned(),
+        Kind::Message(message) => message.clone(),
+        _ => "not usable".to_owned(),
+    };
+    format!("{key}: {what}")
 }
 
 /// The app of development mode.

@@ -1,8 +1,9 @@
 //! The data directory: who owns it, and what `quail chat` finds in it.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, DirBuilder, File, TryLockError},
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -54,7 +55,8 @@ impl DataDirectory {
     /// Makes the directory if need be and takes it.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let failed = |source| DataError::Io { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(failed)?;
+        // What people write to each other is in it.
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let lock = File::options()
             .create(true)
             .truncate(false)

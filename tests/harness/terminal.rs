@@ -1,8 +1,11 @@
 //! Terminals: programs run in tmux, typed to and read as a person would.
 
 use std::{
+    io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -15,6 +18,9 @@ pub struct Terminals {
 pub struct Terminal<'a> {
     terminals: &'a Terminals,
     name: String,
+    /// One for every line that tmux says about this window, its output among them.
+    changes: Receiver<()>,
+    watcher: Child,
 }
 
 impl Terminals {
@@ -30,15 +36,37 @@ impl Terminals {
         let made =
             self.tmux(&[&["new-session", "-d", "-s", name, "-c", directory], &size[..], &["sh"]].concat());
         assert!(made.status.success(), "tmux: {}", String::from_utf8_lossy(&made.stderr));
-        Terminal { terminals: self, name: name.into() }
+        let mut watcher = self.command();
+        let watcher = watcher.args(["-C", "attach-session", "-f", "ignore-size,read-only", "-t", name]);
+        let mut watcher =
+            watcher.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("tmux is installed");
+        let said = BufReader::new(watcher.stdout.take().expect("standard output is piped"));
+        let (change, changes) = mpsc::channel();
+        thread::spawn(move || {
+            for _ in said.split(b'\n').map_while(Result::ok) {
+                if change.send(()).is_err() {
+                    break;
+                }
+            }
+        });
+        Terminal { terminals: self, name: name.into(), changes, watcher }
     }
 
     fn tmux(&self, arguments: &[&str]) -> Output {
-        Command::new("tmux")
-            .args(["-L", &self.socket, "-f", "/dev/null"])
-            .args(arguments)
-            .output()
-            .expect("tmux is installed")
+        self.command().args(arguments).output().expect("tmux is installed")
+    }
+
+    /// tmux, with the environment of a person and not that of a test: its shells inherit it.
+    fn command(&self) -> Command {
+        let mut command = Command::new("tmux");
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if (name.starts_with("CARGO_") && name != "CARGO_HOME") || name.starts_with("QUAIL_") {
+                command.env_remove(&*name);
+            }
+        }
+        command.args(["-L", &self.socket, "-f", "/dev/null"]);
+        command
     }
 }
 
@@ -72,14 +100,18 @@ impl Terminal<'_> {
     pub fn expect(&self, text: &str, patience: Duration) {
         let deadline = Instant::now() + patience;
         while !self.screen().contains(text) {
-            assert!(
-                Instant::now() < deadline,
-                "{text:?} never appeared in {}:\n{}",
-                self.name,
-                self.screen()
-            );
-            // tmux tells nobody when a screen changes; asking again costs a process, which is pause enough.
-            std::thread::yield_now();
+            let left = deadline.saturating_duration_since(Instant::now());
+            let changed = self.changes.recv_timeout(left);
+            assert!(changed.is_ok(), "{text:?} never appeared in {}:\n{}", self.name, self.screen());
+            while self.changes.try_recv().is_ok() {}
         }
+    }
+}
+
+impl Drop for Terminal<'_> {
+    fn drop(&mut self) {
+        // It ends by itself when the window is gone.
+        _ = self.watcher.kill();
+        _ = self.watcher.wait();
     }
 }

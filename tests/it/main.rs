@@ -2,12 +2,14 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod canary;
 mod cli;
 mod crash;
 mod damage;
 mod hostile;
 mod message;
 mod operations;
+mod process;
 mod readme;
 mod session;
 mod store;

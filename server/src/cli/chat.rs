@@ -1,6 +1,6 @@
 //! `quail chat`: lines in a terminal. It shows what happens to the connection, messages, and refused sends.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -60,7 +60,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let (me, peer_id) = (options.user.clone(), options.to.clone());
     let (client, mut events) = connect(&options).await?;
     let peer = client.peer(peer_id.as_str())?;
-    println!("* connected as {me}; a line goes to {peer_id}, /quit leaves");
+    say(format_args!("* connected as {me}; a line goes to {peer_id}, /quit leaves"))?;
     let mut states = client.states();
     let mut lines = BufReader::new(stdin()).lines();
     loop {
@@ -70,14 +70,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
                 Some(line) if line.trim() == "/quit" => break,
                 Some(line) if line.trim().is_empty() => {}
                 Some(line) => match peer.send(line).await {
-                    Ok(sent) => println!("  sent as {}", sent.position.seq.0),
-                    Err(CallError::Reject(reject)) => println!("! refused: {reject}"),
-                    Err(error) => println!("! not sent: {error}"),
+                    Ok(sent) => say(format_args!("  sent as {}", sent.position.seq.0))?,
+                    Err(CallError::Reject(reject)) => say(format_args!("! refused: {reject}"))?,
+                    Err(error) => say(format_args!("! not sent: {error}"))?,
                 },
             },
-            Some(event) = events.recv() => show(&event, &me),
+            Some(event) = events.recv() => show(&event, &me)?,
             Some(state) = states.changed() => {
-                println!("* {}", describe(&state));
+                say(format_args!("* {}", describe(&state)))?;
                 if let State::Disconnected { .. } = state {
                     bail!("the connection ended");
                 }
@@ -85,8 +85,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         }
     }
     client.close().await;
-    println!("* left");
-    Ok(())
+    say(format_args!("* left"))
+}
+
+/// Shows a line.
+fn say(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
+    super::print(format_args!("{line}\n"))
 }
 
 async fn next_line(lines: &mut Lines<BufReader<Stdin>>) -> anyhow::Result<Option<String>> {
@@ -124,7 +128,7 @@ async fn connect(options: &Options) -> anyhow::Result<(Client, quail_client::Eve
         Carrier::Quic => (CarrierKind::Quic, address.clone()),
         Carrier::Websocket => (CarrierKind::WebSocket { url: websocket.clone() }, websocket),
     };
-    println!("* connecting to {shown}");
+    say(format_args!("* connecting to {shown}"))?;
     Client::builder(address)
         .app(options.app.as_str())
         .user(options.user.as_str())
@@ -137,12 +141,14 @@ async fn connect(options: &Options) -> anyhow::Result<(Client, quail_client::Eve
         .with_context(|| format!("cannot connect to {shown}"))
 }
 
-fn show(event: &Event, me: &UserId) {
+fn show(event: &Event, me: &UserId) -> anyhow::Result<()> {
     match event {
-        Event::MessageSent(message) => println!("{}: {}", author(message, me), text(message)),
-        Event::Behind(behind) => println!("* too slow for {}: messages were skipped", behind.conversation),
-        Event::Draining(_) => println!("* the server is going away"),
-        Event::Unknown { .. } => {}
+        Event::MessageSent(message) => say(format_args!("{}: {}", author(message, me), text(message))),
+        Event::Behind(behind) => {
+            say(format_args!("* too slow for {}: messages were skipped", behind.conversation))
+        }
+        Event::Draining(_) => say(format_args!("* the server is going away")),
+        Event::Unknown { .. } => Ok(()),
     }
 }
 

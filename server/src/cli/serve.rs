@@ -1,6 +1,9 @@
 //! `quail serve`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use clap::Args;
@@ -58,8 +61,9 @@ impl Options {
 pub async fn run(options: Options) -> anyhow::Result<()> {
     telemetry::log_to_stderr();
     let server = Server::bind(options.config()?).await?;
-    announce(&server);
+    // Whoever reads the announcement may send a signal at once.
     let stop = stop_signal()?;
+    announce(&server);
     server.run(stop).await?;
     Ok(())
 }
@@ -77,37 +81,69 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 fn announce(server: &Server) {
-    println!("quail {}", env!("CARGO_PKG_VERSION"));
-    println!("  QUIC       {}/udp", server.quic_address());
-    println!("  WebSocket  {}/tcp", server.websocket_address());
-    println!("  metrics    http://{}/metrics", server.admin_address());
-    println!("  data       {}", server.data_directory().display());
-    println!("  certificate SHA-256 {}", hex(&server.fingerprint()));
+    // A server whose standard output nobody reads serves on.
+    _ = super::print(format_args!("{}", announcement(server)));
+}
+
+fn announcement(server: &Server) -> String {
+    let mut text = format!(
+        "quail {version}
+  QUIC       {quic}/udp
+  WebSocket  {websocket}/tcp
+  metrics    http://{admin}/metrics
+  data       {data}
+  certificate SHA-256 {fingerprint}
+",
+        version = env!("CARGO_PKG_VERSION"),
+        quic = server.quic_address(),
+        websocket = server.websocket_address(),
+        admin = server.admin_address(),
+        data = server.data_directory().display(),
+        fingerprint = hex(&server.fingerprint()),
+    );
     if server.config().store.engine == Engine::Memory {
-        println!("  messages are kept in memory only and are gone when the server stops");
+        text += "  messages are kept in memory only and are gone when the server stops\n";
     }
     if server.config().development {
-        let quail = program();
-        let directory = data_dir_flag(server);
-        println!();
-        println!("DEVELOPMENT MODE: self-signed certificate, app \"demo\". Not for the internet.");
-        println!("Chat between two terminals:");
-        println!("  {quail} chat{directory} --as alice --to bob");
-        println!("  {quail} chat{directory} --as bob --to alice");
+        let chat = format!("{} chat{}", program(), data_dir_flag(server));
+        text += &format!(
+            "
+DEVELOPMENT MODE: self-signed certificate, app \"demo\". Not for the internet.
+Chat between two terminals:
+  {chat} --as alice --to bob
+  {chat} --as bob --to alice
+"
+        );
     }
+    text
 }
 
 /// How to type this program's name here.
 fn program() -> String {
     let Ok(executable) = std::env::current_exe() else { return "quail".into() };
     let here = std::env::current_dir().unwrap_or_default();
-    executable.strip_prefix(&here).unwrap_or(&executable).display().to_string()
+    match executable.strip_prefix(&here) {
+        // A bare name would be looked for elsewhere.
+        Ok(inside) if inside.components().count() == 1 => quoted(&Path::new(".").join(inside)),
+        Ok(inside) => quoted(inside),
+        Err(_) => quoted(&executable),
+    }
 }
 
 fn data_dir_flag(server: &Server) -> String {
     if server.config().data_dir == Config::default().data_dir {
         String::new()
     } else {
-        format!(" --data-dir {}", server.data_directory().display())
+        format!(" --data-dir {}", quoted(server.data_directory()))
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().all(|c| c.is_alphanumeric() || "/._-+".contains(c)) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }

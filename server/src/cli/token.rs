@@ -51,8 +51,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             (DEVELOPMENT_KEY.to_owned(), development_secret(&options.data)?)
         }
     };
-    println!("{}", sign(&kid, &secret, &options.app, &options.user, options.lifetime)?);
-    Ok(())
+    let token = sign(&kid, &secret, &options.app, &options.user, options.lifetime)?;
+    super::print(format_args!("{token}\n"))
 }
 
 /// A token of `user` for `app`.
@@ -68,7 +68,7 @@ pub(super) fn sign(
         sub: Some(user.as_str().into()),
         aud: Some(app.as_str().into()),
         iat: Some(now),
-        exp: Some(now + lifetime.as_secs()),
+        exp: Some(now.saturating_add(lifetime.as_secs())),
         nbf: None,
     };
     apps::sign(kid, secret, &claims).context("cannot sign the token")
