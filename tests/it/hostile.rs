@@ -21,7 +21,14 @@ use quail_tests::{
     within,
 };
 use quinn::VarInt;
-use tokio_tungstenite::tungstenite::Message;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
 /// Two users who exchange a thousand messages and get every one.
 async fn thousand_round_trips(town: &Town) {
@@ -294,4 +301,36 @@ async fn whoever_reads_nothing_is_closed_as_slow() {
         error = within(closed) => assert_eq!(close_of(&error), Close::Slow),
         () = flood => {}
     }
+}
+
+/// What the server counts, as text.
+async fn metrics(town: &Town) -> String {
+    let mut tcp = TcpStream::connect(town.admin).await.unwrap();
+    tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    within(tcp.read_to_string(&mut text)).await.unwrap();
+    text
+}
+
+#[tokio::test]
+async fn close_codes_that_clients_make_up_are_counted_as_one() {
+    let town = Town::new().await;
+    for number in 20_000..20_010u16 {
+        let (_endpoint, connection) = quic(&town).await;
+        connection.close(VarInt::from_u32(number.into()), b"");
+        let mut raw = Raw::connect(&town, Carrier::WebSocket).await;
+        let Raw::WebSocket { socket, .. } = &mut raw else { unreachable!() };
+        let code = CloseCode::from(4300 + number % 10);
+        socket.close(Some(CloseFrame { code, reason: "".into() })).await.unwrap();
+    }
+    let counted = async {
+        loop {
+            let text = metrics(&town).await;
+            if text.contains("quail_closes_total{reason=\"client Unknown\"} 20") {
+                break text;
+            }
+        }
+    };
+    let text = within(counted).await;
+    assert_eq!(text.matches("reason=\"client").count(), 1);
 }

@@ -70,6 +70,8 @@ pub async fn drive(
             _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
             format!("{close:?}")
         }
+        // A client may make up any number: they are one reason, or each would be a metric of its own.
+        End::Lost(Lost::Closed(Close::Unknown(_))) => "client Unknown".to_owned(),
         End::Lost(Lost::Closed(close)) => format!("client {close:?}"),
         End::Lost(_) => "lost".to_owned(),
     };
