@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use quail_client::CallError;
 use quail_protocol::{
     Close, Code, Lane, Opcode, Operation,
@@ -333,4 +333,26 @@ async fn close_codes_that_clients_make_up_are_counted_as_one() {
     };
     let text = within(counted).await;
     assert_eq!(text.matches("reason=\"client").count(), 1);
+}
+
+#[tokio::test]
+async fn either_end_of_a_websocket_gets_its_close_answered() {
+    let town = Town::new().await;
+    for _ in 0..10 {
+        let mut raw = Raw::connect(&town, Carrier::WebSocket).await;
+        let Raw::WebSocket { socket, .. } = &mut raw else { unreachable!() };
+        socket.close(None).await.unwrap();
+        assert!(matches!(within(socket.next()).await, Some(Ok(Message::Close(_)))), "the client closed");
+        assert!(within(socket.next()).await.is_none());
+
+        let mut raw = Raw::connect(&town, Carrier::WebSocket).await;
+        raw.send(&ping(0)).await;
+        assert_eq!(raw.closed().await, Close::ProtocolViolation);
+        let Raw::WebSocket { socket, .. } = &mut raw else { unreachable!() };
+        // More than one write, so that a socket that is gone would show.
+        for _ in 0..2 {
+            assert!(within(socket.flush()).await.is_ok(), "the server closed");
+        }
+        assert!(within(socket.next()).await.is_none());
+    }
 }
