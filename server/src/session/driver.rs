@@ -90,7 +90,7 @@ enum End {
 
 /// Bytes of one lane that the carrier has not taken yet.
 struct Write {
-    /// Where they go: the lane itself, or Control until it is open.
+    /// Where they go, see [`Driver::ways`].
     lane: Lane,
     bytes: Bytes,
     replies: usize,
@@ -104,6 +104,9 @@ struct Driver<C> {
     decoders: Vec<Decoder>,
     serving: FuturesUnordered<Serving>,
     writes: [Option<Write>; Lane::COUNT],
+    /// Where the frames of each lane go: the lane itself, or Control if it was not open when it had its first. It stays
+    /// so, because frames on a stream of their own could overtake those that went over Control.
+    ways: [Option<Lane>; Lane::COUNT],
     timer: Pin<Box<Sleep>>,
     draining: Pin<Box<dyn Future<Output = ()> + Send>>,
     drained: bool,
@@ -140,6 +143,7 @@ impl<C: Carrier> Driver<C> {
                 .collect(),
             serving: FuturesUnordered::new(),
             writes: Default::default(),
+            ways: Default::default(),
             draining: Box::pin(async move {
                 // An error means that the server is gone, which is the same.
                 _ = draining.wait_for(|draining| *draining).await;
@@ -302,8 +306,9 @@ impl<C: Carrier> Driver<C> {
             let Some(batch) = self.context.session.outbox.take(lane, BATCH_BYTES_MAX) else {
                 return Poll::Ready(Ok(false));
             };
-            let to = if self.carrier.is_open(lane) { lane } else { Lane::Control };
-            self.writes[at] = Some(Write { lane: to, bytes: batch.bytes, replies: batch.replies });
+            let open = if self.carrier.is_open(lane) { lane } else { Lane::Control };
+            let way = *self.ways[at].get_or_insert(open);
+            self.writes[at] = Some(Write { lane: way, bytes: batch.bytes, replies: batch.replies });
         }
         let Some(write) = &mut self.writes[at] else { return Poll::Ready(Ok(false)) };
         if write.lane == Lane::Control && self.control_owner.is_some_and(|owner| owner != at) {
