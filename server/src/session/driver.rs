@@ -165,7 +165,10 @@ impl<C: Carrier> Driver<C> {
     fn turn(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
         if !self.drained && self.draining.as_mut().poll(cx).is_ready() {
             self.drained = true;
-            self.context.session.outbox.push_notice(Draining { retry_after_ms: 0 }.to_frame());
+            // Whoever waits for the answer to a login is told by the close alone.
+            if self.state.is_open() {
+                self.context.session.outbox.push_notice(Draining { retry_after_ms: 0 }.to_frame());
+            }
             self.input(Input::Drain)?;
         }
         while let Poll::Ready(Some(())) = self.serving.poll_next_unpin(cx) {
