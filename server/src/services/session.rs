@@ -63,7 +63,7 @@ fn limits(shared: &Shared, app: &apps::Config) -> Limits {
         texts_per_second: app.rates.text,
         queries_per_second: app.rates.query,
         changes_per_second: app.rates.change,
-        ping_after_ms: (idle / 3).as_millis() as u32,
+        ping_after_ms: shared.session.ping_after().as_millis() as u32,
         idle_timeout_ms: idle.as_millis() as u32,
     }
 }
