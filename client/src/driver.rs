@@ -12,6 +12,7 @@ use bytes::Bytes;
 use quail_protocol::{
     Event, Lane, Operation,
     frame::{Frame, Head, Outcome},
+    limits::REQUEST_ID_SPREAD_MAX,
     session::{LoggedIn, Logout, Ping},
 };
 use tokio::{
@@ -73,8 +74,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(link: Link, login: &LoggedIn, events: EventQueue, now: Instant) -> (Self, Controls) {
-        let in_flight = login.limits.requests_in_flight;
-        let window = Arc::new(Window::new(in_flight.into()));
+        let window = Arc::new(Window::new(login.limits.requests_in_flight.into()));
         let (requests_sender, requests) = mpsc::channel(window.capacity());
         let (state, state_receiver) = watch::channel(State::Connected);
         let (closer_sender, closer) = oneshot::channel();
@@ -89,7 +89,7 @@ impl Driver {
             closer: Some(closer),
             events,
             outbox: Outbox::default(),
-            pending: Pending::new(FIRST_REQUEST_ID, in_flight.into()),
+            pending: Pending::new(FIRST_REQUEST_ID, REQUEST_ID_SPREAD_MAX),
             silence,
             timer,
             pinging: false,

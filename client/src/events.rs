@@ -7,7 +7,10 @@ use std::{
 };
 
 use quail_protocol::Event;
-use tokio::sync::mpsc::{self, OwnedPermit, error::SendError, error::TrySendError};
+use tokio::sync::{
+    Semaphore,
+    mpsc::{self, OwnedPermit, error::SendError, error::TrySendError},
+};
 
 /// What the server says unasked, in the order of each lane.
 ///
@@ -53,7 +56,7 @@ pub(crate) struct EventQueue {
 
 /// A queue of `capacity` events, at least one.
 pub(crate) fn queue(capacity: usize) -> (EventQueue, Events) {
-    let (sender, receiver) = mpsc::channel(capacity.max(1));
+    let (sender, receiver) = mpsc::channel(capacity.clamp(1, Semaphore::MAX_PERMITS));
     (EventQueue { sender, held: None }, Events(receiver))
 }
 
@@ -97,6 +100,13 @@ mod tests {
 
     fn event(number: u16) -> Event {
         Event::Unknown { kind: Kind(number), body: Default::default() }
+    }
+
+    #[test]
+    fn a_capacity_without_bound_is_the_largest_there_is() {
+        let (mut queue, mut events) = queue(usize::MAX);
+        queue.push(event(1));
+        assert!(events.poll_recv(&mut Context::from_waker(Waker::noop())).is_ready());
     }
 
     #[test]

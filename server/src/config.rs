@@ -5,6 +5,7 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use figment::{
@@ -12,7 +13,7 @@ use figment::{
     error::Kind,
     providers::{Env, Format, Serialized, Toml},
 };
-use quail_protocol::id::AppId;
+use quail_protocol::{id::AppId, limits::FRAME_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 use crate::{apps, carrier::quic, carrier::websocket, http, session, store::embedded, tls};
@@ -185,6 +186,9 @@ impl Config {
             if app.keys.is_empty() && !(self.development && id == DEVELOPMENT_APP) {
                 return inconsistent(format!("apps.{id}.keys: an app without keys lets nobody in"));
             }
+            if app.token_lifetime_max > TOKEN_LIFETIME_MAX {
+                return inconsistent(format!("apps.{id}.token_lifetime_max must be at most 3660days"));
+            }
             for (kid, key) in &app.keys {
                 if key.secret.expose().len() < apps::SECRET_BYTES_MIN {
                     let min = apps::SECRET_BYTES_MIN;
@@ -195,6 +199,25 @@ impl Config {
             }
         }
         let session = &self.session;
+        for (name, duration) in [
+            ("greeting_timeout", session.greeting_timeout),
+            ("idle_timeout", session.idle_timeout),
+            ("write_timeout", session.write_timeout),
+            ("leave_timeout", session.leave_timeout),
+            ("request_timeout", session.request_timeout),
+        ] {
+            if !(Duration::from_millis(1)..=SESSION_TIMEOUT_MAX).contains(&duration) {
+                return inconsistent(format!("session.{name} must be between 1ms and 1day"));
+            }
+        }
+        if self.quic.stream_receive_window.as_u64() == 0 {
+            return inconsistent("quic.stream_receive_window must be at least 1B".into());
+        }
+        if self.websocket.message_bytes_max.as_u64() < MESSAGE_BYTES_MIN {
+            return inconsistent(format!(
+                "websocket.message_bytes_max must be at least {MESSAGE_BYTES_MIN}B"
+            ));
+        }
         if session.idle_timeout < session.write_timeout {
             return inconsistent("session.idle_timeout must not be below session.write_timeout".into());
         }
@@ -244,8 +267,48 @@ fn describe(error: &figment::Error) -> String {
     format!("{key}: {what}")
 }
 
+/// The longest deadline of a session: what the wire tells in milliseconds fits 32 bits.
+const SESSION_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest life of a token, ten years and a little.
+const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(3660 * 24 * 3600);
+
+/// The smallest bound on a WebSocket message: the lane's byte and one frame of the largest size with its length.
+const MESSAGE_BYTES_MIN: u64 = FRAME_BYTES_MAX as u64 + 4;
+
 /// The app of development mode.
 pub const DEVELOPMENT_APP: &str = "demo";
 
 /// The key id of the development app's secret.
 pub const DEVELOPMENT_KEY: &str = "development";
+
+#[cfg(test)]
+mod tests {
+    use bytesize::ByteSize;
+
+    use super::*;
+
+    #[test]
+    fn values_that_would_stop_or_break_a_server_are_refused_at_start() {
+        type Change = fn(&mut Config);
+        let cases: [(&str, Change); 8] = [
+            ("session.greeting_timeout", |c| c.session.greeting_timeout = Duration::ZERO),
+            ("session.greeting_timeout", |c| c.session.greeting_timeout = Duration::MAX),
+            ("session.idle_timeout", |c| c.session.idle_timeout = Duration::from_secs(50 * 24 * 3600)),
+            ("session.idle_timeout", |c| c.session.idle_timeout = Duration::from_secs(1)),
+            ("session.outbox.lane_items", |c| c.session.outbox.lane_items = 0),
+            ("quic.stream_receive_window", |c| c.quic.stream_receive_window = ByteSize(0)),
+            ("websocket.message_bytes_max", |c| c.websocket.message_bytes_max = ByteSize::kib(64)),
+            ("apps.demo.token_lifetime_max", |c| {
+                c.apps.entry("demo".into()).or_default().token_lifetime_max = Duration::MAX;
+            }),
+        ];
+        for (key, change) in cases {
+            let mut config = Config { development: true, ..Config::default() };
+            assert!(config.check().is_ok());
+            change(&mut config);
+            let refused = config.check().unwrap_err().to_string();
+            assert!(refused.contains(key), "{key}: {refused}");
+        }
+    }
+}

@@ -331,7 +331,7 @@ async fn greet(incoming: Incoming, place: connections::Place, timeout: Duration)
     let Ok(connecting) = incoming.accept() else { return };
     match tokio::time::timeout(timeout, connecting).await {
         Ok(Ok(connection)) => place.drive(Quic::new(connection)).await,
-        Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
+        Ok(Err(error)) => tracing::debug!(?error, "handshake failed"),
         Err(_elapsed) => tracing::debug!("handshake timed out"),
     }
 }

@@ -27,7 +27,8 @@ pub struct Config {
     /// A connection that has not logged in by then is closed. Default 5s.
     #[serde(with = "humantime_serde")]
     pub greeting_timeout: Duration,
-    /// A client that was not heard for this long is closed. Default 30s; clients ping after a third of it.
+    /// A client that was not heard for this long is closed. Default 30s; clients ping after a third of it, and after
+    /// 10s at the latest.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
     /// A connection that takes nothing of what is pending for this long is closed. Default 10s.
@@ -53,6 +54,16 @@ impl Default for Config {
             request_timeout: Duration::from_secs(10),
             outbox: outbox::Config::default(),
         }
+    }
+}
+
+/// QUIC itself gives a connection up after 30 s without a packet, whatever the idle timeout.
+const PING_AFTER_MAX: Duration = Duration::from_secs(10);
+
+impl Config {
+    /// How long a client may be silent before it pings.
+    pub fn ping_after(&self) -> Duration {
+        (self.idle_timeout / 3).min(PING_AFTER_MAX)
     }
 }
 
@@ -133,5 +144,18 @@ impl Session {
     /// Refused logins so far.
     pub fn refused_logins(&self) -> u8 {
         self.refused_logins.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_ping_before_quic_gives_up_however_long_they_may_be_silent() {
+        for (idle, ping) in [(3, 1), (30, 10), (600, 10)] {
+            let config = Config { idle_timeout: Duration::from_secs(idle), ..Config::default() };
+            assert_eq!(config.ping_after(), Duration::from_secs(ping));
+        }
     }
 }

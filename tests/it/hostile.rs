@@ -1,27 +1,39 @@
 //! Strangers who do not keep the rules: what each is told, and that it costs nobody else anything.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    io::Write,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use quail_client::CallError;
 use quail_protocol::{
     Close, Code, Lane, Opcode, Operation,
+    bounded::Text,
     event::Kind,
     frame::{self, Head},
     limits::{FRAME_BYTES_MAX, GREETING_FRAME_BYTES_MAX},
     session::{Login, Ping},
 };
 use quail_tests::{
-    Carrier, FAST, STRICT, Town, next_message,
+    Carrier, FAST, SECRET, STRICT, Town, next_message,
     raw::{Raw, close_of, login, quic},
     within,
 };
 use quinn::VarInt;
-use tokio_tungstenite::tungstenite::Message;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
 /// Two users who exchange a thousand messages and get every one.
 async fn thousand_round_trips(town: &Town) {
@@ -294,4 +306,111 @@ async fn whoever_reads_nothing_is_closed_as_slow() {
         error = within(closed) => assert_eq!(close_of(&error), Close::Slow),
         () = flood => {}
     }
+}
+
+/// What the server counts, as text.
+async fn metrics(town: &Town) -> String {
+    let mut tcp = TcpStream::connect(town.admin).await.unwrap();
+    tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    within(tcp.read_to_string(&mut text)).await.unwrap();
+    text
+}
+
+#[tokio::test]
+async fn close_codes_that_clients_make_up_are_counted_as_one() {
+    let town = Town::new().await;
+    for number in 20_000..20_010u16 {
+        let (_endpoint, connection) = quic(&town).await;
+        connection.close(VarInt::from_u32(number.into()), b"");
+        let mut raw = Raw::connect(&town, Carrier::WebSocket).await;
+        let Raw::WebSocket { socket, .. } = &mut raw else { unreachable!() };
+        let code = CloseCode::from(4300 + number % 10);
+        socket.close(Some(CloseFrame { code, reason: "".into() })).await.unwrap();
+    }
+    let counted = async {
+        loop {
+            let text = metrics(&town).await;
+            if text.contains("quail_closes_total{reason=\"client Unknown\"} 20") {
+                break text;
+            }
+        }
+    };
+    let text = within(counted).await;
+    assert_eq!(text.matches("reason=\"client").count(), 1);
+}
+
+#[tokio::test]
+async fn either_end_of_a_websocket_gets_its_close_answered() {
+    let town = Town::new().await;
+    for _ in 0..10 {
+        let mut raw = Raw::connect(&town, Carrier::WebSocket).await;
+        let Raw::WebSocket { socket, .. } = &mut raw else { unreachable!() };
+        socket.close(None).await.unwrap();
+        assert!(matches!(within(socket.next()).await, Some(Ok(Message::Close(_)))), "the client closed");
+        assert!(within(socket.next()).await.is_none());
+
+        let mut raw = Raw::connect(&town, Carrier::WebSocket).await;
+        raw.send(&ping(0)).await;
+        assert_eq!(raw.closed().await, Close::ProtocolViolation);
+        let Raw::WebSocket { socket, .. } = &mut raw else { unreachable!() };
+        // More than one write, so that a socket that is gone would show.
+        for _ in 0..2 {
+            assert!(within(socket.flush()).await.is_ok(), "the server closed");
+        }
+        assert!(within(socket.next()).await.is_none());
+    }
+}
+
+/// Where a test's logs go.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn logs_hold_no_token_and_no_body_and_no_line_of_a_stranger() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let town = Town::new().await;
+    let mut forged = login(FAST, "alice");
+    forged.client = Text::new("evil\nFORGED line\u{1b}[2J").unwrap();
+    for carrier in Carrier::ALL {
+        let mut raw = Raw::connect(&town, carrier).await;
+        raw.request(1, &forged).await;
+        raw.reply(1).await.unwrap();
+        let (bob, mut events) = town.connect(carrier, "bob").await;
+        let (_elsewhere, mut heard) = town.connect(carrier, "bob").await;
+        bob.peer("bob").unwrap().send("CANARY").await.unwrap();
+        next_message(&mut heard).await;
+        raw.send(b"\x06CANARY").await;
+        assert_eq!(raw.closed().await, Close::Malformed);
+        within(bob.close()).await;
+        assert!(within(events.recv()).await.is_none());
+    }
+    town.stop().await;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("logged in") && log.contains("TRACE"));
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let token = forged.token.as_str().rsplit('.').next().unwrap();
+    for secret in ["CANARY", &hex("CANARY"), token, &hex(token), SECRET] {
+        assert!(!log.to_lowercase().contains(&secret.to_lowercase()), "{secret} is in the log");
+    }
+    assert!(!log.lines().any(|line| line.starts_with("FORGED")), "a stranger wrote a line");
+    assert!(!log.contains('\u{1b}'), "a stranger steers the terminal");
 }

@@ -2,12 +2,18 @@ use std::time::Duration;
 
 use quail_client::{CallError, Client};
 use quail_protocol::{
-    Code, Conversation, Event, Priority, Seq,
+    Code, Conversation, Event, Lane, Operation, Priority, Seq,
+    frame::{self, Head},
     id::{ClientMessageId, UserId},
     limits::TEXT_BYTES_MAX,
     message::{Ack, Body, History, Message, MessageKind, Send, Text},
+    session::Ping,
 };
-use quail_tests::{Carrier, STRICT, Town, next_message, within};
+use quail_tests::{
+    Carrier, FAST, STRICT, Town, next_message,
+    raw::{Raw, Said},
+    within,
+};
 
 fn peer(user: &str) -> Conversation {
     Conversation::Peer(UserId::new(user).unwrap())
@@ -260,4 +266,30 @@ async fn a_reader_that_stalls_is_told_that_it_is_behind_and_misses_nothing_in_hi
     assert_eq!(page.messages[0].position, behind.head);
     let patience = Duration::from_secs(1);
     assert!(tokio::time::timeout(patience, alice.call(quail_protocol::session::Ping {})).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_lane_that_is_opened_late_does_not_overtake_what_went_over_control() {
+    let town = Town::new().await;
+    let (alice, _events) = town.connect(Carrier::Quic, "alice").await;
+    let mut bob = Raw::log_in(&town, Carrier::Quic, FAST, "bob").await;
+    let to = alice.peer("bob").unwrap();
+    let (mut numbers, mut late) = (vec![], None);
+    for request_id in 2..4 {
+        to.send("x").await.unwrap();
+        let Said::Frame(frame) = bob.next().await else { panic!("closed") };
+        let Head::Event { kind } = frame.head else { panic!("not an event on Control: {frame:?}") };
+        let Event::MessageSent(message) = Event::decode(kind, frame.body).unwrap() else {
+            panic!("{kind:?}")
+        };
+        numbers.push(message.position.seq.0);
+        if request_id == 2 {
+            let Raw::Quic { connection, .. } = &bob else { unreachable!() };
+            let (send, _receive) = late.insert(connection.open_bi().await.unwrap());
+            let ping = frame::encode(&Head::Request { request_id, opcode: Ping::INFO.opcode }, &Ping {});
+            send.write_all(&[&[Lane::Normal.tag()], &ping[..]].concat()).await.unwrap();
+            bob.reply(request_id).await.unwrap();
+        }
+    }
+    assert_eq!(numbers, [1, 2]);
 }

@@ -184,6 +184,18 @@ async fn a_server_that_stops_tells_everyone() {
 }
 
 #[tokio::test]
+async fn a_server_that_stops_says_nothing_but_the_end_to_whoever_waits_for_the_login() {
+    for carrier in Carrier::ALL {
+        let town = Town::with(|config| config.session.leave_timeout = Duration::from_millis(100)).await;
+        let mut raw = Raw::connect(&town, carrier).await;
+        raw.request(1, &Ping {}).await;
+        raw.reply(1).await.unwrap();
+        let (said, ()) = within(futures_util::future::join(raw.next(), town.stop())).await;
+        assert_eq!(said, Said::Close(Close::Draining), "{carrier:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_of_another_protocol_generation_is_refused_in_the_handshake() {
     let town = Town::new().await;
     let refused = quic_offering(&town, b"quail/2").await.expect_err("refused");

@@ -40,6 +40,10 @@ pub(crate) struct Quic {
     lanes: [Option<Stream>; Lane::COUNT],
     /// Whether the other lanes were opened behind the first bytes of Control.
     opened: bool,
+    /// The lane whose bytes stand half-written on Control, where no other lane may write before it is done.
+    control_owner: Option<Lane>,
+    /// Another lane was turned away meanwhile.
+    turned_away: bool,
     ended: Pin<Box<dyn Future<Output = ConnectionError> + Send>>,
     idle: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -51,8 +55,16 @@ impl Quic {
             let connection = connection.clone();
             Box::pin(async move { connection.closed().await })
         };
-        let mut quic =
-            Self { connection, endpoint, lanes: Default::default(), opened: false, ended, idle: None };
+        let mut quic = Self {
+            connection,
+            endpoint,
+            lanes: Default::default(),
+            opened: false,
+            control_owner: None,
+            turned_away: false,
+            ended,
+            idle: None,
+        };
         if quic.open(Lane::Control)? { Ok(quic) } else { Err(Lost(Cause::Malformed)) }
     }
 
@@ -81,6 +93,27 @@ impl Quic {
             }
         }
         Ok(())
+    }
+
+    /// Writes on the stream of `way`, its tag first.
+    fn poll_write(&mut self, cx: &mut Context<'_>, way: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {
+        let Some(stream) = &mut self.lanes[way.index()] else {
+            return Poll::Ready(Err(Lost(Cause::Interrupted)));
+        };
+        for part in [&mut stream.tag, bytes] {
+            while !part.is_empty() {
+                let written = ready!(pin!(stream.send.write_chunks(slice::from_mut(part))).poll(cx));
+                match written {
+                    Ok(_) => {}
+                    Err(WriteError::ConnectionLost(error)) => return Poll::Ready(Err(lost(error))),
+                    Err(error) => {
+                        tracing::debug!(%error, lane = ?way, "a lane refuses writes");
+                        return Poll::Ready(Err(lost_lane(&self.connection)));
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_lane(&mut self, cx: &mut Context<'_>, lane: Lane) -> Poll<Result<Bytes, Lost>> {
@@ -114,24 +147,23 @@ impl Carrier for Quic {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, lane: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {
-        let lane = if self.lanes[lane.index()].is_some() { lane } else { Lane::Control };
-        let Some(stream) = &mut self.lanes[lane.index()] else {
-            return Poll::Ready(Err(Lost(Cause::Interrupted)));
-        };
-        for part in [&mut stream.tag, bytes] {
-            while !part.is_empty() {
-                let written = ready!(pin!(stream.send.write_chunks(slice::from_mut(part))).poll(cx));
-                match written {
-                    Ok(_) => {}
-                    Err(WriteError::ConnectionLost(error)) => return Poll::Ready(Err(lost(error))),
-                    Err(error) => {
-                        tracing::debug!(%error, ?lane, "a lane refuses writes");
-                        return Poll::Ready(Err(lost_lane(&self.connection)));
-                    }
-                }
-            }
+        let way = if self.lanes[lane.index()].is_some() { lane } else { Lane::Control };
+        if way != Lane::Control {
+            return self.poll_write(cx, way, bytes);
         }
-        if lane == Lane::Control && !self.opened {
+        if self.control_owner.is_some_and(|owner| owner != lane) {
+            self.turned_away = true;
+            return Poll::Pending;
+        }
+        let before = bytes.len();
+        let polled = self.poll_write(cx, way, bytes);
+        let begun = bytes.len() < before || self.control_owner.is_some();
+        self.control_owner = (polled.is_pending() && begun).then_some(lane);
+        if self.control_owner.is_none() && std::mem::take(&mut self.turned_away) {
+            cx.waker().wake_by_ref();
+        }
+        ready!(polled)?;
+        if !self.opened {
             self.opened = true;
             self.open_others(cx)?;
         }

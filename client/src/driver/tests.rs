@@ -281,3 +281,20 @@ async fn a_login_without_answer_is_given_up_after_the_greeting_deadline() {
     assert_eq!(link.greet(&login()).await, Err(Cause::TimedOut));
     assert_eq!(start.elapsed().as_secs(), 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_takes_long_holds_no_other_call_up() {
+    let Stage { client, mut did, server, .. } = stage(8);
+    let mut late = Box::pin(client.call(Ping {}));
+    assert!((&mut late).now_or_never().is_none());
+    assert!(matches!(did.recv().await, Some(Did::Wrote(Lane::Control, _))));
+    for request_id in 3..100 {
+        let answer = async {
+            assert!(matches!(did.recv().await, Some(Did::Wrote(Lane::Control, _))), "{request_id}");
+            let head = Head::Reply { request_id, outcome: Outcome::Ok };
+            server.send((Lane::Control, frame::encode(&head, &Pong { time: Timestamp(0) }))).unwrap();
+        };
+        let (answered, ()) = tokio::join!(client.call(Ping {}), answer);
+        assert!(answered.is_ok(), "{request_id}: {answered:?}");
+    }
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quail_client::{
     Builder, CallError, Cause, Client, ConnectError, Priority, State, Trust,
-    protocol::{Close, Code, Lane, Reject, session::Ping},
+    protocol::{Close, Code, Lane, Reject, session::Ping, version::ALPN},
 };
 use quinn::ConnectionError;
 
@@ -204,4 +204,25 @@ fn handles_and_futures_cross_threads() {
     crosses(|client: Client| crosses(async move { client.call(Ping {}).await }));
     crosses(|client: Client| crosses(async move { client.peer("bob").unwrap().history(..).await }));
     crosses(|client: Client| crosses(async move { client.close().await }));
+}
+
+#[tokio::test]
+async fn lanes_that_share_control_do_not_write_into_each_others_frames() {
+    let server = QuicServer::with(ALPN, 1);
+    let (client, _events) = alice(&server).connect().await.unwrap();
+    let bob = client.peer("bob").unwrap();
+    let send = |priority| bob.message("x".repeat(30_000)).priority(priority).send();
+    let talk = async {
+        for _ in 0..10 {
+            let normal = send(Priority::Normal);
+            let urgent = async {
+                for _ in 0..10 {
+                    client.call(Ping {}).await?;
+                }
+                send(Priority::High).await
+            };
+            tokio::try_join!(normal, urgent).unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), talk).await.expect("no lane waits for ever");
 }

@@ -41,7 +41,11 @@ impl QuicServer {
                 .unwrap();
         tls.alpn_protocols = vec![alpn.to_vec()];
         let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
-        Arc::get_mut(&mut config.transport).unwrap().max_concurrent_bidi_streams(VarInt::from_u32(streams));
+        let transport = Arc::get_mut(&mut config.transport).unwrap();
+        // A small window makes large requests go out in pieces.
+        transport
+            .max_concurrent_bidi_streams(VarInt::from_u32(streams))
+            .stream_receive_window(VarInt::from_u32(2048));
         let endpoint = Endpoint::server(config, (std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = endpoint.local_addr().unwrap();
         let (fake, seen) = Fake::new();

@@ -78,7 +78,8 @@ pub fn endpoint(config: &Config, tls: Arc<rustls::ServerConfig>) -> io::Result<E
 
 fn transport(config: &Config) -> quinn::TransportConfig {
     let stream_window = config.stream_receive_window.as_u64();
-    let all_streams = stream_window.saturating_mul(u64::from(STREAMS_MAX)) + SEND_WINDOW_HEADROOM;
+    let all_streams =
+        stream_window.saturating_mul(u64::from(STREAMS_MAX)).saturating_add(SEND_WINDOW_HEADROOM);
     let mut transport = quinn::TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
@@ -305,5 +306,17 @@ fn lost(error: ConnectionError) -> Lost {
 impl fmt::Debug for Quic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Quic from {}", self.connection.remote_address())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_without_bound_is_the_largest_there_is() {
+        let config = Config { stream_receive_window: ByteSize(u64::MAX), ..Config::default() };
+        let largest = format!("receive_window: {}", VarInt::MAX);
+        assert!(format!("{:?}", transport(&config)).contains(&largest));
     }
 }

@@ -73,12 +73,14 @@ pub struct Ws {
     close_sent: bool,
     /// The lane of a message whose end is still to be told.
     ends: Option<Lane>,
+    /// The client's close, which is still to be answered.
+    left: Option<Close>,
 }
 
 impl Ws {
     /// Carries over an upgraded connection.
     pub fn new(socket: WebSocket, remote: SocketAddr) -> Self {
-        Self { socket, remote, close_sent: false, ends: None }
+        Self { socket, remote, close_sent: false, ends: None, left: None }
     }
 
     fn socket(&mut self) -> std::pin::Pin<&mut WebSocket> {
@@ -100,6 +102,11 @@ impl Carrier for Ws {
             return Poll::Ready(Ok((lane, 0, Bytes::new())));
         }
         loop {
+            if let Some(close) = self.left {
+                // The library has queued the answer; whether it left or the socket broke, it is over.
+                _ = ready!(self.socket().poll_flush(cx));
+                return Poll::Ready(Err(Lost::Closed(close)));
+            }
             let message = match ready!(self.socket().poll_next(cx)) {
                 Some(Ok(message)) => message,
                 Some(Err(error)) => return Poll::Ready(Err(broken(&error))),
@@ -115,7 +122,7 @@ impl Carrier for Ws {
                 Message::Text(_) => return Poll::Ready(Err(Lost::Violation(Close::Malformed))),
                 Message::Close(frame) => {
                     let close = frame.map_or(Close::LoggedOut, |frame| Close::from_number(frame.code));
-                    return Poll::Ready(Err(Lost::Closed(close)));
+                    self.left = Some(close);
                 }
                 // The library answers pings by itself.
                 Message::Ping(_) | Message::Pong(_) => {}
@@ -153,8 +160,12 @@ impl Carrier for Ws {
                 return Poll::Ready(());
             }
         }
-        // Told as well as can be: whether the close frame left or the socket broke, it is over.
-        self.socket().poll_flush(cx).map(|_| ())
+        if ready!(self.socket().poll_flush(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        // A socket that goes with bytes unread takes the close frame with it. The client's answer is the last it sends.
+        while let Some(Ok(_)) = ready!(self.socket().poll_next(cx)) {}
+        Poll::Ready(())
     }
 }
 

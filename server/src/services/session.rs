@@ -47,7 +47,7 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
         .register(&login.app, &login.user, session.clone(), app.sessions_per_user)
         .map_err(|_| Code::TooManySessions)?;
     let identity = Identity { app: login.app, user: login.user, device: login.device, session: id };
-    tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, client = %login.client, "logged in");
+    tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, client = ?login.client, "logged in");
     // The state machine reads one request at a time before login, so nobody else logs in on this connection.
     session.log_in(identity, login.stream_window_bytes).map_err(|_| Code::AlreadyLoggedIn)?;
     shared.metrics.sessions_changed(1);
@@ -63,7 +63,7 @@ fn limits(shared: &Shared, app: &apps::Config) -> Limits {
         texts_per_second: app.rates.text,
         queries_per_second: app.rates.query,
         changes_per_second: app.rates.change,
-        ping_after_ms: (idle / 3).as_millis() as u32,
+        ping_after_ms: shared.session.ping_after().as_millis() as u32,
         idle_timeout_ms: idle.as_millis() as u32,
     }
 }

@@ -70,6 +70,8 @@ pub async fn drive(
             _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
             format!("{close:?}")
         }
+        // A client may make up any number: they are one reason, or each would be a metric of its own.
+        End::Lost(Lost::Closed(Close::Unknown(_))) => "client Unknown".to_owned(),
         End::Lost(Lost::Closed(close)) => format!("client {close:?}"),
         End::Lost(_) => "lost".to_owned(),
     };
@@ -88,7 +90,7 @@ enum End {
 
 /// Bytes of one lane that the carrier has not taken yet.
 struct Write {
-    /// Where they go: the lane itself, or Control until it is open.
+    /// Where they go, see [`Driver::ways`].
     lane: Lane,
     bytes: Bytes,
     replies: usize,
@@ -102,6 +104,9 @@ struct Driver<C> {
     decoders: Vec<Decoder>,
     serving: FuturesUnordered<Serving>,
     writes: [Option<Write>; Lane::COUNT],
+    /// Where the frames of each lane go: the lane itself, or Control if it was not open when it had its first. It stays
+    /// so, because frames on a stream of their own could overtake those that went over Control.
+    ways: [Option<Lane>; Lane::COUNT],
     timer: Pin<Box<Sleep>>,
     draining: Pin<Box<dyn Future<Output = ()> + Send>>,
     drained: bool,
@@ -138,6 +143,7 @@ impl<C: Carrier> Driver<C> {
                 .collect(),
             serving: FuturesUnordered::new(),
             writes: Default::default(),
+            ways: Default::default(),
             draining: Box::pin(async move {
                 // An error means that the server is gone, which is the same.
                 _ = draining.wait_for(|draining| *draining).await;
@@ -159,7 +165,10 @@ impl<C: Carrier> Driver<C> {
     fn turn(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
         if !self.drained && self.draining.as_mut().poll(cx).is_ready() {
             self.drained = true;
-            self.context.session.outbox.push_notice(Draining { retry_after_ms: 0 }.to_frame());
+            // Whoever waits for the answer to a login is told by the close alone.
+            if self.state.is_open() {
+                self.context.session.outbox.push_notice(Draining { retry_after_ms: 0 }.to_frame());
+            }
             self.input(Input::Drain)?;
         }
         while let Poll::Ready(Some(())) = self.serving.poll_next_unpin(cx) {
@@ -300,8 +309,9 @@ impl<C: Carrier> Driver<C> {
             let Some(batch) = self.context.session.outbox.take(lane, BATCH_BYTES_MAX) else {
                 return Poll::Ready(Ok(false));
             };
-            let to = if self.carrier.is_open(lane) { lane } else { Lane::Control };
-            self.writes[at] = Some(Write { lane: to, bytes: batch.bytes, replies: batch.replies });
+            let open = if self.carrier.is_open(lane) { lane } else { Lane::Control };
+            let way = *self.ways[at].get_or_insert(open);
+            self.writes[at] = Some(Write { lane: way, bytes: batch.bytes, replies: batch.replies });
         }
         let Some(write) = &mut self.writes[at] else { return Poll::Ready(Ok(false)) };
         if write.lane == Lane::Control && self.control_owner.is_some_and(|owner| owner != at) {

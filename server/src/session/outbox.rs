@@ -62,6 +62,7 @@ struct Queue {
     items: VecDeque<Item>,
     events: usize,
     event_bytes: usize,
+    notices: usize,
     behind: BTreeMap<Conversation, Position>,
 }
 
@@ -120,7 +121,9 @@ impl Outbox {
         if queues.closed {
             return;
         }
-        queues.lanes[Lane::Control.index()].items.push_back(Item::Notice(frame));
+        let queue = &mut queues.lanes[Lane::Control.index()];
+        queue.notices += 1;
+        queue.items.push_back(Item::Notice(frame));
         drop(queues);
         self.waker.wake();
     }
@@ -152,8 +155,12 @@ impl Outbox {
     pub fn take(&self, lane: Lane, bytes_max: usize) -> Option<Batch> {
         let mut queues = self.lock();
         let queue = &mut queues.lanes[lane.index()];
-        while let Some((conversation, head)) = queue.behind.pop_first() {
-            queue.items.push_back(Item::Notice(Behind { conversation, head }.to_frame()));
+        // While notices wait, what falls behind is only noted: a conversation has one of each at most.
+        if queue.notices == 0 {
+            while let Some((conversation, head)) = queue.behind.pop_first() {
+                queue.notices += 1;
+                queue.items.push_back(Item::Notice(Behind { conversation, head }.to_frame()));
+            }
         }
         let first = queue.items.front()?.bytes().len();
         let mut taken = BytesMut::with_capacity(first.max(bytes_max.min(1024)));
@@ -172,7 +179,10 @@ impl Outbox {
                     reply_bytes += length;
                     bytes
                 }
-                Item::Notice(bytes) => bytes,
+                Item::Notice(bytes) => {
+                    queue.notices -= 1;
+                    bytes
+                }
                 Item::Event(bytes, _) => {
                     queue.events -= 1;
                     queue.event_bytes -= length;
@@ -329,6 +339,18 @@ mod tests {
         let outbox = small();
         assert_eq!(outbox.push_event(Lane::Low, frame(1, 500), subject("a", 1)), 0);
         assert_eq!(outbox.push_event(Lane::Low, frame(1, 1), subject("a", 2)), 2);
+    }
+
+    #[test]
+    fn a_trickling_reader_with_many_conversations_piles_up_no_notices() {
+        let outbox = small();
+        for seq in 1..=100 {
+            for user in 0..50 {
+                outbox.push_event(Lane::Normal, frame(1, 50), subject(&format!("user{user}"), seq));
+            }
+            outbox.take(Lane::Normal, 100).unwrap();
+        }
+        assert!(outbox.lock().lanes[Lane::Normal.index()].items.len() < 60);
     }
 
     #[test]

@@ -22,7 +22,7 @@ const BATCH_ITEMS_MAX: usize = 1024;
 /// Messages that may wait for the store; past it senders are told to come back.
 const QUEUE_ITEMS_MAX: usize = 16 * 1024;
 
-/// Bytes of bodies that may wait for the store.
+/// Bytes of bodies and extensions that may wait for the store.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A message on its way and what waits for its outcome.
@@ -51,7 +51,7 @@ impl<T> Default for CommitQueue<T> {
 impl<T> CommitQueue<T> {
     /// Adds a submission, or gives it back when the queue is full.
     pub fn push(&mut self, submission: Submission<T>) -> Result<(), Box<Submission<T>>> {
-        let bytes = self.bytes + submission.append.body.len();
+        let bytes = self.bytes + weight(&submission);
         if self.items == QUEUE_ITEMS_MAX || bytes > QUEUE_BYTES_MAX {
             return Err(Box::new(submission));
         }
@@ -69,9 +69,14 @@ impl<T> CommitQueue<T> {
             batch.extend(queue.drain(..room.min(queue.len())));
         }
         self.items -= batch.len();
-        self.bytes -= batch.iter().map(|submission| submission.append.body.len()).sum::<usize>();
+        self.bytes -= batch.iter().map(weight).sum::<usize>();
         batch
     }
+}
+
+fn weight<T>(submission: &Submission<T>) -> usize {
+    let Append { body, ext, .. } = &submission.append;
+    body.len() + ext.iter().map(|pair| pair.value.len()).sum::<usize>()
 }
 
 /// Takes what was committed, in the order of the places.
@@ -166,8 +171,10 @@ impl<T: Send + 'static> Committer<T> {
 mod tests {
     use quail_protocol::{
         Conversation, Timestamp,
+        bounded::{Blob, List},
         id::{AppId, ClientMessageId, MessageId, UserId},
-        message::{MessageKind, Text},
+        limits::EXT_VALUE_BYTES_MAX,
+        message::{ExtPair, MessageKind, Text},
     };
 
     use super::*;
@@ -217,5 +224,22 @@ mod tests {
         assert_eq!(queue.push(submission(Priority::High, 9)).unwrap_err().ticket, 9);
         assert_eq!(queue.take(1).len(), 1);
         assert!(queue.push(submission(Priority::High, 9)).is_ok());
+    }
+
+    #[test]
+    fn extensions_fill_the_queue_too() {
+        let mut queue = CommitQueue::default();
+        let pair = |tag| ExtPair { tag, value: Blob::new(vec![0; EXT_VALUE_BYTES_MAX]).unwrap() };
+        let mut extended = submission(Priority::Low, 0);
+        extended.append.body = Text::encode("x").unwrap();
+        extended.append.ext = List::new((0..16).map(pair).collect()).unwrap();
+        let fitting = QUEUE_BYTES_MAX / (16 * EXT_VALUE_BYTES_MAX);
+        let pushed = (0..QUEUE_ITEMS_MAX).take_while(|_| {
+            let again = Submission { append: extended.append.clone(), ticket: 0 };
+            queue.push(again).is_ok()
+        });
+        assert!(pushed.count() <= fitting);
+        while !queue.take(1024).is_empty() {}
+        assert_eq!((queue.items, queue.bytes), (0, 0));
     }
 }
