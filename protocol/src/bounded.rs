@@ -44,6 +44,7 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
+/// Escapes what is not printable: this is the form for logs.
 impl<const MAX: usize> fmt::Debug for Text<MAX> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -206,6 +207,12 @@ mod tests {
         let list = postcard::to_stdvec(&[1u8, 2][..]).unwrap();
         assert!(postcard::from_bytes::<List<u8, 2>>(&list).is_ok());
         assert!(postcard::from_bytes::<List<u8, 1>>(&list).is_err());
+    }
+
+    #[test]
+    fn a_strangers_text_forges_no_log_line() {
+        let text = Text::<64>::new("evil\nFORGED\u{1b}[2J").unwrap();
+        assert_eq!(format!("{text:?}"), r#""evil\nFORGED\u{1b}[2J""#);
     }
 
     #[test]

@@ -94,6 +94,17 @@ pub enum BindError {
     Unserved(Vec<&'static str>),
 }
 
+/// Why a server ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store failed: nothing can be acknowledged any more.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A task that every connection needs ended; the log says how.
+    #[error("a task of the server ended")]
+    TaskEnded,
+}
+
 /// A server whose listeners are open.
 pub struct Server {
     shared: Arc<Shared>,
@@ -210,9 +221,8 @@ impl Server {
         }
     }
 
-    /// Serves until `stop` is ready, then tells every client, gives them a moment, and closes. Ends with an error when
-    /// the store fails: nothing can be acknowledged any more.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StoreError> {
+    /// Serves until `stop` is ready, then tells every client, gives them a moment, and closes.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let (drain, draining) = watch::channel(false);
         let (alive, mut all_gone) = mpsc::channel(1);
         let connections =
@@ -238,11 +248,15 @@ impl Server {
 
         let mut committing = commit_on_thread(self.shared.clone(), stage);
         let mut committed = None;
+        let mut task_ended = false;
         tokio::select! {
             () = stop => {}
             ended = &mut committing => committed = Some(ended),
             // A task that every connection needs has ended: better to end loudly than to live on half dead.
-            ended = tasks.join_next() => tracing::error!(?ended, "a task of the server ended; stopping"),
+            ended = tasks.join_next() => {
+                tracing::error!(?ended, "a task of the server ended; stopping");
+                task_ended = true;
+            }
         }
         tracing::info!("draining");
         _ = drain.send(true);
@@ -258,7 +272,9 @@ impl Server {
             None => committing.await,
         };
         tracing::info!("stopped");
-        committed.unwrap_or_else(|_| Err(StoreError::new("the committer's thread panicked")))
+        // Without an answer the committer's thread panicked.
+        committed.map_err(|_| RunError::TaskEnded)??;
+        if task_ended { Err(RunError::TaskEnded) } else { Ok(()) }
     }
 }
 
@@ -267,7 +283,8 @@ fn commit_on_thread(shared: Arc<Shared>, stage: FanOut) -> oneshot::Receiver<Res
     let (ended, wait) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
     let run = move || {
-        let committed = runtime.block_on(shared.committer.clone().run(shared.store.clone(), stage));
+        let committed =
+            runtime.block_on(shared.committer.clone().run(shared.store.clone(), stage, shared.clock));
         // Nobody listens when the server was dropped.
         _ = ended.send(committed);
     };

@@ -66,7 +66,9 @@ impl<O: Operation> Responder<O> {
 
 impl<O: Operation> Drop for Responder<O> {
     fn drop(&mut self) {
-        if let Some(ask) = self.ask.take() {
+        let Some(ask) = self.ask.take() else { return };
+        // Whoever went away while they were served is owed no answer.
+        if !ask.session.outbox.is_closed() {
             tracing::error!(operation = ask.operation, "a request was dropped unanswered");
             ask.reject(Code::Internal.into());
         }

@@ -3,6 +3,7 @@
 //! [`state`] is pure, [`outbox`] is what still has to be told, [`driver`] is the one task that reads and writes a
 //! connection.
 
+mod connected;
 pub mod driver;
 pub mod outbox;
 pub mod state;

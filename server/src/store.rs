@@ -40,7 +40,7 @@ pub struct Append {
     pub id: MessageId,
     /// The sender's name for it; with sender and conversation the key against duplicates.
     pub client_id: ClientMessageId,
-    /// When it is placed.
+    /// When it arrived; the committer stamps it again when it is placed.
     pub time: Timestamp,
     /// How urgent.
     pub priority: Priority,

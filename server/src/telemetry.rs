@@ -1,6 +1,9 @@
 //! Logs and metrics.
 
-use std::{sync::Arc, sync::atomic::AtomicU64};
+use std::{
+    io::IsTerminal,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -15,10 +18,22 @@ use prometheus_client::{
 use tracing_subscriber::EnvFilter;
 
 /// Sends logs to standard error; `QUAIL_LOG` holds the filter (`info` by default). Only the first call counts.
-pub fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("QUAIL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+///
+/// A filter that cannot be read is an error: a server that logs less than it was told to is found out too late.
+pub fn log_to_stderr() -> Result<(), String> {
+    let filter = match std::env::var("QUAIL_LOG") {
+        Ok(filter) => EnvFilter::try_new(filter).map_err(|error| format!("QUAIL_LOG: {error}"))?,
+        Err(_) => EnvFilter::new("info"),
+    };
+    let logging = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        // Whoever closed standard error wants no word about it there.
+        .log_internal_errors(false)
+        .with_writer(std::io::stderr);
     // Fails when a subscriber is installed already, as in a test process that starts many servers.
-    _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    _ = logging.try_init();
+    Ok(())
 }
 
 /// An operation by name.
@@ -146,9 +161,11 @@ impl Metrics {
         self.messages.inc();
     }
 
-    /// An event was pushed to one outbox, which dropped so many.
+    /// An event was pushed to one outbox, which dropped so many, this one with them.
     pub fn delivered(&self, dropped: usize) {
-        self.deliveries.inc();
+        if dropped == 0 {
+            self.deliveries.inc();
+        }
         self.dropped.inc_by(dropped as u64);
     }
 }

@@ -12,10 +12,9 @@ use std::{future::Future, net::SocketAddr, time::Duration};
 use quail_client::{Builder, CarrierKind, Client, Events, Trust};
 use quail_protocol::{Event, message::Message};
 use quail_server::{
-    Server,
+    RunError, Server,
     apps::{self, Key, KeyAlgorithm, Rates, Secret},
     config::Config,
-    store::StoreError,
 };
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
@@ -46,7 +45,7 @@ pub struct Town {
     /// Its certificate.
     pub certificate: CertificateDer<'static>,
     stop: Option<oneshot::Sender<()>>,
-    server: Option<JoinHandle<Result<(), StoreError>>>,
+    server: Option<JoinHandle<Result<(), RunError>>>,
     _data: TempDir,
 }
 

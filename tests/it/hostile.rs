@@ -1,11 +1,7 @@
 //! Strangers who do not keep the rules: what each is told, and that it costs nobody else anything.
 
 use std::{
-    io::Write,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -14,14 +10,13 @@ use futures_util::{SinkExt, StreamExt};
 use quail_client::CallError;
 use quail_protocol::{
     Close, Code, Lane, Opcode, Operation,
-    bounded::Text,
     event::Kind,
     frame::{self, Head},
     limits::{FRAME_BYTES_MAX, GREETING_FRAME_BYTES_MAX},
     session::{Login, Ping},
 };
 use quail_tests::{
-    Carrier, FAST, SECRET, STRICT, Town, next_message,
+    Carrier, FAST, STRICT, Town, next_message,
     raw::{Raw, close_of, login, quic},
     within,
 };
@@ -360,57 +355,4 @@ async fn either_end_of_a_websocket_gets_its_close_answered() {
         }
         assert!(within(socket.next()).await.is_none());
     }
-}
-
-/// Where a test's logs go.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn logs_hold_no_token_and_no_body_and_no_line_of_a_stranger() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let town = Town::new().await;
-    let mut forged = login(FAST, "alice");
-    forged.client = Text::new("evil\nFORGED line\u{1b}[2J").unwrap();
-    for carrier in Carrier::ALL {
-        let mut raw = Raw::connect(&town, carrier).await;
-        raw.request(1, &forged).await;
-        raw.reply(1).await.unwrap();
-        let (bob, mut events) = town.connect(carrier, "bob").await;
-        let (_elsewhere, mut heard) = town.connect(carrier, "bob").await;
-        bob.peer("bob").unwrap().send("CANARY").await.unwrap();
-        next_message(&mut heard).await;
-        raw.send(b"\x06CANARY").await;
-        assert_eq!(raw.closed().await, Close::Malformed);
-        within(bob.close()).await;
-        assert!(within(events.recv()).await.is_none());
-    }
-    town.stop().await;
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("logged in") && log.contains("TRACE"));
-    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let token = forged.token.as_str().rsplit('.').next().unwrap();
-    for secret in ["CANARY", &hex("CANARY"), token, &hex(token), SECRET] {
-        assert!(!log.to_lowercase().contains(&secret.to_lowercase()), "{secret} is in the log");
-    }
-    assert!(!log.lines().any(|line| line.starts_with("FORGED")), "a stranger wrote a line");
-    assert!(!log.contains('\u{1b}'), "a stranger steers the terminal");
 }

@@ -59,7 +59,7 @@ impl Options {
 
 /// Serves until SIGINT or SIGTERM.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    telemetry::log_to_stderr();
+    telemetry::log_to_stderr().map_err(anyhow::Error::msg)?;
     let server = Server::bind(options.config()?).await?;
     // Whoever reads the announcement may send a signal at once.
     let stop = stop_signal()?;

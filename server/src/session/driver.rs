@@ -28,13 +28,13 @@ use tokio::{
 
 use super::{
     Session,
+    connected::{Connected, End},
     state::{Deadlines, Input, State},
 };
 use crate::{
     carrier::{Carrier, Lost},
     context::{Context, Shared},
     router::{Router, Serving},
-    services::session::depart,
 };
 
 /// Bytes that are joined for one write on a lane.
@@ -57,35 +57,16 @@ pub async fn drive(
     draining: watch::Receiver<bool>,
 ) {
     let name = carrier.name();
-    shared.metrics.connection_opened(name);
     let mut driver = Driver::new(carrier, shared.clone(), router, draining);
+    let session = driver.context.session.clone();
+    let mut connected = Connected::new(name, shared, session);
     let end = poll_fn(|cx| driver.poll(cx)).await;
-    let Driver { mut carrier, context, .. } = driver;
-    depart(&context.shared, &context.session);
-    context.session.outbox.close();
-    let reason = match &end {
-        End::Close(close) => {
-            let told = poll_fn(|cx| carrier.poll_close(cx, *close));
-            // Whoever does not read their goodbye in time goes without.
-            _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
-            format!("{close:?}")
-        }
-        // A client may make up any number: they are one reason, or each would be a metric of its own.
-        End::Lost(Lost::Closed(Close::Unknown(_))) => "client Unknown".to_owned(),
-        End::Lost(Lost::Closed(close)) => format!("client {close:?}"),
-        End::Lost(_) => "lost".to_owned(),
-    };
-    tracing::debug!(carrier = name, ?end, "connection ended");
-    shared.metrics.connection_closed(name, reason);
-}
-
-/// How a connection ended.
-#[derive(Debug)]
-enum End {
-    /// We end it.
-    Close(Close),
-    /// It ended by itself.
-    Lost(Lost),
+    connected.end(&end);
+    if let End::Close(close) = end {
+        let told = poll_fn(|cx| driver.carrier.poll_close(cx, close));
+        // Whoever does not read their goodbye in time goes without.
+        _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
+    }
 }
 
 /// Bytes of one lane that the carrier has not taken yet.
@@ -186,7 +167,8 @@ impl<C: Carrier> Driver<C> {
             self.serve_decoded(cx)?;
             self.paused = !self.may_read();
             if self.paused && !self.state.is_leaving() {
-                break;
+                // It is we who do not listen: what the client says meanwhile is not silence.
+                return self.input(Input::Heard);
             }
             if turn == READS_PER_TURN {
                 cx.waker().wake_by_ref();

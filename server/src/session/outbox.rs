@@ -220,6 +220,11 @@ impl Outbox {
         *queues = Queues { dropped: queues.dropped, closed: true, ..Queues::default() };
     }
 
+    /// True when nothing is taken any more.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Wakes `waker` when something is pushed.
     pub fn register(&self, waker: &Waker) {
         self.waker.register(waker);

@@ -11,10 +11,11 @@ use std::{
     },
 };
 
-use quail_protocol::Priority;
+use quail_protocol::{Priority, Timestamp};
 use tokio::sync::Notify;
 
 use super::{Append, Appended, Store, StoreError};
+use crate::clock::Clock;
 
 /// Messages that go to the store together at most.
 const BATCH_ITEMS_MAX: usize = 1024;
@@ -133,9 +134,15 @@ impl<T: Send + 'static> Committer<T> {
     /// Commits until closed. Run it once; an engine that blocks wants a thread of its own for it.
     ///
     /// An error is final: what the engine holds is not known any more, and nothing may be acknowledged on top of it.
-    pub async fn run(self, store: Arc<dyn Store>, stage: impl Stage<T>) -> Result<(), StoreError> {
+    pub async fn run(
+        self,
+        store: Arc<dyn Store>,
+        stage: impl Stage<T>,
+        clock: Clock,
+    ) -> Result<(), StoreError> {
+        let mut time = Timestamp::default();
         loop {
-            let batch = self.lock().take(BATCH_ITEMS_MAX);
+            let mut batch = self.lock().take(BATCH_ITEMS_MAX);
             if batch.is_empty() {
                 if self.shared.closed.load(Ordering::Acquire) {
                     return Ok(());
@@ -143,6 +150,9 @@ impl<T: Send + 'static> Committer<T> {
                 self.shared.wake.notified().await;
                 continue;
             }
+            // Messages are stamped where they get their order, so that time never runs against the numbers.
+            time = clock.timestamp().max(time);
+            batch.iter_mut().for_each(|submission| submission.append.time = time);
             let (appends, tickets): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|submission| (submission.append, submission.ticket)).unzip();
             match store.append_batch(appends).await {
