@@ -78,6 +78,8 @@ closes! {
     4203 Malformed "Bytes on a lane were not whole frames, or the first byte of a stream or message was no lane.";
     4204 FrameTooLarge "A frame's length exceeded the limit.";
     4205 ProtocolViolation "A frame only the server sends, a request id that was repeated or ran ahead, or too many streams.";
+    4206 TokenExpired "The session's token expired and was not renewed.";
+    4207 KickedOut "The user logged in elsewhere, and the app allows no more sessions of this kind.";
 }
 
 impl Close {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     frame::{self, Head, Malformed},
     message::{Behind, Message},
-    session::Draining,
+    session::{Draining, TokenWillExpire},
 };
 
 /// Number of an event. High byte: domain, low byte: event in it. Never reused.
@@ -89,6 +89,8 @@ macro_rules! events {
 events! {
     0x0101 "session.draining" Draining(Draining)
         "The server is about to close every connection with `Close::Draining`.";
+    0x0102 "session.token_will_expire" TokenWillExpire(TokenWillExpire)
+        "The session ends with `Close::TokenExpired` unless the token is renewed.";
     0x0601 "message.sent" MessageSent(Message)
         "A message was stored: for the recipient, and for the sender's other sessions.";
     0x0602 "message.behind" Behind(Behind)

@@ -16,6 +16,7 @@ operations! { 0x01 "session" {
     0x01 "login"  Login  => LoggedIn,  Anyone, Change, Free, control;
     0x02 "logout" Logout => LoggedOut, User,   Change, Free, control;
     0x03 "ping"   Ping   => Pong,      Anyone, Query,  Free, control;
+    0x04 "renew_token" RenewToken => TokenRenewed, User, Change, Change, control;
 }}
 
 /// Become a session. Sent first on the Control lane, within the greeting deadline.
@@ -79,6 +80,31 @@ open_enum! {
     }
 }
 
+impl Platform {
+    /// The class that multi-login policies count by.
+    pub const fn class(self) -> PlatformClass {
+        match self {
+            Self::Ios | Self::Android => PlatformClass::Mobile,
+            Self::MacOs | Self::Windows | Self::Linux => PlatformClass::Desktop,
+            Self::Web => PlatformClass::Web,
+            Self::Bot | Self::Unknown(_) => PlatformClass::Other,
+        }
+    }
+}
+
+/// Kinds of terminals that a user has one of in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PlatformClass {
+    /// Phones and tablets.
+    Mobile,
+    /// Computers.
+    Desktop,
+    /// Browsers.
+    Web,
+    /// Bots and what this build does not know.
+    Other,
+}
+
 /// The session exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct LoggedIn {
@@ -132,6 +158,36 @@ pub struct Ping {}
 pub struct Pong {
     /// The server's clock.
     pub time: Timestamp,
+}
+
+/// Go on under a new token, before the one before expires. ZIM's `renewToken`.
+///
+/// Rejects: the `Token…` codes; the session then goes on under the token before.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct RenewToken {
+    /// A JWT for the same app and user.
+    pub token: Text<TOKEN_BYTES_MAX>,
+}
+
+/// Prints no token.
+impl std::fmt::Debug for RenewToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RenewToken").finish_non_exhaustive()
+    }
+}
+
+/// The new token is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct TokenRenewed {
+    /// When it expires.
+    pub token_expires: Timestamp,
+}
+
+/// The token expires soon, and with it the session. ZIM's `tokenWillExpire`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct TokenWillExpire {
+    /// Seconds that are left.
+    pub seconds: u32,
 }
 
 /// The server goes away soon. Requests in flight are still answered.

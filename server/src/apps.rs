@@ -6,6 +6,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, erro
 use quail_protocol::{
     Code, Timestamp,
     id::{AppId, UserId},
+    session::PlatformClass,
 };
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -23,6 +24,8 @@ pub struct Config {
     /// Longest allowed `exp - iat` of a token. Default 7days.
     #[serde(with = "humantime_serde")]
     pub token_lifetime_max: Duration,
+    /// Which sessions of a user give way to a new one. Default one-per-class.
+    pub multi_login: MultiLogin,
     /// Sessions one user may have at a time. Default 8.
     pub sessions_per_user: usize,
     /// How often one user may ask.
@@ -34,8 +37,34 @@ impl Default for Config {
         Self {
             keys: BTreeMap::new(),
             token_lifetime_max: Duration::from_secs(7 * 24 * 3600),
+            multi_login: MultiLogin::default(),
             sessions_per_user: 8,
             rates: Rates::default(),
+        }
+    }
+}
+
+/// Which sessions of a user give way to a new one. They are closed with `KickedOut`, and what they sent and was not
+/// placed yet is dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MultiLogin {
+    /// All others: one session at a time.
+    One,
+    /// Those on the same class of platform: one phone, one computer, one browser. Bots are not counted.
+    #[default]
+    OnePerClass,
+    /// None, up to `sessions_per_user`.
+    Many,
+}
+
+impl MultiLogin {
+    /// True if a session on a platform of class `older` gives way to one on `newer`.
+    pub fn displaces(self, older: PlatformClass, newer: PlatformClass) -> bool {
+        match self {
+            Self::One => true,
+            Self::OnePerClass => older == newer && newer != PlatformClass::Other,
+            Self::Many => false,
         }
     }
 }

@@ -57,20 +57,25 @@ impl Hub {
         Self { users: DashMap::with_hasher(hasher) }
     }
 
-    /// Adds a session of a user, if they have fewer than `sessions_max`.
+    /// Adds a session of a user, and takes those out that give way to it. Refused if `sessions_max` others stay.
     pub fn register(
         &self,
         app: &AppId,
         user: &UserId,
         session: Arc<Session>,
         sessions_max: usize,
-    ) -> Result<(), TooManySessions> {
+        gives_way: impl Fn(&Session) -> bool,
+    ) -> Result<Vec<Arc<Session>>, TooManySessions> {
         let mut entry = self.users.entry((app.clone(), user.clone())).or_default();
-        if entry.sessions.len() >= sessions_max {
+        let staying = entry.sessions.iter().filter(|other| !gives_way(other)).count();
+        if staying >= sessions_max {
             return Err(TooManySessions);
         }
+        let (displaced, stay) =
+            std::mem::take(&mut entry.sessions).into_iter().partition(|other| gives_way(other));
+        entry.sessions = stay;
         entry.sessions.push(session);
-        Ok(())
+        Ok(displaced)
     }
 
     /// Removes a session. True if it was there.
@@ -135,9 +140,9 @@ mod tests {
         let session = || Arc::new(Session::new(outbox::Config::default()));
         let (one, two, three) = (session(), session(), session());
         let now = Instant::now();
-        assert_eq!(hub.register(&app, &user, one.clone(), 2), Ok(()));
-        assert_eq!(hub.register(&app, &user, two.clone(), 2), Ok(()));
-        assert_eq!(hub.register(&app, &user, three.clone(), 2), Err(TooManySessions));
+        assert_eq!(hub.register(&app, &user, one.clone(), 2, |_| false).map(|gone| gone.len()), Ok(0));
+        assert_eq!(hub.register(&app, &user, two.clone(), 2, |_| false).map(|gone| gone.len()), Ok(0));
+        assert_eq!(hub.register(&app, &user, three.clone(), 2, |_| false).err(), Some(TooManySessions));
         assert!(!hub.deregister(&app, &user, &three, now));
         assert!(hub.deregister(&app, &user, &one, now));
         assert!(Arc::ptr_eq(&hub.sessions(&app, &user)[0], &two));

@@ -11,12 +11,16 @@ pub mod state;
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use quail_protocol::id::{AppId, DeviceId, SessionId, UserId};
+use quail_protocol::{
+    Close, Timestamp,
+    id::{AppId, DeviceId, SessionId, UserId},
+    session::PlatformClass,
+};
 use serde::{Deserialize, Serialize};
 
 use self::outbox::Outbox;
@@ -38,6 +42,9 @@ pub struct Config {
     /// How long a connection may linger after logout or when the server goes away. Default 1s.
     #[serde(with = "humantime_serde")]
     pub leave_timeout: Duration,
+    /// How long before its end a session is told that its token expires. Default 30s.
+    #[serde(with = "humantime_serde")]
+    pub token_warning: Duration,
     /// A request that is not answered by then is rejected with `TimedOut`. Default 10s.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
@@ -52,6 +59,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             leave_timeout: Duration::from_secs(1),
+            token_warning: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
             outbox: outbox::Config::default(),
         }
@@ -77,6 +85,8 @@ pub struct Identity {
     pub user: UserId,
     /// The terminal.
     pub device: DeviceId,
+    /// What kind of terminal.
+    pub class: PlatformClass,
     /// The session.
     pub session: SessionId,
 }
@@ -90,6 +100,10 @@ pub struct Session {
     left: AtomicBool,
     refused_logins: AtomicU8,
     stream_window_bytes: OnceLock<u32>,
+    /// When the token in force expires, in milliseconds since 1970; 0 before login.
+    token_expires: AtomicU64,
+    /// The close that somebody else decided on.
+    ending: OnceLock<Close>,
 }
 
 impl Session {
@@ -101,6 +115,8 @@ impl Session {
             left: AtomicBool::new(false),
             refused_logins: AtomicU8::new(0),
             stream_window_bytes: OnceLock::new(),
+            token_expires: AtomicU64::new(0),
+            ending: OnceLock::new(),
         }
     }
 
@@ -125,6 +141,33 @@ impl Session {
     /// Bytes the client grants on each stream, as it said at login.
     pub fn stream_window_bytes(&self) -> Option<u32> {
         self.stream_window_bytes.get().copied()
+    }
+
+    /// When the token in force expires; `None` before login.
+    pub fn token_expires(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.token_expires.load(Ordering::Acquire))).filter(|expires| expires.0 > 0)
+    }
+
+    /// Puts a token in force that expires then.
+    pub fn set_token_expires(&self, expires: Timestamp) {
+        self.token_expires.store(expires.0, Ordering::Release);
+    }
+
+    /// Ends the session from outside: from now on nothing of it is accepted, and its connection closes.
+    pub fn end(&self, close: Close) {
+        // The first to decide gives the reason.
+        _ = self.ending.set(close);
+        self.outbox.wake();
+    }
+
+    /// How somebody else decided that this ends.
+    pub fn ending(&self) -> Option<Close> {
+        self.ending.get().copied()
+    }
+
+    /// True if what this session sent may still get a place.
+    pub fn may_send(&self) -> bool {
+        self.ending.get().is_none()
     }
 
     /// Marks the session as logged out. True for the first caller.

@@ -13,7 +13,7 @@ use quail_client::{Builder, CarrierKind, Client, Events, Trust};
 use quail_protocol::{Event, message::Message};
 use quail_server::{
     RunError, Server,
-    apps::{self, Key, KeyAlgorithm, Rates, Secret},
+    apps::{self, Key, KeyAlgorithm, MultiLogin, Rates, Secret},
     config::Config,
 };
 use rustls::pki_types::CertificateDer;
@@ -64,6 +64,7 @@ impl Town {
         let app = |rates| apps::Config {
             keys: [(KID.into(), Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new(SECRET) })].into(),
             rates,
+            multi_login: MultiLogin::Many,
             ..apps::Config::default()
         };
         let fast = Rates { text: 1_000_000, query: 1_000_000, change: 1_000_000 };

@@ -7,6 +7,7 @@ mod cli;
 mod crash;
 mod damage;
 mod hostile;
+mod login;
 mod message;
 mod operations;
 mod process;

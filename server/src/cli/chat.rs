@@ -148,6 +148,7 @@ fn show(event: &Event, me: &UserId) -> anyhow::Result<()> {
             say(format_args!("* too slow for {}: messages were skipped", behind.conversation))
         }
         Event::Draining(_) => say(format_args!("* the server is going away")),
+        Event::TokenWillExpire(soon) => say(format_args!("* the token expires in {} s", soon.seconds)),
         Event::Unknown { .. } => Ok(()),
     }
 }

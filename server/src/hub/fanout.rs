@@ -39,6 +39,15 @@ pub struct FanOut {
 }
 
 impl Stage<Ticket> for FanOut {
+    /// A session that was displaced places nothing more, even what waited already.
+    fn admits(&self, ticket: &Ticket) -> bool {
+        ticket.sender.may_send()
+    }
+
+    fn refuse(&self, ticket: Ticket) {
+        ticket.responder.reply(Err(Code::NotLoggedIn.into()));
+    }
+
     fn deliver(&self, ticket: Ticket, outcome: Option<Appended>) {
         match outcome {
             Some(Appended::Placed(message)) => {

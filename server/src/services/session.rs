@@ -1,12 +1,12 @@
-//! Domain `session`: login, logout, ping.
+//! Domain `session`: login, logout, ping, renewal.
 
 use std::sync::Arc;
 
 use quail_protocol::{
-    Code,
+    Close, Code,
     id::SessionId,
     limits::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, TEXT_BYTES_MAX},
-    session::{Limits, LoggedIn, LoggedOut, Login, Logout, Ping, Pong},
+    session::{Limits, LoggedIn, LoggedOut, Login, Logout, Ping, Pong, RenewToken, TokenRenewed},
     version::REVISION,
 };
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) fn routes(router: Router) -> Router {
-    router.on(login).on(logout).on(ping)
+    router.on(login).on(logout).on(ping).on(renew_token)
 }
 
 async fn login(context: Context, login: Login) -> Result<LoggedIn, Failure> {
@@ -42,16 +42,45 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     shared.store.put_profile(&login.app, change).await?;
     let (unix_ms, random) = shared.entropy.id_parts(time);
     let id = SessionId::at(unix_ms, random);
-    shared
+    let class = login.platform.class();
+    // In the hub before it is anybody: whoever is displaced by the next login must be found there.
+    let identity = Identity { app: login.app, user: login.user, device: login.device, class, session: id };
+    let gives_way =
+        |other: &Session| other.identity().is_none_or(|other| app.multi_login.displaces(other.class, class));
+    let displaced = shared
         .hub
-        .register(&login.app, &login.user, session.clone(), app.sessions_per_user)
+        .register(&identity.app, &identity.user, session.clone(), app.sessions_per_user, gives_way)
         .map_err(|_| Code::TooManySessions)?;
-    let identity = Identity { app: login.app, user: login.user, device: login.device, session: id };
+    session.set_token_expires(token_expires);
     tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, client = ?login.client, "logged in");
     // The state machine reads one request at a time before login, so nobody else logs in on this connection.
     session.log_in(identity, login.stream_window_bytes).map_err(|_| Code::AlreadyLoggedIn)?;
     shared.metrics.sessions_changed(1);
+    kick(shared, &displaced).await;
     Ok(LoggedIn { session: id, revision: REVISION, time, token_expires, limits: limits(shared, app) })
+}
+
+/// Ends sessions that gave way. When this returns nothing of theirs gets a place any more.
+async fn kick(shared: &Shared, displaced: &[Arc<Session>]) {
+    for session in displaced {
+        session.end(Close::KickedOut);
+        if session.leave() {
+            shared.metrics.sessions_changed(-1);
+        }
+    }
+    if !displaced.is_empty() {
+        shared.committer.barrier().await;
+    }
+}
+
+async fn renew_token(context: Context, renew: RenewToken) -> Result<TokenRenewed, Failure> {
+    let identity = context.identity()?;
+    let shared = &context.shared;
+    let app = shared.app(&identity.app)?;
+    let now = shared.clock.timestamp();
+    let token_expires = apps::verify(&identity.app, app, &identity.user, renew.token.as_str(), now)?;
+    context.session.set_token_expires(token_expires);
+    Ok(TokenRenewed { token_expires })
 }
 
 fn limits(shared: &Shared, app: &apps::Config) -> Limits {

@@ -15,11 +15,11 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use quail_protocol::{
-    Close, Lane, Opcode,
+    Close, Lane, Opcode, Timestamp,
     event::EventBody,
     frame::{Decoder, FrameError, Head},
     limits::{FRAME_BYTES_MAX, GREETING_FRAME_BYTES_MAX, STREAMS_PER_LANE_MAX},
-    session::Draining,
+    session::{Draining, TokenWillExpire},
 };
 use tokio::{
     sync::watch,
@@ -91,6 +91,10 @@ struct Driver<C> {
     timer: Pin<Box<Sleep>>,
     draining: Pin<Box<dyn Future<Output = ()> + Send>>,
     drained: bool,
+    /// A login was answered.
+    greeted: bool,
+    /// The expiry whose deadlines are set.
+    token_expires: Option<Timestamp>,
     /// Reading waits for a place in the window.
     paused: bool,
     /// The lane whose bytes stand half-written on Control, where no other lane may write before it is done.
@@ -110,6 +114,7 @@ impl<C: Carrier> Driver<C> {
             idle: config.idle_timeout,
             write: config.write_timeout,
             leave: config.leave_timeout,
+            token_warning: config.token_warning,
         };
         let state = State::new(deadlines, shared.clock.now());
         let session = Arc::new(Session::new(config.outbox.clone()));
@@ -130,6 +135,8 @@ impl<C: Carrier> Driver<C> {
                 _ = draining.wait_for(|draining| *draining).await;
             }),
             drained: false,
+            greeted: false,
+            token_expires: None,
             paused: false,
             control_owner: None,
         }
@@ -144,6 +151,9 @@ impl<C: Carrier> Driver<C> {
     }
 
     fn turn(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
+        if let Some(close) = self.context.session.ending() {
+            return ControlFlow::Break(End::Close(close));
+        }
         if !self.drained && self.draining.as_mut().poll(cx).is_ready() {
             self.drained = true;
             // Whoever waits for the answer to a login is told by the close alone.
@@ -241,11 +251,13 @@ impl<C: Carrier> Driver<C> {
         if session.has_left() {
             return self.input(Input::LoggedOut);
         }
+        self.follow_token(&session)?;
         if self.state.is_open() {
             return ControlFlow::Continue(());
         }
         if session.was_logged_in() {
             self.input(Input::LoggedIn)?;
+            self.greeted = true;
             for decoder in &mut self.decoders {
                 decoder.set_limit(FRAME_BYTES_MAX);
             }
@@ -257,11 +269,28 @@ impl<C: Carrier> Driver<C> {
         self.input(Input::LoginsRefused(session.refused_logins()))
     }
 
+    /// Sets the deadlines of a token that was put in force.
+    fn follow_token(&mut self, session: &Session) -> ControlFlow<End> {
+        let expires = session.token_expires();
+        if expires == self.token_expires {
+            return ControlFlow::Continue(());
+        }
+        self.token_expires = expires;
+        let Some(expires) = expires else { return ControlFlow::Continue(()) };
+        let clock = self.context.shared.clock;
+        let left = Duration::from_millis(expires.0.saturating_sub(clock.timestamp().0));
+        self.input(Input::Token { expires: clock.now() + left })
+    }
+
     /// Writes what waits, most urgent first; after each write the most urgent lane is asked again.
     fn write(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
         let mut wrote = false;
         'again: loop {
             for lane in Lane::ALL {
+                if lane != Lane::Control && !self.greeted {
+                    // Nothing may be told before the login is answered.
+                    continue;
+                }
                 match self.write_lane(cx, lane) {
                     Poll::Ready(Ok(true)) => {
                         wrote = true;
@@ -342,6 +371,10 @@ impl<C: Carrier> Driver<C> {
                 return ControlFlow::Continue(());
             }
             self.input(Input::Tick)?;
+            if let Some(left) = self.state.token_warning(self.context.shared.clock.now()) {
+                let seconds = u32::try_from(left.as_secs_f64().round() as u64).unwrap_or(u32::MAX);
+                self.context.session.outbox.push_notice(TokenWillExpire { seconds }.to_frame());
+            }
         }
     }
 

@@ -225,6 +225,11 @@ impl Outbox {
         self.lock().closed
     }
 
+    /// Wakes the driver although nothing was pushed.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// Wakes `waker` when something is pushed.
     pub fn register(&self, waker: &Waker) {
         self.waker.register(waker);

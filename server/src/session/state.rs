@@ -27,6 +27,8 @@ pub struct Deadlines {
     pub write: Duration,
     /// From logout or drain to the end.
     pub leave: Duration,
+    /// From the warning to the end of a token.
+    pub token_warning: Duration,
 }
 
 /// What happened.
@@ -43,6 +45,11 @@ pub enum Input {
     Answered,
     /// A login succeeded.
     LoggedIn,
+    /// A token was put in force.
+    Token {
+        /// When it expires.
+        expires: Instant,
+    },
     /// Logins refused so far.
     LoginsRefused(u8),
     /// A logout was served.
@@ -77,6 +84,8 @@ pub struct State {
     in_flight: usize,
     heard: Instant,
     write_stalled_since: Option<Instant>,
+    token_expires: Option<Instant>,
+    token_warned: bool,
 }
 
 impl State {
@@ -89,6 +98,8 @@ impl State {
             in_flight: 0,
             heard: now,
             write_stalled_since: None,
+            token_expires: None,
+            token_warned: false,
         }
     }
 
@@ -108,6 +119,11 @@ impl State {
                 if matches!(self.phase, Phase::Greeting { .. }) {
                     self.phase = Phase::Open;
                 }
+                None
+            }
+            Input::Token { expires } => {
+                self.token_expires = Some(expires);
+                self.token_warned = false;
                 None
             }
             Input::LoginsRefused(count) => {
@@ -170,7 +186,26 @@ impl State {
             Phase::Greeting { until } | Phase::Leaving { until, .. } => until,
             Phase::Open | Phase::Closed => self.heard + self.deadlines.idle,
         };
-        self.write_stalled_since.map_or(phase, |since| phase.min(since + self.deadlines.write))
+        let stalled = self.write_stalled_since.map(|since| since + self.deadlines.write);
+        [stalled, self.token_deadline()].into_iter().flatten().fold(phase, Instant::min)
+    }
+
+    /// How long the token still holds, once, when it is time to tell.
+    pub fn token_warning(&mut self, now: Instant) -> Option<Duration> {
+        let expires = self.token_expires.filter(|_| self.is_open() && !self.token_warned)?;
+        let left = expires.saturating_duration_since(now);
+        if left > self.deadlines.token_warning {
+            return None;
+        }
+        self.token_warned = true;
+        Some(left)
+    }
+
+    /// When the token is to be warned of or has expired.
+    fn token_deadline(&self) -> Option<Instant> {
+        let expires = self.token_expires.filter(|_| self.is_open())?;
+        let warning = expires.checked_sub(self.deadlines.token_warning).unwrap_or(expires);
+        Some(if self.token_warned { expires } else { warning })
     }
 
     fn request(&mut self, request_id: u32) -> Option<Close> {
@@ -194,6 +229,9 @@ impl State {
         }
         match self.phase {
             Phase::Greeting { until } if now >= until => Some(Close::GreetingTimeout),
+            Phase::Open if self.token_expires.is_some_and(|expires| now >= expires) => {
+                Some(Close::TokenExpired)
+            }
             Phase::Open if now >= self.heard + self.deadlines.idle => Some(Close::Idle),
             Phase::Leaving { until, close } if now >= until => Some(close),
             _ => None,
@@ -232,8 +270,13 @@ mod tests {
 
     fn state() -> (State, Instant) {
         let now = Instant::now();
-        let deadlines =
-            Deadlines { greeting: 5 * SECOND, idle: 30 * SECOND, write: 10 * SECOND, leave: SECOND };
+        let deadlines = Deadlines {
+            greeting: 5 * SECOND,
+            idle: 30 * SECOND,
+            write: 10 * SECOND,
+            leave: SECOND,
+            token_warning: 3 * SECOND,
+        };
         (State::new(deadlines, now), now)
     }
 
@@ -275,6 +318,22 @@ mod tests {
         );
         check(&[(0, LoggedIn), (1, WriteStalled), (9, WriteStalled), (11, Tick)], Some(Close::Slow));
         check(&[(0, LoggedIn), (1, WriteStalled), (9, Wrote { pending: true }), (11, Tick)], None);
+    }
+
+    #[test]
+    fn a_token_is_warned_of_once_and_ends_the_session_unless_renewed() {
+        let (mut state, start) = state();
+        let at = |seconds: u32| start + seconds * SECOND;
+        state.handle(Input::LoggedIn, start);
+        state.handle(Input::Token { expires: at(10) }, start);
+        assert_eq!(state.deadline(), at(7));
+        assert_eq!(state.token_warning(at(6)), None);
+        assert_eq!(state.token_warning(at(7)), Some(3 * SECOND));
+        assert_eq!((state.token_warning(at(7)), state.deadline()), (None, at(10)));
+        state.handle(Input::Token { expires: at(20) }, at(8));
+        assert_eq!(state.handle(Input::Tick, at(10)), None);
+        assert_eq!(state.token_warning(at(19)), Some(SECOND));
+        assert_eq!(state.handle(Input::Tick, at(20)), Some(Close::TokenExpired));
     }
 
     #[test]

@@ -7,12 +7,12 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use quail_protocol::{Priority, Timestamp};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{Append, Appended, Store, StoreError};
 use crate::clock::Clock;
@@ -82,6 +82,12 @@ fn weight<T>(submission: &Submission<T>) -> usize {
 
 /// Takes what was committed, in the order of the places.
 pub trait Stage<T>: Send + 'static {
+    /// False if a submission lost its right to a place while it waited.
+    fn admits(&self, ticket: &T) -> bool;
+
+    /// Tells that a submission got no place because it was not admitted.
+    fn refuse(&self, ticket: T);
+
     /// One message and its outcome; `None` if the store failed.
     fn deliver(&self, ticket: T, outcome: Option<Appended>);
 }
@@ -97,6 +103,10 @@ struct Shared<T> {
     queue: Mutex<CommitQueue<T>>,
     wake: Notify,
     closed: AtomicBool,
+    /// Batches that were taken from the queue; changed under its lock.
+    taken: AtomicU64,
+    /// Batches that were delivered.
+    delivered: watch::Sender<u64>,
 }
 
 impl<T> Clone for Committer<T> {
@@ -112,6 +122,8 @@ impl<T: Send + 'static> Default for Committer<T> {
                 queue: Mutex::default(),
                 wake: Notify::new(),
                 closed: AtomicBool::new(false),
+                taken: AtomicU64::new(0),
+                delivered: watch::Sender::new(0),
             }),
         }
     }
@@ -123,6 +135,17 @@ impl<T: Send + 'static> Committer<T> {
         self.lock().push(submission)?;
         self.shared.wake.notify_one();
         Ok(())
+    }
+
+    /// Returns when every batch that was taken before is delivered: what a guard refuses from now on has not slipped
+    /// through.
+    pub async fn barrier(&self) {
+        let taken = {
+            let _queue = self.lock();
+            self.shared.taken.load(Ordering::Acquire)
+        };
+        // The sender lives as long as this.
+        _ = self.shared.delivered.subscribe().wait_for(|delivered| *delivered >= taken).await;
     }
 
     /// Ends [`Committer::run`] when nothing waits any more.
@@ -142,8 +165,16 @@ impl<T: Send + 'static> Committer<T> {
     ) -> Result<(), StoreError> {
         let mut time = Timestamp::default();
         loop {
-            let mut batch = self.lock().take(BATCH_ITEMS_MAX);
+            let mut batch = {
+                let mut queue = self.lock();
+                self.shared.taken.fetch_add(1, Ordering::AcqRel);
+                queue.take(BATCH_ITEMS_MAX)
+            };
+            // Looked at behind the count: a guard that closes later finds this batch to wait for.
+            let refused = batch.extract_if(.., |submission| !stage.admits(&submission.ticket));
+            refused.for_each(|submission| stage.refuse(submission.ticket));
             if batch.is_empty() {
+                self.count_delivered();
                 if self.shared.closed.load(Ordering::Acquire) {
                     return Ok(());
                 }
@@ -160,16 +191,22 @@ impl<T: Send + 'static> Committer<T> {
                     for (ticket, outcome) in tickets.into_iter().zip(outcomes) {
                         stage.deliver(ticket, Some(outcome));
                     }
+                    self.count_delivered();
                 }
                 Err(error) => {
                     tracing::error!(%error, "a batch of messages could not be committed");
                     for ticket in tickets {
                         stage.deliver(ticket, None);
                     }
+                    self.count_delivered();
                     return Err(error);
                 }
             }
         }
+    }
+
+    fn count_delivered(&self) {
+        self.shared.delivered.send_modify(|delivered| *delivered += 1);
     }
 
     fn lock(&self) -> MutexGuard<'_, CommitQueue<T>> {
