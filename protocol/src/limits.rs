@@ -57,3 +57,9 @@ pub const HISTORY_BYTES_MAX: usize = 192 * 1024;
 
 /// Users in one profile query.
 pub const USERS_PER_QUERY_MAX: usize = 100;
+
+/// How long duplicates are remembered, in milliseconds: seven days. Older client message ids are refused as stale.
+pub const DEDUP_WINDOW_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// How far the time of a client message id may be ahead of the server's, in milliseconds: ten minutes.
+pub const ID_AHEAD_MS: u64 = 10 * 60 * 1000;

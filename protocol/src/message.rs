@@ -57,8 +57,9 @@ pub struct ExtPair {
 
 /// Send a message.
 ///
-/// Rejects: `RateLimited`, `MessageTooLarge`, `MessageKindRefused`, `MessageConflict`, `InvalidArgument`. A retry with
-/// the same `id` and the same body gets the first result, from whatever session of the sender.
+/// Rejects: `RateLimited`, `MessageTooLarge`, `MessageKindRefused`, `MessageConflict`, `MessageIdStale`,
+/// `InvalidArgument`. A retry with the same `id` and the same body gets the first result, from whatever session of the
+/// sender, for as long as duplicates are remembered; after that its id is stale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Send {
     /// To whom.

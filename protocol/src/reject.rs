@@ -149,6 +149,7 @@ codes! {
     601 MessageTooLarge FixInput "R 30016, T 80002" "The body exceeds the limit of its kind.";
     602 MessageConflict FixInput "" "The client message id was used with another body.";
     603 MessageKindRefused FixInput "" "This server does not carry messages of this kind.";
+    604 MessageIdStale FixInput "" "The client message id is older than duplicates are remembered, or lies in the future.";
 }
 
 impl fmt::Display for Code {

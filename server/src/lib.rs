@@ -33,7 +33,7 @@ use std::{
     time::Duration,
 };
 
-use quail_protocol::{Close, id::AppId, version::WEBSOCKET_PATH};
+use quail_protocol::{Close, Timestamp, id::AppId, limits::DEDUP_WINDOW_MS, version::WEBSOCKET_PATH};
 use quinn::{Endpoint, Incoming, VarInt};
 use tokio::{
     net::TcpListener,
@@ -119,6 +119,9 @@ pub struct Server {
 
 /// How often the hub forgets users who are gone.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often the store forgets duplicates that are refused as stale anyway.
+const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 
 impl Server {
     /// Checks the configuration, takes the data directory and opens every listener.
@@ -323,10 +326,19 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 async fn sweep(shared: Arc<Shared>) {
-    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    let mut often = tokio::time::interval(SWEEP_INTERVAL);
+    let mut seldom = tokio::time::interval(FORGET_INTERVAL);
     loop {
-        ticks.tick().await;
-        shared.hub.sweep(shared.clock.now());
+        tokio::select! {
+            _ = often.tick() => shared.hub.sweep(shared.clock.now()),
+            _ = seldom.tick() => {
+                let older_than = Timestamp(shared.clock.timestamp().0.saturating_sub(DEDUP_WINDOW_MS));
+                match shared.store.forget_duplicates(older_than).await {
+                    Ok(forgotten) => tracing::debug!(forgotten, "forgot rows against duplicates"),
+                    Err(error) => tracing::error!(%error, "rows against duplicates could not be removed"),
+                }
+            }
+        }
     }
 }
 

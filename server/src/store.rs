@@ -150,6 +150,9 @@ pub trait Store: Send + Sync + 'static {
     /// Newest positions of many conversations, in the order asked.
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Position>, StoreError>>;
 
+    /// Forgets rows against duplicates whose ids are older, some days late at most. Returns how many.
+    fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>>;
+
     /// Keeps what a user said of themself at login; `None` keeps what was there.
     fn put_profile(&self, app: &AppId, change: ProfileChange) -> BoxFuture<'_, Result<(), StoreError>>;
 

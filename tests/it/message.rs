@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use quail_client::{CallError, Client};
 use quail_protocol::{
@@ -12,6 +12,7 @@ use quail_protocol::{
 use quail_tests::{
     Carrier, FAST, STRICT, Town, next_message,
     raw::{Raw, Said},
+    token::now,
     within,
 };
 
@@ -23,10 +24,13 @@ fn text(message: &Message) -> String {
     Text::decode(&message.body).unwrap().text
 }
 
+/// One time for all ids, so that the same number is the same id.
+static START: LazyLock<u64> = LazyLock::new(|| now() * 1000);
+
 fn send_to(user: &str, id: u8, body: &str) -> Send {
     Send {
         conversation: peer(user),
-        id: ClientMessageId([id; 16]),
+        id: ClientMessageId::at(*START, [id; 10]),
         priority: Priority::Normal,
         kind: MessageKind::Text,
         body: Text::encode(body).unwrap(),
@@ -205,6 +209,8 @@ async fn what_is_no_message_is_refused_by_its_own_code() {
         (with(|send| send.body = Body::new(vec![0]).unwrap()), Code::InvalidArgument),
         (with(|send| send.body = Body::new(vec![]).unwrap()), Code::Malformed),
         (with(|send| send.kind = MessageKind::Unknown(77)), Code::MessageKindRefused),
+        (with(|send| send.id = ClientMessageId([1; 16])), Code::MessageIdStale),
+        (with(|send| send.id = ClientMessageId([255; 16])), Code::MessageIdStale),
         (
             with(|send| {
                 send.conversation = Conversation::Room(quail_protocol::id::RoomId::new("r").unwrap());

@@ -169,3 +169,23 @@ async fn a_profile_keeps_what_a_change_leaves_out() {
         );
     }
 }
+
+#[tokio::test]
+async fn duplicates_are_forgotten_by_the_age_of_their_ids() {
+    const DAY_MS: u64 = 24 * 3600 * 1000;
+    for (engine, store, _directory) in engines() {
+        let send = |day: u64| {
+            let mut append = append("a", "b", 1, Priority::Normal, "x");
+            append.client_id = ClientMessageId::at(day * DAY_MS, [1; 10]);
+            append
+        };
+        for day in [10, 11, 20] {
+            placed(&store.append_batch(vec![send(day)]).await.unwrap()[0]);
+        }
+        assert_eq!(store.forget_duplicates(Timestamp(12 * DAY_MS)).await.unwrap(), 2, "{engine}");
+        assert_eq!(store.forget_duplicates(Timestamp(12 * DAY_MS)).await.unwrap(), 0, "{engine}");
+        let again = store.append_batch(vec![send(20), send(10)]).await.unwrap();
+        assert!(matches!(again[0], Appended::Duplicate(_)), "{engine}: still remembered");
+        assert_eq!(placed(&again[1]).position.seq, Seq(4), "{engine}: forgotten");
+    }
+}

@@ -1,8 +1,9 @@
 //! Which messages are fit to be placed.
 
 use quail_protocol::{
-    Code,
-    limits::TEXT_BYTES_MAX,
+    Code, Timestamp,
+    id::ClientMessageId,
+    limits::{DEDUP_WINDOW_MS, ID_AHEAD_MS, TEXT_BYTES_MAX},
     message::{Body, MessageKind, Text},
 };
 
@@ -27,9 +28,35 @@ pub fn check_body(kind: MessageKind, body: &Body) -> Result<(), Code> {
     }
 }
 
+/// Checks that an id is of the time in which duplicates are remembered. One that is older could have been placed and
+/// forgotten; one far ahead would be remembered for ever.
+pub fn check_id(id: ClientMessageId, now: Timestamp) -> Result<(), Code> {
+    let oldest = now.0.saturating_sub(DEDUP_WINDOW_MS);
+    if (oldest..=now.0 + ID_AHEAD_MS).contains(&id.unix_ms()) { Ok(()) } else { Err(Code::MessageIdStale) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_good_for_the_time_that_duplicates_are_remembered() {
+        const NOW: u64 = 1_800_000_000_000;
+        for (unix_ms, expected) in [
+            (NOW, Ok(())),
+            (NOW - DEDUP_WINDOW_MS, Ok(())),
+            (NOW - DEDUP_WINDOW_MS - 1, Err(Code::MessageIdStale)),
+            (NOW + ID_AHEAD_MS, Ok(())),
+            (NOW + ID_AHEAD_MS + 1, Err(Code::MessageIdStale)),
+            (0, Err(Code::MessageIdStale)),
+        ] {
+            assert_eq!(
+                check_id(ClientMessageId::at(unix_ms, [0; 10]), Timestamp(NOW)),
+                expected,
+                "{unix_ms}"
+            );
+        }
+    }
 
     #[test]
     fn a_text_is_utf8_not_empty_and_at_most_32_kib() {

@@ -51,6 +51,7 @@ fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
     domain::message::check_body(send.kind, &send.body)?;
     let key = key_of(&app, &user, &send.conversation)?;
     let time = context.shared.clock.timestamp();
+    domain::message::check_id(send.id, time)?;
     let (unix_ms, random) = context.shared.entropy.id_parts(time);
     let append = Append {
         key,

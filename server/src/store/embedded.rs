@@ -22,7 +22,7 @@ use bytesize::ByteSize;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteBatch, PersistMode};
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Epoch, Position, Seq,
+    Epoch, Position, Seq, Timestamp,
     id::{AppId, ClientMessageId, UserId},
     message::{Ack, Message},
     user::Profile,
@@ -104,6 +104,9 @@ pub enum OpenError {
 
 const SCHEMA_KEY: &[u8] = b"quail.schema";
 const GENERATION_KEY: &[u8] = b"quail.generation";
+
+/// Rows against duplicates that are removed in one commit.
+const FORGET_AT_ONCE: usize = 10_000;
 
 /// Heads kept in memory; past it they are read again when needed.
 const HEADS_MAX: usize = 1_000_000;
@@ -469,6 +472,24 @@ impl Inner {
         Ok(outcomes)
     }
 
+    fn forget_duplicates(&self, older_than: Timestamp) -> Result<usize, StoreError> {
+        let end = keys::day_of(older_than.0).to_be_bytes();
+        let mut forgotten = 0;
+        loop {
+            // In pieces, so that messages are committed in between.
+            let mut writer = self.writer();
+            let mut batch = self.database.batch();
+            for stored in self.dedup.range(..end).take(FORGET_AT_ONCE) {
+                batch.remove(&self.dedup, stored.key().map_err(engine)?);
+            }
+            if batch.is_empty() {
+                return Ok(forgotten);
+            }
+            forgotten += batch.len();
+            self.commit(&mut writer, batch)?;
+        }
+    }
+
     fn put_profile(&self, app: &AppId, change: ProfileChange) -> Result<(), StoreError> {
         let key = keys::profile(app, &change.user);
         let changed = |stored: Option<Profile>| {
@@ -584,6 +605,10 @@ impl Store for Embedded {
         self.blocking(move |inner| {
             keys.iter().map(|key| Ok(inner.position(inner.durable_seq(key)?))).collect()
         })
+    }
+
+    fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>> {
+        self.blocking(move |inner| inner.forget_duplicates(older_than))
     }
 
     fn put_profile(&self, app: &AppId, change: ProfileChange) -> BoxFuture<'_, Result<(), StoreError>> {

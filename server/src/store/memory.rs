@@ -9,7 +9,7 @@ use std::{
 use foldhash::fast::FixedState;
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Epoch, Position, Priority, Seq,
+    Epoch, Position, Priority, Seq, Timestamp,
     id::{AppId, ClientMessageId, UserId},
     message::{Ack, Message},
     user::Profile,
@@ -124,6 +124,17 @@ impl Store for Memory {
         let head = |key| tables.threads.get(key).map_or(Seq(0), Thread::head);
         let heads = keys.iter().map(|key| Position { epoch: EPOCH, seq: head(key) }).collect();
         std::future::ready(Ok(heads)).boxed()
+    }
+
+    fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>> {
+        let mut tables = self.lock();
+        let mut forgotten = 0;
+        for thread in tables.threads.values_mut() {
+            let before = thread.by_client_id.len();
+            thread.by_client_id.retain(|(_, id), _| id.unix_ms() >= older_than.0);
+            forgotten += before - thread.by_client_id.len();
+        }
+        std::future::ready(Ok(forgotten)).boxed()
     }
 
     fn put_profile(&self, app: &AppId, change: ProfileChange) -> BoxFuture<'_, Result<(), StoreError>> {
