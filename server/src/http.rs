@@ -5,7 +5,6 @@ pub mod public;
 
 use std::{io, net::SocketAddr};
 
-use axum::{extract::connect_info::IntoMakeServiceWithConnectInfo, serve::ListenerExt};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::carrier::quic::is_no_ipv6;
@@ -22,20 +21,6 @@ pub async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves `routes` until `draining`.
 pub async fn serve(listener: TcpListener, routes: axum::Router, draining: watch::Receiver<bool>) {
-    let served = axum::serve(listener, routes).with_graceful_shutdown(until(draining)).await;
-    report(served);
-}
-
-/// Serves the public routes, which learn where a client is, until `draining`.
-pub async fn serve_public(
-    listener: TcpListener,
-    routes: IntoMakeServiceWithConnectInfo<axum::Router, SocketAddr>,
-    draining: watch::Receiver<bool>,
-) {
-    let listener = listener.tap_io(|tcp| {
-        // Frames are gathered before they are written; waiting for more would only delay them.
-        _ = tcp.set_nodelay(true);
-    });
     let served = axum::serve(listener, routes).with_graceful_shutdown(until(draining)).await;
     report(served);
 }

@@ -233,9 +233,9 @@ impl Server {
         let door = http::public::Door {
             config: Arc::new(self.config.websocket.clone()),
             development: self.config.development,
+            request_timeout: self.config.session.greeting_timeout,
             connections: connections.clone(),
         };
-        let public = http::public::routes(door).into_make_service_with_connect_info::<SocketAddr>();
         let admin = http::admin::routes(self.shared.metrics.clone());
         let stage = FanOut {
             hub: self.shared.hub.clone(),
@@ -246,7 +246,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(sweep(self.shared.clone()));
         tasks.spawn(accept(self.endpoint.clone(), self.config.quic.clone(), connections));
-        tasks.spawn(http::serve_public(self.websocket, public, draining.clone()));
+        tasks.spawn(http::public::serve(self.websocket, door, draining.clone()));
         tasks.spawn(http::serve(self.admin, admin, draining));
 
         let mut committing = commit_on_thread(self.shared.clone(), stage);

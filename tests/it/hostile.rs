@@ -356,3 +356,29 @@ async fn either_end_of_a_websocket_gets_its_close_answered() {
         assert!(within(socket.next()).await.is_none());
     }
 }
+
+#[tokio::test]
+async fn whoever_sends_no_request_on_the_websocket_port_is_dropped_and_counts_until_then() {
+    let town = Town::with(|config| {
+        config.session.greeting_timeout = Duration::from_millis(300);
+        config.websocket.connections_max = 3;
+    })
+    .await;
+    let address = town.websocket.trim_start_matches("ws://").trim_end_matches("/ws");
+    let silent = TcpStream::connect(address).await.unwrap();
+    let mut trickling = TcpStream::connect(address).await.unwrap();
+    trickling.write_all(b"GET /ws HTTP/1.1\r\nHost: here\r\n").await.unwrap();
+    let mut served = TcpStream::connect(address).await.unwrap();
+    let mut refused = TcpStream::connect(address).await.unwrap();
+    let mut heard = vec![];
+    // A reset says the same as an end.
+    _ = within(refused.read_to_end(&mut heard)).await;
+    assert!(heard.is_empty(), "the fourth of three");
+    served.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+    _ = within(served.read_to_end(&mut heard)).await;
+    assert!(heard.starts_with(b"HTTP/1.1 404"), "one request and the end");
+    for mut stranger in [silent, trickling] {
+        _ = within(stranger.read_to_end(&mut vec![])).await;
+    }
+    let (_alice, _events) = town.connect(Carrier::WebSocket, "alice").await;
+}

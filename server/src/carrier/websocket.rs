@@ -22,7 +22,7 @@ use super::{Carrier, Lost};
 pub struct Config {
     /// TCP address. Default `[::]:8080`, or `0.0.0.0:8080` where there is no IPv6.
     pub listen: SocketAddr,
-    /// Connections at a time; more are refused with 503. Default 20000.
+    /// Connections at a time; more are dropped before they are read. Default 20000.
     pub connections_max: usize,
     /// Web origins (`https://chat.example.org`) whose pages may connect. Clients that are no browsers send none and
     /// are always let in. Default none.

@@ -1,19 +1,35 @@
 //! The public listener: upgrades to the WebSocket carrier.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
-    Router,
-    extract::{ConnectInfo, State, WebSocketUpgrade},
-    http::{HeaderMap, StatusCode, header},
+    Extension, Router,
+    extract::{State, WebSocketUpgrade},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
 };
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use quail_protocol::version::{WEBSOCKET_PATH, WEBSOCKET_SUBPROTOCOL};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
 
 use crate::{
     carrier::websocket::{Config, Ws, allows, bounded},
-    connections::Connections,
+    connections::{Connections, Place},
 };
 
 /// What an upgrade needs.
@@ -23,18 +39,85 @@ pub struct Door {
     pub config: Arc<Config>,
     /// Pages of this machine may connect.
     pub development: bool,
+    /// How long a connection may take to say what it wants.
+    pub request_timeout: Duration,
     /// Where connections live.
     pub connections: Connections,
 }
 
-/// `/ws`.
-pub fn routes(door: Door) -> Router {
-    Router::new().route(WEBSOCKET_PATH, get(upgrade)).with_state(door)
+/// A connection that has not said yet what it wants.
+#[derive(Clone)]
+struct Arrival {
+    remote: SocketAddr,
+    /// Taken by the request that upgrades.
+    place: Arc<Mutex<Option<Place>>>,
+}
+
+/// How long to wait when the system gives no more connections.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Takes connections in until `draining`. Each has its place from the first byte, one request, and a deadline for it.
+pub async fn serve(listener: TcpListener, door: Door, draining: watch::Receiver<bool>) {
+    let mut serving = JoinSet::new();
+    let mut draining = pin!(super::until(draining));
+    loop {
+        while serving.try_join_next().is_some() {}
+        let accepted = tokio::select! {
+            () = &mut draining => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, remote)) => {
+                let Some(place) = door.connections.place("websocket", door.config.connections_max) else {
+                    continue;
+                };
+                // Frames are gathered before they are written; waiting for more would only delay them.
+                _ = tcp.set_nodelay(true);
+                let arrival = Arrival { remote, place: Arc::new(Mutex::new(Some(place))) };
+                serving.spawn(answer(tcp, door.clone(), arrival));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Answers one request. An upgraded connection goes on in a task of its own.
+async fn answer(tcp: TcpStream, door: Door, arrival: Arrival) {
+    let timeout = door.request_timeout;
+    let routes = Router::new()
+        .route(WEBSOCKET_PATH, get(upgrade))
+        .layer(Extension(arrival))
+        .layer(map_response(close_unless_upgraded))
+        .with_state(door);
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(tcp), TowerToHyperService::new(routes))
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a request came to nothing");
+    }
+}
+
+/// A connection is for one request, or its place would be held by whoever asks no more.
+async fn close_unless_upgraded(mut response: Response) -> Response {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn upgrade(
     State(door): State<Door>,
-    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    Extension(arrival): Extension<Arrival>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -47,10 +130,9 @@ async fn upgrade(
         let text = format!("the subprotocol {WEBSOCKET_SUBPROTOCOL} is required\n");
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
-    let Some(place) = door.connections.place("websocket", door.config.connections_max) else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many connections\n").into_response();
-    };
+    let place = arrival.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(place) = place else { return StatusCode::CONFLICT.into_response() };
     upgrade.on_upgrade(move |socket| async move {
-        place.drive(Ws::new(socket, remote)).await;
+        place.drive(Ws::new(socket, arrival.remote)).await;
     })
 }
