@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{apps::Secret, entropy::Entropy, tls::write_owner_only};
+use crate::{apps::Secret, carrier::quic::Secrets, entropy::Entropy, tls::write_owner_only};
 
 /// A directory that belongs to one running server.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ pub struct Development {
 }
 
 const DEVELOPMENT_FILE: &str = "development.toml";
+const ENDPOINT_FILE: &str = "endpoint.secrets";
 const SECRET_FILE: &str = "demo.secret";
 
 impl DataDirectory {
@@ -83,6 +84,25 @@ impl DataDirectory {
         let secret = hex(&entropy.bytes::<32>());
         self.write(SECRET_FILE, &secret)?;
         Ok(Secret::new(secret))
+    }
+
+    /// The QUIC endpoint's secrets, made at the first call.
+    pub fn endpoint_secrets(&self, entropy: &Entropy) -> Result<Secrets, DataError> {
+        let path = self.path.join(ENDPOINT_FILE);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let bytes = entropy.bytes::<64>().to_vec();
+                write_owner_only(&path, &bytes).map_err(|source| self.failed(source))?;
+                bytes
+            }
+            Err(source) => return Err(self.failed(source)),
+        };
+        let (&[reset, token], []) = bytes.as_chunks::<32>() else {
+            let text = format!("{ENDPOINT_FILE} has not 64 bytes; remove it to have it made anew");
+            return Err(self.failed(io::Error::other(text)));
+        };
+        Ok(Secrets { reset, token })
     }
 
     /// Writes down how to reach this server.

@@ -37,7 +37,7 @@ use quail_protocol::{Close, Timestamp, id::AppId, limits::DEDUP_WINDOW_MS, versi
 use quinn::{Endpoint, Incoming, VarInt};
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
 };
 
@@ -146,7 +146,8 @@ impl Server {
             let key = Key { algorithm: KeyAlgorithm::HS256, secret };
             app.keys.entry(DEVELOPMENT_KEY.into()).or_insert(key);
         }
-        let endpoint = carrier::quic::endpoint(&config.quic, identity.server_config()?)
+        let secrets = data.endpoint_secrets(&entropy)?;
+        let endpoint = carrier::quic::endpoint(&config.quic, identity.server_config()?, &secrets)
             .map_err(listen("QUIC over UDP", config.quic.listen))?;
         let websocket = http::bind(config.websocket.listen)
             .await
@@ -245,7 +246,8 @@ impl Server {
 
         let mut tasks = JoinSet::new();
         tasks.spawn(sweep(self.shared.clone()));
-        tasks.spawn(accept(self.endpoint.clone(), self.config.quic.clone(), connections));
+        let metrics = self.shared.metrics.clone();
+        tasks.spawn(accept(self.endpoint.clone(), self.config.quic.clone(), connections, metrics));
         tasks.spawn(http::public::serve(self.websocket, door, draining.clone()));
         tasks.spawn(http::serve(self.admin, admin, draining));
 
@@ -343,24 +345,46 @@ async fn sweep(shared: Arc<Shared>) {
 }
 
 /// Takes QUIC connections in until the endpoint closes.
-async fn accept(endpoint: Endpoint, config: carrier::quic::Config, connections: Connections) {
-    let mut handshakes = JoinSet::new();
+async fn accept(
+    endpoint: Endpoint,
+    config: carrier::quic::Config,
+    connections: Connections,
+    metrics: Arc<Metrics>,
+) {
+    let mut driving = JoinSet::new();
+    let handshaking = Arc::new(Semaphore::new(config.handshakes_max));
     while let Some(incoming) = endpoint.accept().await {
-        while handshakes.try_join_next().is_some() {}
-        match connections.place("quic", config.connections_max) {
-            Some(place) => {
-                handshakes.spawn(greet(incoming, place, config.handshake_timeout));
+        while driving.try_join_next().is_some() {}
+        let in_flight = config.handshakes_max - handshaking.available_permits();
+        if in_flight >= config.retry_above && incoming.may_retry() && !incoming.remote_address_validated() {
+            metrics.address_asked();
+            // Refused only where a retry is not allowed, which was asked.
+            _ = incoming.retry();
+            continue;
+        }
+        let place = connections.place("quic", config.connections_max);
+        match (place, handshaking.clone().try_acquire_owned()) {
+            (Some(place), Ok(handshake)) => {
+                driving.spawn(greet(incoming, place, handshake, config.handshake_timeout));
             }
-            None => incoming.refuse(),
+            _ => incoming.refuse(),
         }
     }
 }
 
-async fn greet(incoming: Incoming, place: connections::Place, timeout: Duration) {
+async fn greet(
+    incoming: Incoming,
+    place: connections::Place,
+    handshake: OwnedSemaphorePermit,
+    timeout: Duration,
+) {
     let Ok(connecting) = incoming.accept() else { return };
     match tokio::time::timeout(timeout, connecting).await {
-        Ok(Ok(connection)) => place.drive(Quic::new(connection)).await,
-        Ok(Err(error)) => tracing::debug!(?error, "handshake failed"),
+        Ok(Ok(connection)) => {
+            drop(handshake);
+            place.drive(Quic::new(connection)).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
         Err(_elapsed) => tracing::debug!("handshake timed out"),
     }
 }

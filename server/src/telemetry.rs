@@ -69,6 +69,7 @@ pub struct Metrics {
     seconds: Family<Operation, Histogram, fn() -> Histogram>,
     connections: Family<Carrier, Gauge>,
     refused: Family<Carrier, Counter>,
+    asked: Counter,
     closes: Family<Reason, Counter>,
     sessions: Gauge,
     messages: Counter,
@@ -93,6 +94,12 @@ impl Metrics {
         registry.register("connections", "Connections that are open", connections.clone());
         let refused = Family::default();
         registry.register("connections_refused", "Connections turned away at the cap", refused.clone());
+        let asked = Counter::default();
+        registry.register(
+            "addresses_asked",
+            "Clients that were asked to prove their address first",
+            asked.clone(),
+        );
         let closes = Family::default();
         registry.register("closes", "Connections that ended, by reason", closes.clone());
         let sessions = Gauge::default();
@@ -113,6 +120,7 @@ impl Metrics {
             seconds,
             connections,
             refused,
+            asked,
             closes,
             sessions,
             messages,
@@ -143,6 +151,11 @@ impl Metrics {
     /// A connection was turned away.
     pub fn connection_refused(&self, carrier: &'static str) {
         self.refused.get_or_create(&Carrier { carrier }).inc();
+    }
+
+    /// A client was asked to prove its address.
+    pub fn address_asked(&self) {
+        self.asked.inc();
     }
 
     /// A connection ended.

@@ -18,7 +18,12 @@ use quail_server::{
 };
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+};
 
 /// App whose rates are out of the way.
 pub const FAST: &str = "fast";
@@ -112,6 +117,23 @@ impl Town {
     /// A connected client of `user` in the fast app.
     pub async fn connect(&self, carrier: Carrier, user: &str) -> (Client, Events) {
         within(self.client(carrier, user).connect()).await.expect("a client connects")
+    }
+
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> String {
+        let mut tcp = TcpStream::connect(self.admin).await.expect("the admin listener");
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        tcp.write_all(request).await.expect("a request");
+        let mut text = String::new();
+        within(tcp.read_to_string(&mut text)).await.expect("an answer");
+        text
+    }
+
+    /// The value of a metric without labels.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics().await;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).expect("a metric of this name")
     }
 
     /// Asks the server to stop, and waits until it has.

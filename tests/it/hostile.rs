@@ -303,15 +303,6 @@ async fn whoever_reads_nothing_is_closed_as_slow() {
     }
 }
 
-/// What the server counts, as text.
-async fn metrics(town: &Town) -> String {
-    let mut tcp = TcpStream::connect(town.admin).await.unwrap();
-    tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut text = String::new();
-    within(tcp.read_to_string(&mut text)).await.unwrap();
-    text
-}
-
 #[tokio::test]
 async fn close_codes_that_clients_make_up_are_counted_as_one() {
     let town = Town::new().await;
@@ -325,7 +316,7 @@ async fn close_codes_that_clients_make_up_are_counted_as_one() {
     }
     let counted = async {
         loop {
-            let text = metrics(&town).await;
+            let text = town.metrics().await;
             if text.contains("quail_closes_total{reason=\"client Unknown\"} 20") {
                 break text;
             }

@@ -8,7 +8,7 @@ use quail_protocol::{
 };
 use quail_tests::{
     Carrier, FAST, STRICT, Town,
-    raw::{Raw, Said, login, login_with, quic_offering},
+    raw::{Raw, Said, login, login_with, quic, quic_offering},
     token::{Token, now, sign_raw},
     within,
 };
@@ -202,4 +202,15 @@ async fn a_client_of_another_protocol_generation_is_refused_in_the_handshake() {
     let no_application_protocol = quinn::TransportErrorCode::crypto(120);
     let quinn::ConnectionError::ConnectionClosed(close) = refused else { panic!("{refused:?}") };
     assert_eq!(close.error_code, no_application_protocol);
+}
+
+#[tokio::test]
+async fn above_a_number_of_handshakes_clients_prove_their_address_first_and_still_get_in() {
+    let town = Town::with(|config| config.quic.retry_above = 0).await;
+    for user in ["alice", "bob", "carol"] {
+        let (client, _events) = town.connect(Carrier::Quic, user).await;
+        assert!(client.call(Ping {}).await.is_ok());
+    }
+    let (_endpoint, _connection) = quic(&town).await;
+    assert_eq!(town.metric("quail_addresses_asked_total").await, 4);
 }

@@ -15,6 +15,8 @@ use bytes::{Buf, Bytes};
 use bytesize::ByteSize;
 use quail_protocol::{Close, Lane, limits::STREAMS_PER_LANE_MAX};
 use quinn::{ConnectionError, Endpoint, EndpointConfig, IdleTimeout, RecvStream, SendStream, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::{hkdf, hmac};
 use serde::{Deserialize, Serialize};
 
 use super::{Carrier, Lost};
@@ -30,6 +32,10 @@ pub struct Config {
     /// A handshake that takes longer is given up. Default 5s.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
+    /// Handshakes at a time; more are refused before any cryptography. Default 1000.
+    pub handshakes_max: usize,
+    /// Handshakes at a time above which a client must first prove its address (RFC 9000 §8.1.2). Default 200.
+    pub retry_above: usize,
     /// Bytes a client may be ahead on one lane. Default 64KiB.
     pub stream_receive_window: ByteSize,
     /// Send many packets in one system call. Turn off where a network card cannot. Default true.
@@ -41,6 +47,8 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([0u16; 8], 4433)),
             connections_max: 100_000,
+            handshakes_max: 1000,
+            retry_above: 200,
             handshake_timeout: Duration::from_secs(5),
             stream_receive_window: ByteSize::kib(64),
             segmentation_offload: true,
@@ -61,10 +69,22 @@ const STREAM_WINDOW_HONOURED_MAX: u32 = 128 * 1024;
 /// Room in the send buffer beside full lanes.
 const SEND_WINDOW_HEADROOM: u64 = 64 * 1024;
 
+/// What an endpoint must keep to be the same after a restart.
+///
+/// With it, packets of connections that ended with the server before are answered with a stateless reset (RFC 9000
+/// §10.3), so that clients learn at once and not by silence; and address tokens given out before still hold.
+pub struct Secrets {
+    /// Makes stateless reset tokens.
+    pub reset: [u8; 32],
+    /// Encrypts address tokens.
+    pub token: [u8; 32],
+}
+
 /// The quinn endpoint of a server. All of quinn's limits are set here.
-pub fn endpoint(config: &Config, tls: Arc<rustls::ServerConfig>) -> io::Result<Endpoint> {
+pub fn endpoint(config: &Config, tls: Arc<rustls::ServerConfig>, secrets: &Secrets) -> io::Result<Endpoint> {
     let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
-    let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    let token_key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"quail address tokens").extract(&secrets.token);
+    let mut server = quinn::ServerConfig::new(Arc::new(crypto), Arc::new(token_key));
     server
         .transport_config(Arc::new(transport(config)))
         .max_incoming(2048)
@@ -73,7 +93,13 @@ pub fn endpoint(config: &Config, tls: Arc<rustls::ServerConfig>) -> io::Result<E
         .migration(true);
     let socket = bind(config.listen)?;
     let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
-    Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime)
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &secrets.reset);
+    let ids = hmac::sign(&reset_key, b"connection ids");
+    let ids = ids.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
+    // Packets for ids that are not recognised as ours are dropped and not reset, so these must outlive us, too.
+    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    Endpoint::new(endpoint, Some(server), socket, runtime)
 }
 
 fn transport(config: &Config) -> quinn::TransportConfig {
