@@ -50,6 +50,14 @@ pub struct Config {
     /// hide so much. `0s` marks every commit, at the price of a second sync. Default 100ms.
     #[serde(with = "humantime_serde")]
     pub mark_interval: Duration,
+    /// What a keyspace gathers in memory before it becomes a table. No key of the configuration: tests make it small to
+    /// see tables written and merged.
+    #[serde(skip, default = "memtable")]
+    pub memtable: ByteSize,
+}
+
+fn memtable() -> ByteSize {
+    ByteSize::mib(64)
 }
 
 impl Default for Config {
@@ -58,6 +66,7 @@ impl Default for Config {
             cache: ByteSize::mib(64),
             journals: ByteSize::mib(128),
             mark_interval: Duration::from_millis(100),
+            memtable: memtable(),
         }
     }
 }
@@ -272,7 +281,9 @@ fn open_database(path: &Path, config: &Config) -> fjall::Result<(Database, [Keys
         .open()?;
     let mut keyspaces = vec![];
     for name in KEYSPACES {
-        keyspaces.push(database.keyspace(name, KeyspaceCreateOptions::default)?);
+        keyspaces.push(database.keyspace(name, || {
+            KeyspaceCreateOptions::default().max_memtable_size(config.memtable.as_u64())
+        })?);
     }
     let keyspaces = keyspaces.try_into().unwrap_or_else(|_| unreachable!("one keyspace for each name"));
     Ok((database, keyspaces))
