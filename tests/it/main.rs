@@ -9,6 +9,7 @@ mod damage;
 mod hostile;
 mod message;
 mod operations;
+mod power;
 mod process;
 mod readme;
 mod session;
