@@ -34,8 +34,8 @@ pub struct Power {
 }
 
 impl Power {
-    /// Mounts the file system that `binary` serves.
-    pub fn mount(binary: &Path) -> Self {
+    /// Mounts the file system that `binary` serves, for at most so many seconds.
+    pub fn mount(binary: &Path, seconds: u64) -> Self {
         assert!(
             Path::new("/dev/fuse").exists(),
             "/dev/fuse is not there: a power loss can be tried only where FUSE is, load its kernel module"
@@ -43,6 +43,7 @@ impl Power {
         let mount = tempfile::tempdir().expect("a temporary directory");
         let mut child = Command::new(binary)
             .arg(mount.path())
+            .arg(seconds.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

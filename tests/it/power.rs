@@ -243,7 +243,9 @@ fn none(failures: &[String]) {
 #[tokio::test]
 async fn what_was_acknowledged_outlives_a_power_loss_at_any_sync() {
     let started = Instant::now();
-    let (mut power, mut log) = (Power::mount(binary()), Log::new());
+    let all = std::env::var("POWER_IMAGES").is_ok_and(|images| images == "all");
+    let seconds = if all { 1200 } else { 120 };
+    let (mut power, mut log) = (Power::mount(binary(), seconds), Log::new());
     let disk = power.disk("disk");
     let store = open(&disk).unwrap();
     let made = power.points();
@@ -251,37 +253,34 @@ async fn what_was_acknowledged_outlives_a_power_loss_at_any_sync() {
     drop(store);
     let points = power.cut();
 
-    let all: Vec<_> = (0..points).flat_map(|point| EVERY_LOSS.map(|how| loss(point, how))).collect();
-    let count = match std::env::var("POWER_IMAGES").as_deref() {
-        Ok("all") => all.len(),
-        _ => number("POWER_IMAGES").unwrap_or(SAMPLE),
-    };
-    let chosen: Vec<_> = sample(all.len(), count).into_iter().map(|at| all[at]).collect();
+    let images: Vec<_> = (0..points).flat_map(|point| EVERY_LOSS.map(|how| loss(point, how))).collect();
+    let count = if all { images.len() } else { number("POWER_IMAGES").unwrap_or(SAMPLE) };
+    let chosen: Vec<_> = sample(images.len(), count).into_iter().map(|at| images[at]).collect();
     let mut failures = try_images(&mut power, &log, &chosen).await;
     let once = chosen.len();
 
     // The power goes once more while what is left is opened and appended to.
     let mut twice = 0;
-    for at in sample(all.len(), AGAIN) {
-        let first = power.after(&all[at]);
+    for at in sample(images.len(), AGAIN) {
+        let first = power.after(&images[at]);
         let from = power.points();
         power.watch(&first);
-        let (has, acked_at) = match log.go_on(&first, log.acked(all[at].point), &mut power).await {
+        let (has, acked_at) = match log.go_on(&first, log.acked(images[at].point), &mut power).await {
             Ok(went_on) => went_on,
             Err(what) => {
-                failures.push(format!("{}: {what}", all[at].name()));
+                failures.push(format!("{}: {what}", images[at].name()));
                 continue;
             }
         };
         let points: Vec<_> = (from..power.cut()).collect();
-        for at in sample(points.len(), count.div_ceil(20)) {
-            let point = points[at];
+        for place in sample(points.len(), count.div_ceil(20)) {
+            let point = points[place];
             let second = loss(point, EVERY_LOSS[point % EVERY_LOSS.len()]);
             let disk = power.after(&second);
             twice += 1;
             let acked = if point < acked_at { has } else { has + 1 };
             if let Err(what) = log.try_image(&disk, acked, &mut power).await {
-                failures.push(format!("{} after {}: {what}", second.name(), all[at].name()));
+                failures.push(format!("{} after {}: {what}", second.name(), images[at].name()));
             }
             power.remove(&disk);
         }
@@ -290,7 +289,7 @@ async fn what_was_acknowledged_outlives_a_power_loss_at_any_sync() {
     println!(
         "{points} sync points ({made} of them until the store was made), {} images, {once} opened, and {twice} of \
          a second loss; {} failed; {:?}",
-        all.len(),
+        images.len(),
         failures.len(),
         started.elapsed()
     );
@@ -299,7 +298,7 @@ async fn what_was_acknowledged_outlives_a_power_loss_at_any_sync() {
 
 /// What is found where syncs do nothing once the store is made or, from the beginning, before.
 async fn found_where(lie: Lie, from_the_beginning: bool) -> Vec<String> {
-    let (mut power, mut log) = (Power::mount(binary()), Log::new());
+    let (mut power, mut log) = (Power::mount(binary(), 60), Log::new());
     let disk = power.disk("disk");
     power.lie(from_the_beginning.then_some(lie));
     let store = open(&disk).unwrap();
