@@ -92,23 +92,33 @@ impl Embedded {
         let mark = mark?;
         let engine = directory.join(ENGINE);
         let scan = journal::scan(&engine).map_err(failed)?;
-        let missing = scan.damage.clone().or_else(|| match (scan.batches, &scan.torn) {
-            (Some((_, last)), _) if last < mark.batch() => Some(ends_early(last, mark.batch())),
-            (None, Some((path, _))) if mark.batch() > 0 => Some(format!("{} holds no batch", path.display())),
-            _ => None,
+        let missing = scan.damage.clone().or_else(|| {
+            let (_, last) = scan.batches.filter(|(_, last)| *last < mark.batch())?;
+            Some(ends_early(last, mark.batch()))
         });
+        // Without a batch in a journal it is only the engine that can miss something.
+        if accept_data_loss && (missing.is_some() || scan.batches.is_none()) {
+            keep_aside(directory).map_err(failed)?;
+        }
         if let Some(what) = missing {
             if !accept_data_loss {
                 return Err(damaged(what));
             }
-            keep_aside(directory).map_err(failed)?;
             tracing::error!(what, "going on with a damaged store");
         }
-        if let Some((path, length)) = &scan.torn {
-            tracing::warn!(path = %path.display(), length, "cutting what was never acknowledged off a journal");
-            journal::cut(path, *length).map_err(failed)?;
+        let Some((path, length)) = &scan.torn else {
+            return Self::open_engine(directory, config, accept_data_loss, mark, clock);
+        };
+        // Journals whose batches are all in tables are gone. If there is nothing but a torn batch, only the engine knows
+        // whether its tables reach the mark, and it cannot say so before the cut.
+        let uncut = if scan.batches.is_none() { Some(fs::read(path).map_err(failed)?) } else { None };
+        tracing::warn!(path = %path.display(), length, "cutting what was never acknowledged off a journal");
+        journal::cut(path, *length).map_err(failed)?;
+        let opened = Self::open_engine(directory, config, accept_data_loss, mark, clock);
+        if let (Err(OpenError::Damaged { .. }), Some(bytes)) = (&opened, uncut) {
+            fs::write(path, bytes).and_then(|()| File::open(path)?.sync_all()).map_err(failed)?;
         }
-        Self::open_engine(directory, config, accept_data_loss, mark, clock)
+        opened
     }
 
     fn open_engine(
