@@ -10,6 +10,7 @@ mod hostile;
 mod login;
 mod message;
 mod operations;
+mod power;
 mod process;
 mod readme;
 mod session;

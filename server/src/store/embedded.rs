@@ -8,18 +8,16 @@
 mod journal;
 mod keys;
 mod mark;
+mod open;
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
-    io,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use bytesize::ByteSize;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteBatch, PersistMode};
+use fjall::{Database, Keyspace, OwnedWriteBatch as WriteBatch, PersistMode};
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
     Epoch, Position, Seq, Timestamp,
@@ -30,6 +28,7 @@ use quail_protocol::{
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
+pub use self::open::OpenError;
 use self::{
     journal::BATCH_KEY,
     keys::{Dedup, Head},
@@ -50,6 +49,14 @@ pub struct Config {
     /// hide so much. `0s` marks every commit, at the price of a second sync. Default 100ms.
     #[serde(with = "humantime_serde")]
     pub mark_interval: Duration,
+    /// What a keyspace gathers in memory before it becomes a table. No key of the configuration: tests make it small to
+    /// see tables written and merged.
+    #[serde(skip, default = "memtable")]
+    pub memtable: ByteSize,
+}
+
+fn memtable() -> ByteSize {
+    ByteSize::mib(64)
 }
 
 impl Default for Config {
@@ -58,52 +65,10 @@ impl Default for Config {
             cache: ByteSize::mib(64),
             journals: ByteSize::mib(128),
             mark_interval: Duration::from_millis(100),
+            memtable: memtable(),
         }
     }
 }
-
-/// Why the store of a directory cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A file cannot be read or written.
-    #[error("store {path} cannot be used: {source}")]
-    Io {
-        /// Which directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Messages that were acknowledged are not there. Nothing was changed.
-    #[error(
-        "store {path} is damaged: {what}. Nothing was changed. Restore a backup, or start once with \
-         --accept-data-loss to go on with what is left; the directory as it is will be kept beside it"
-    )]
-    Damaged {
-        /// Which directory.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// The engine refused.
-    #[error("store {path} cannot be opened: {source}")]
-    Engine {
-        /// Which directory.
-        path: PathBuf,
-        /// Why.
-        source: fjall::Error,
-    },
-    /// Another version of Quail wrote it.
-    #[error("store {path} has layout {found}, this version reads {}", keys::SCHEMA)]
-    Schema {
-        /// Which directory.
-        path: PathBuf,
-        /// What was found.
-        found: String,
-    },
-}
-
-const SCHEMA_KEY: &[u8] = b"quail.schema";
-const GENERATION_KEY: &[u8] = b"quail.generation";
 
 /// Rows against duplicates that are removed in one commit.
 const FORGET_AT_ONCE: usize = 10_000;
@@ -142,105 +107,6 @@ struct Writer {
 }
 
 impl Embedded {
-    /// Opens the store of `directory`, or makes it. `accept_data_loss` goes on where messages are missing, and keeps
-    /// the directory as it was beside it.
-    pub fn open(
-        directory: &Path,
-        config: &Config,
-        accept_data_loss: bool,
-        clock: Clock,
-    ) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Io { path: directory.to_owned(), source };
-        if !directory.exists() {
-            create(directory, config)?;
-        }
-        let damaged = |what| OpenError::Damaged { path: directory.to_owned(), what };
-        let mut mark = Mark::open(&directory.join(MARK)).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::NotFound => damaged(format!("its mark: {error}")),
-            _ => failed(error),
-        });
-        if accept_data_loss && matches!(mark, Err(OpenError::Damaged { .. })) {
-            keep_aside(directory).map_err(failed)?;
-            _ = fs::remove_file(directory.join(MARK));
-            Mark::create(&directory.join(MARK)).map_err(failed)?;
-            mark = Mark::open(&directory.join(MARK)).map_err(failed);
-        }
-        let mark = mark?;
-        let engine = directory.join(ENGINE);
-        let scan = journal::scan(&engine).map_err(failed)?;
-        let missing = scan.damage.clone().or_else(|| match (scan.batches, &scan.torn) {
-            (Some((_, last)), _) if last < mark.batch() => Some(ends_early(last, mark.batch())),
-            (None, Some((path, _))) if mark.batch() > 0 => Some(format!("{} holds no batch", path.display())),
-            _ => None,
-        });
-        if let Some(what) = missing {
-            if !accept_data_loss {
-                return Err(damaged(what));
-            }
-            keep_aside(directory).map_err(failed)?;
-            tracing::error!(what, "going on with a damaged store");
-        }
-        if let Some((path, length)) = &scan.torn {
-            tracing::warn!(path = %path.display(), length, "cutting what was never acknowledged off a journal");
-            journal::cut(path, *length).map_err(failed)?;
-        }
-        Self::open_engine(directory, config, accept_data_loss, mark, clock)
-    }
-
-    fn open_engine(
-        directory: &Path,
-        config: &Config,
-        accept_data_loss: bool,
-        mut mark: Mark,
-        clock: Clock,
-    ) -> Result<Self, OpenError> {
-        let path = || directory.to_owned();
-        let failed = |source| OpenError::Io { path: path(), source };
-        let refused = |source| OpenError::Engine { path: path(), source };
-        let damaged = |what: String| OpenError::Damaged { path: path(), what };
-        let (database, [singles, messages, dedup, heads, profiles]) =
-            open_database(&directory.join(ENGINE), config).map_err(refused)?;
-        let single = |key| singles.get(key).map_err(refused);
-        let schema = single(SCHEMA_KEY)?.ok_or_else(|| damaged("its layout is gone".into()))?;
-        if *schema != keys::SCHEMA.to_be_bytes() {
-            return Err(OpenError::Schema { path: path(), found: crate::data::hex(&schema) });
-        }
-        let number = |bytes: Option<fjall::UserValue>| Some(u64::from_be_bytes((*bytes?).try_into().ok()?));
-        let mut generation =
-            number(single(GENERATION_KEY)?).ok_or_else(|| damaged("its generation is gone".into()))?;
-        let mut batch =
-            number(single(BATCH_KEY)?).ok_or_else(|| damaged("its batch number is gone".into()))?;
-        if batch < mark.batch() && !accept_data_loss {
-            return Err(damaged(ends_early(batch, mark.batch())));
-        }
-        if accept_data_loss {
-            // What is left is no continuation of what clients have seen, and a new epoch tells them.
-            generation += 1;
-            batch += 1;
-            let mut writes = database.batch();
-            writes.insert(&singles, GENERATION_KEY, generation.to_be_bytes());
-            writes.insert(&singles, BATCH_KEY, batch.to_be_bytes());
-            writes.commit().and_then(|()| database.persist(PersistMode::SyncAll)).map_err(refused)?;
-            mark.reset(batch).map_err(failed)?;
-        }
-        sync_directories(directory).map_err(failed)?;
-        let writer = Writer { batch, mark, marked_at: clock.now(), heads: HashMap::new() };
-        let inner = Inner {
-            database,
-            singles,
-            messages,
-            dedup,
-            heads,
-            profiles,
-            epoch: Epoch(generation),
-            writer: Mutex::new(writer),
-            in_flight: Mutex::default(),
-            mark_interval: config.mark_interval,
-            clock,
-        };
-        Ok(Self { inner: Arc::new(inner) })
-    }
-
     /// Runs `read` where blocking is allowed.
     fn blocking<T: Send + 'static>(
         &self,
@@ -254,99 +120,6 @@ impl Embedded {
         }
         .boxed()
     }
-}
-
-fn ends_early(batch: u64, mark: u64) -> String {
-    format!("it ends at batch {batch}, and batch {mark} was acknowledged")
-}
-
-const ENGINE: &str = "engine";
-const MARK: &str = "mark";
-const KEYSPACES: [&str; 5] = ["singles", "messages", "dedup", "heads", "profiles"];
-
-fn open_database(path: &Path, config: &Config) -> fjall::Result<(Database, [Keyspace; 5])> {
-    let database = Database::builder(path)
-        .cache_size(config.cache.as_u64())
-        .max_journaling_size(config.journals.as_u64())
-        // Journals are read by us too, and bodies may be encrypted anyway.
-        .journal_compression(fjall::CompressionType::None)
-        .manual_journal_persist(true)
-        .worker_threads(1)
-        .open()?;
-    let mut keyspaces = vec![];
-    for name in KEYSPACES {
-        keyspaces.push(database.keyspace(name, KeyspaceCreateOptions::default)?);
-    }
-    let keyspaces = keyspaces.try_into().unwrap_or_else(|_| unreachable!("one keyspace for each name"));
-    Ok((database, keyspaces))
-}
-
-/// Makes a store aside and renames it when all of it is on disk.
-fn create(directory: &Path, config: &Config) -> Result<(), OpenError> {
-    let failed = |source| OpenError::Io { path: directory.to_owned(), source };
-    let aside = directory.with_extension("new");
-    if aside.exists() {
-        fs::remove_dir_all(&aside).map_err(failed)?;
-    }
-    fs::create_dir_all(&aside).map_err(failed)?;
-    Mark::create(&aside.join(MARK)).map_err(failed)?;
-    let made = || {
-        let (database, [singles, ..]) = open_database(&aside.join(ENGINE), config)?;
-        let mut batch = database.batch();
-        batch.insert(&singles, SCHEMA_KEY, keys::SCHEMA.to_be_bytes());
-        batch.insert(&singles, GENERATION_KEY, 1u64.to_be_bytes());
-        batch.insert(&singles, BATCH_KEY, 1u64.to_be_bytes());
-        batch.commit()?;
-        database.persist(PersistMode::SyncAll)
-    };
-    made().map_err(|source| OpenError::Engine { path: directory.to_owned(), source })?;
-    sync_directories(&aside).map_err(failed)?;
-    fs::rename(&aside, directory).map_err(failed)?;
-    directory.parent().map_or(Ok(()), sync_directory).map_err(failed)
-}
-
-/// Syncs a directory, its parent and all directories in it: names are data too.
-fn sync_directories(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_directories(&entry.path())?;
-        }
-    }
-    sync_directory(directory)
-}
-
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    File::open(directory)?.sync_all()
-}
-
-/// Copies a store beside itself before it is changed.
-fn keep_aside(directory: &Path) -> io::Result<()> {
-    let mut number = 1;
-    let aside = loop {
-        let aside = directory.with_extension(format!("damaged-{number}"));
-        if !aside.exists() {
-            break aside;
-        }
-        number += 1;
-    };
-    tracing::warn!(copy = %aside.display(), "keeping the store as it is");
-    copy(directory, &aside)
-}
-
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type()?.is_dir() {
-            copy(&from, &to)?;
-        } else {
-            fs::copy(&from, &to)?;
-        }
-    }
-    Ok(())
 }
 
 impl Inner {

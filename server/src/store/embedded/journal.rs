@@ -190,11 +190,12 @@ fn read_body(reader: &mut Reader<impl Read>) -> io::Result<Option<Option<u64>>> 
 }
 
 fn only_zeros(reader: &mut Reader<impl Read>) -> io::Result<bool> {
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     let mut bytes = [0; 1 << 16];
     loop {
         match reader.inner.read(&mut bytes)? {
             0 => return Ok(true),
-            count if bytes[..count].iter().all(|byte| *byte == 0) => {}
+            count if bytes[..count] == ZEROS[..count] => {}
             _ => return Ok(false),
         }
     }

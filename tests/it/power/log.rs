@@ -1,0 +1,210 @@
+//! What was sent to a store, and what of it must be there.
+
+use std::{
+    fmt::Display,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use quail_protocol::{
+    Conversation, Priority, Seq, Timestamp,
+    id::{AppId, ClientMessageId, MessageId, UserId},
+    message::{Body, Message, MessageKind},
+};
+use quail_server::{
+    clock::Clock,
+    store::{
+        Append, Appended, ConversationKey, RangeQuery, Store,
+        embedded::{Config, Embedded},
+    },
+};
+use quail_tests::power::{Power, Random};
+
+use super::seed;
+
+const CONVERSATIONS: usize = 3;
+const BODY_BYTES_MAX: usize = 32 * 1024;
+
+/// Batches that are never acknowledged while the disk is watched: they go on where an image ends.
+const SPARE: usize = 5;
+
+fn config() -> Config {
+    // As many syncs, tables and merges as so few messages can make.
+    Config {
+        mark_interval: Duration::ZERO,
+        memtable: ByteSize::kib(256),
+        journals: ByteSize::mib(64),
+        ..Config::default()
+    }
+}
+
+pub(super) fn open(disk: &Path) -> Result<Embedded, String> {
+    let open = || Embedded::open(&disk.join("store"), &config(), false, Clock::system());
+    catch_unwind(AssertUnwindSafe(open))
+        .map_err(|_| "opening panicked".to_owned())?
+        .map_err(|error| error.to_string())
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+fn key(conversation: usize) -> ConversationKey {
+    ConversationKey::peer(&AppId::new("demo").unwrap(), &user("a"), &user(&format!("b{conversation}")))
+}
+
+/// One message of a batch, of up to so many bytes.
+fn append(number: usize, place: usize, bytes_max: usize, random: &mut Random) -> Append {
+    let bytes = if random.below(8) == 0 { bytes_max } else { 1 + random.below(bytes_max) };
+    let body: Vec<_> =
+        (0..bytes.div_ceil(8)).flat_map(|_| random.number().to_be_bytes()).take(bytes).collect();
+    let mut id = [0; 10];
+    id[..8].copy_from_slice(&((number * 1000 + place) as u64).to_be_bytes());
+    let conversation = random.below(CONVERSATIONS);
+    Append {
+        key: key(conversation),
+        conversation: Conversation::Peer(user(&format!("b{conversation}"))),
+        sender: user("a"),
+        id: MessageId::at(number as u64, id),
+        client_id: ClientMessageId::at(number as u64, id),
+        time: Timestamp(number as u64),
+        priority: Priority::ALL[random.below(4)],
+        kind: MessageKind::Text,
+        body: Body::new(body).unwrap(),
+        ext: Default::default(),
+    }
+}
+
+/// What was appended, and how many sync points there had been when each batch was acknowledged.
+#[derive(Default)]
+pub(super) struct Log {
+    batches: Vec<Vec<Append>>,
+    acked_at: Vec<usize>,
+}
+
+impl Log {
+    /// So many batches of few or many messages, tiny and long, to several conversations.
+    pub(super) fn small(batches: usize) -> Self {
+        let batches = (0..batches + SPARE).map(|number| {
+            let mut random = Random(seed() << 32 | number as u64);
+            let bytes_max = |random: &mut Random| [1, 300, 5000, BODY_BYTES_MAX][random.below(4)];
+            (0..1 + random.below(6))
+                .map(|place| append(number, place, bytes_max(&mut random), &mut random))
+                .collect()
+        });
+        Self { batches: batches.collect(), acked_at: vec![] }
+    }
+
+    /// So many batches of long messages, and small ones behind them.
+    pub(super) fn long(batches: usize, messages: usize) -> Self {
+        let mut log = Self::small(0);
+        let long = (0..batches).map(|number| {
+            let mut random = Random(seed() << 32 | number as u64);
+            (0..messages).map(|place| append(1000 + number, place, BODY_BYTES_MAX, &mut random)).collect()
+        });
+        log.batches.splice(0..0, long);
+        log
+    }
+
+    pub(super) async fn append(&mut self, store: &Embedded, power: &mut Power, count: usize) {
+        for _ in 0..count {
+            let batch = self.batches[self.acked_at.len()].clone();
+            let outcomes = store.append_batch(batch).await.unwrap();
+            assert!(outcomes.iter().all(|outcome| matches!(outcome, Appended::Placed(_))));
+            self.acked_at.push(power.points());
+        }
+    }
+
+    /// How long the bodies are that were acknowledged.
+    pub(super) fn bytes_acked(&self) -> usize {
+        self.batches[..self.acked_at.len()].iter().flatten().map(|append| append.body.len()).sum()
+    }
+
+    /// How many batches were acknowledged before this sync point.
+    pub(super) fn acked(&self, point: usize) -> usize {
+        self.acked_at.iter().filter(|at| **at <= point).count()
+    }
+
+    /// How many batches the store has: those that were acknowledged, and perhaps the one that was not yet. Any other
+    /// state is an error.
+    async fn check(&self, store: &Embedded, acked: usize) -> Result<usize, String> {
+        let mut found = vec![];
+        for conversation in 0..CONVERSATIONS {
+            let query = RangeQuery {
+                from: Seq(1),
+                to: Seq(u64::MAX),
+                entries_max: usize::MAX,
+                bytes_max: usize::MAX,
+            };
+            let range = store.read_range(&key(conversation), query).await.map_err(text)?;
+            if range.head.seq != Seq(range.messages.len() as u64) {
+                return Err(format!(
+                    "head {:?} of {} messages, {acked} batches were acknowledged",
+                    range.head,
+                    range.messages.len()
+                ));
+            }
+            found.push(range.messages);
+        }
+        let holds = |batches: usize| {
+            (0..CONVERSATIONS).all(|conversation| {
+                let sent = self.batches[..batches].iter().flatten();
+                let sent: Vec<_> = sent.filter(|append| append.key == key(conversation)).collect();
+                let found = &found[conversation];
+                let same = |((append, message), seq): ((&&Append, &_), u64)| is(append, message, seq);
+                sent.len() == found.len() && sent.iter().zip(found).zip(1..).all(same)
+            })
+        };
+        match (holds(acked), holds(acked + 1)) {
+            (true, _) => Ok(acked),
+            (_, true) => Ok(acked + 1),
+            _ => {
+                let found: Vec<_> = found.iter().map(Vec::len).collect();
+                Err(format!("lost: {acked} batches were acknowledged, it holds {found:?} messages"))
+            }
+        }
+    }
+
+    /// Opens the store of a disk, sees that it has what it must have, and appends one more batch: how many it had, and
+    /// how many sync points there were when that was acknowledged.
+    pub(super) async fn go_on(
+        &self,
+        disk: &Path,
+        acked: usize,
+        power: &mut Power,
+    ) -> Result<(usize, usize), String> {
+        let store = open(disk)?;
+        let has = self.check(&store, acked).await?;
+        if let Some(last) = has.checked_sub(1) {
+            let again = store.append_batch(self.batches[last].clone()).await.map_err(text)?;
+            if !again.iter().all(|outcome| matches!(outcome, Appended::Duplicate(_))) {
+                return Err(format!("batch {last} can be appended twice"));
+            }
+        }
+        let next = store.append_batch(self.batches[has].clone()).await.map_err(text)?;
+        if !next.iter().all(|outcome| matches!(outcome, Appended::Placed(_))) {
+            return Err(format!("batch {has} is taken for a repetition"));
+        }
+        Ok((has, power.points()))
+    }
+
+    /// A store that went on has all of it when it is opened again.
+    pub(super) async fn try_image(&self, disk: &Path, acked: usize, power: &mut Power) -> Result<(), String> {
+        let (has, _) = self.go_on(disk, acked, power).await?;
+        match self.check(&open(disk)?, has + 1).await? {
+            has_now if has_now == has + 1 => Ok(()),
+            _ => Err("it holds what was never sent".into()),
+        }
+    }
+}
+
+fn is(append: &Append, message: &Message, seq: u64) -> bool {
+    append.is_content_of(message)
+        && (append.id, append.client_id, Seq(seq)) == (message.id, message.client_id, message.position.seq)
+}
+
+fn text(error: impl Display) -> String {
+    error.to_string()
+}
