@@ -133,7 +133,7 @@ impl Driver {
             closer: Some(closer),
             events,
             tracker: Tracker::new(me),
-            pace: Pace::new(&login.limits),
+            pace: Pace::new(&login.limits, now),
             outbox: Outbox::default(),
             pending: Pending::new(FIRST_REQUEST_ID, REQUEST_ID_SPREAD_MAX),
             silence,

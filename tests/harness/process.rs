@@ -27,16 +27,21 @@ pub struct Process {
 impl Process {
     /// Starts `binary` in development mode on `data`, with rates out of the way.
     pub fn start(binary: &Path, data: &Path) -> Self {
+        Self::start_at(binary, data, SocketAddr::from(([127, 0, 0, 1], 0)), "")
+    }
+
+    /// The same with QUIC on `quic` and more lines of configuration.
+    pub fn start_at(binary: &Path, data: &Path, quic: SocketAddr, more: &str) -> Self {
         let config = data.with_extension("toml");
         let rates =
             format!("[apps.{DEVELOPMENT_APP}.rates]\ntext = 1000000\nquery = 1000000\nchange = 1000000\n");
-        std::fs::write(&config, rates).expect("a configuration file");
+        std::fs::write(&config, rates + more).expect("a configuration file");
         let mut child = Command::new(binary)
             .args([
                 "serve",
                 "--dev",
                 "--quic",
-                "127.0.0.1:0",
+                &quic.to_string(),
                 "--websocket",
                 "127.0.0.1:0",
                 "--admin",
@@ -64,18 +69,30 @@ impl Process {
     /// A client of `user` that is not connected yet.
     pub fn client(&self, user: &str) -> Builder {
         let development = data::read_development(&self.data).expect("a development server");
-        let secret = data::development_secret(&self.data).expect("a development secret");
-        let claims = Token::new(DEVELOPMENT_APP, user).claims;
         Client::builder(self.quic.to_string())
             .app(DEVELOPMENT_APP)
             .user(user)
-            .token(apps::sign(DEVELOPMENT_KEY, &secret, &claims).expect("a token can be signed"))
+            .token(self.token(user))
             .trust(Trust::fingerprint(&development.fingerprint).expect("a fingerprint"))
+    }
+
+    /// A token for `user`.
+    pub fn token(&self, user: &str) -> String {
+        let secret = data::development_secret(&self.data).expect("a development secret");
+        let claims = Token::new(DEVELOPMENT_APP, user).claims;
+        apps::sign(DEVELOPMENT_KEY, &secret, &claims).expect("a token can be signed")
     }
 
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Asks it to end, as an operator does, and waits until it has.
+    pub fn stop(mut self) {
+        let asked = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status();
+        assert!(asked.expect("kill runs").success());
+        assert!(self.child.wait().expect("a child").success(), "it ends well");
     }
 
     /// Kills it, as `kill -9` does, and waits until it is gone.

@@ -11,6 +11,7 @@ mod message;
 mod operations;
 mod process;
 mod readme;
+mod reconnect;
 mod session;
 mod store;
 mod tidy;

@@ -158,7 +158,7 @@ impl Driver {
         self.link = link;
         self.pending = Pending::new(FIRST_REQUEST_ID, REQUEST_ID_SPREAD_MAX);
         self.silence = Silence::new(&login.limits, now);
-        self.pace = Pace::new(&login.limits);
+        self.pace = Pace::new(&login.limits, now);
         (self.pinging, self.broken, self.stalled) = (false, None, false);
         self.tracker.reconnected();
         self.current.send_replace(Current::new(login, now));

@@ -14,13 +14,13 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// When the next page may be asked for.
 pub(super) struct Pace {
-    next: Option<Instant>,
+    next: Instant,
     interval: Duration,
 }
 
 impl Pace {
-    pub(super) fn new(limits: &Limits) -> Self {
-        Self { next: None, interval: Duration::from_secs(2) / limits.queries_per_second.max(1) }
+    pub(super) fn new(limits: &Limits, now: Instant) -> Self {
+        Self { next: now, interval: Duration::from_secs(2) / limits.queries_per_second.max(1) }
     }
 }
 
@@ -28,7 +28,7 @@ impl Driver {
     /// When to fetch, if there is anything to fetch and nothing on its way.
     pub(super) fn fetch_at(&self) -> Option<Instant> {
         let wants = self.tracker.wants() && self.logout.is_none() && !self.events.is_closed();
-        wants.then(|| self.pace.next.unwrap_or_else(Instant::now))
+        wants.then_some(self.pace.next)
     }
 
     /// Asks for the next page if it is time.
@@ -40,7 +40,7 @@ impl Driver {
         let Some(query) = self.tracker.fetch() else { return };
         let body = postcard::to_stdvec(&query).unwrap_or_else(|_| unreachable!("wire types always encode"));
         self.outbox.push(own::<History>(Waiting::Fetch, body.into()));
-        self.pace.next = Some(now + self.pace.interval);
+        self.pace.next = now + self.pace.interval;
     }
 
     /// The answer to a page that was asked for.
@@ -55,7 +55,7 @@ impl Driver {
             },
             Err(CallError::Reject(reject)) if reject.code.advice() == Advice::Retry => {
                 let wait = reject.retry_after_ms.map_or(RETRY_AFTER, |ms| Duration::from_millis(ms.into()));
-                self.pace.next = Some(Instant::now() + wait.max(self.pace.interval));
+                self.pace.next = Instant::now() + wait.max(self.pace.interval);
                 if reject.code != Code::RateLimited {
                     tracing::debug!(%reject, "no history now");
                 }
