@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::Path,
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -19,7 +20,7 @@ use quail_protocol::{
 use quail_tests::{Carrier, Town, next_message, process::Process, within};
 use tokio::sync::watch;
 
-use crate::process::QUAIL;
+use crate::process::{ANYWHERE, Process as Command, QUAIL, quail};
 
 const MESSAGES: u32 = 200;
 
@@ -228,4 +229,25 @@ async fn a_reader_that_fell_behind_gets_every_message_once_in_order() {
     to.send("live again").await.unwrap();
     assert_eq!(Text::decode(&next_message(&mut to_bob).await.body).unwrap().text, "live again");
     within(bob.call(Ping {})).await.unwrap();
+}
+
+#[test]
+fn a_chat_outlives_its_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Command::serve(directory.path());
+    let address = server.announced("QUIC").trim_end_matches("/udp").to_owned();
+    let mut command = quail(directory.path(), ["chat", "--as", "bob", "--to", "alice"]);
+    let mut chat = Command::start(command.stdin(Stdio::piped()));
+    chat.until("* connected as bob");
+    server.signal("TERM");
+    assert!(server.end().status.success());
+    chat.until("* reconnecting");
+    chat.say("are you back?");
+    let mut arguments = ANYWHERE;
+    arguments[1] = &address;
+    let _server = Command::start(&mut quail(directory.path(), arguments));
+    chat.until("* connected");
+    chat.until("sent as 1");
+    chat.say("/quit");
+    assert!(chat.end().status.success());
 }
