@@ -24,6 +24,8 @@ use crate::{
     events::{self, Events},
 };
 
+mod comeback;
+
 /// What the carrier did, in order.
 #[derive(Debug, PartialEq, Eq)]
 enum Did {
