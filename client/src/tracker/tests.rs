@@ -52,7 +52,7 @@ impl Story {
         }
     }
 
-    fn from_me(&self, seq: u64) -> Message {
+    fn my_message(&self, seq: u64) -> Message {
         Message { sender: user("alice"), conversation: bob(), ..self.message(seq) }
     }
 
@@ -66,7 +66,7 @@ impl Story {
         let head = self.0.len() as u64;
         let last = query.to.0.min(head);
         let end = last.min(query.from.0 + most - 1);
-        let message = |seq| if mine.contains(&seq) { self.from_me(seq) } else { self.message(seq) };
+        let message = |seq| if mine.contains(&seq) { self.my_message(seq) } else { self.message(seq) };
         Page {
             head: Position { epoch: Epoch(EPOCH), seq: Seq(head) },
             messages: List::new((query.from.0..=end).map(message).collect()).unwrap(),
