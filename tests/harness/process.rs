@@ -7,14 +7,14 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use quail_client::{Builder, Client, Trust};
+use quail_client::{Builder, CarrierKind, Client, Trust};
 use quail_server::{
     apps,
     config::{DEVELOPMENT_APP, DEVELOPMENT_KEY},
     data,
 };
 
-use crate::token::Token;
+use crate::{Carrier, token::Token};
 
 /// A running server process; killed when dropped.
 pub struct Process {
@@ -22,16 +22,18 @@ pub struct Process {
     data: PathBuf,
     /// Where QUIC listens.
     pub quic: SocketAddr,
+    /// Where WebSocket listens.
+    pub websocket: SocketAddr,
 }
 
 impl Process {
     /// Starts `binary` in development mode on `data`, with rates out of the way.
     pub fn start(binary: &Path, data: &Path) -> Self {
-        Self::start_at(binary, data, SocketAddr::from(([127, 0, 0, 1], 0)), "")
+        Self::start_at(binary, data, [SocketAddr::from(([127, 0, 0, 1], 0)); 2], "")
     }
 
-    /// The same with QUIC on `quic` and more lines of configuration.
-    pub fn start_at(binary: &Path, data: &Path, quic: SocketAddr, more: &str) -> Self {
+    /// The same with QUIC and WebSocket on these addresses, and with more lines of configuration.
+    pub fn start_at(binary: &Path, data: &Path, [quic, websocket]: [SocketAddr; 2], more: &str) -> Self {
         let config = data.with_extension("toml");
         let rates =
             format!("[apps.{DEVELOPMENT_APP}.rates]\ntext = 1000000\nquery = 1000000\nchange = 1000000\n");
@@ -43,7 +45,7 @@ impl Process {
                 "--quic",
                 &quic.to_string(),
                 "--websocket",
-                "127.0.0.1:0",
+                &websocket.to_string(),
                 "--admin",
                 "127.0.0.1:0",
             ])
@@ -58,12 +60,15 @@ impl Process {
             .expect("the server starts");
         let stdout = child.stdout.take().expect("a pipe");
         let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
-        let quic = lines
-            .find_map(|line| line.trim().strip_prefix("QUIC")?.trim().strip_suffix("/udp")?.parse().ok())
-            .expect("the server says where it listens");
+        let mut announced = |label: &str, end: &str| -> SocketAddr {
+            lines
+                .find_map(|line| line.trim().strip_prefix(label)?.trim().strip_suffix(end)?.parse().ok())
+                .expect("the server says where it listens")
+        };
+        let (quic, websocket) = (announced("QUIC", "/udp"), announced("WebSocket", "/tcp"));
         // The rest of the announcement must be read, or writing it would fail.
         lines.find(|line| line.contains("bob --to alice")).expect("the announcement ends");
-        Self { child, data: data.to_owned(), quic }
+        Self { child, data: data.to_owned(), quic, websocket }
     }
 
     /// A client of `user` that is not connected yet.
@@ -74,6 +79,14 @@ impl Process {
             .user(user)
             .token(self.token(user))
             .trust(Trust::fingerprint(&development.fingerprint).expect("a fingerprint"))
+    }
+
+    /// A client of `user` over this carrier.
+    pub fn client_over(&self, carrier: Carrier, user: &str) -> Builder {
+        self.client(user).carrier(match carrier {
+            Carrier::Quic => CarrierKind::Quic,
+            Carrier::WebSocket => CarrierKind::WebSocket { url: format!("ws://{}/ws", self.websocket) },
+        })
     }
 
     /// A token for `user`.
