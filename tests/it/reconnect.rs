@@ -265,3 +265,30 @@ fn a_chat_outlives_its_server() {
     chat.say("/quit");
     assert!(chat.end().status.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_while_a_client_was_away_is_told_when_it_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let server = start(&data, anywhere());
+    let address = addresses(&server);
+    let away = Reconnect::within([Duration::from_secs(24 * 3600)]);
+    let (alice, _to_alice) = within(server.client("alice").reconnect(soon()).connect()).await.unwrap();
+    let (bob, mut to_bob) = within(server.client("bob").reconnect(away).connect()).await.unwrap();
+    let to = alice.peer("bob").unwrap();
+    to.send("0").await.unwrap();
+    assert_eq!(number(&mut to_bob).await, 0);
+    let replace = move || {
+        server.stop();
+        start(&data, address)
+    };
+    let _server = tokio::task::spawn_blocking(replace).await.unwrap();
+    for i in 1..=150 {
+        within(to.send(i.to_string())).await.unwrap();
+    }
+    until(&mut bob.states(), |state| matches!(state, State::Reconnecting { .. })).await;
+    bob.reconnect_now();
+    for i in 1..=150 {
+        assert_eq!(number(&mut to_bob).await, i);
+    }
+}
