@@ -1,6 +1,6 @@
 //! Describing a connection and making it.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use quail_protocol::{
     bounded::{Text, TooLong},
@@ -9,19 +9,18 @@ use quail_protocol::{
     version::REVISION,
 };
 use rand::{TryRng, rngs::SysRng};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::{
-    carrier::websocket::WebSocket,
     client::Client,
     clock::MessageIds,
-    dial::{self, STREAM_WINDOW_BYTES},
-    driver::Driver,
+    dial::STREAM_WINDOW_BYTES,
+    dialer::{Dialer, Token},
+    driver::{Comeback, Driver},
     error::{ConnectError, TokenError},
     events::{self, Events},
-    link::Link,
-    state::Cause,
+    reconnect::Reconnect,
     trust::Trust,
 };
 
@@ -40,14 +39,6 @@ pub enum CarrierKind {
         /// `ws://host[:port]/ws`. The builder's address and trust are not used.
         url: String,
     },
-}
-
-type TokenFuture = Pin<Box<dyn Future<Output = Result<String, TokenError>> + Send>>;
-
-#[derive(Clone)]
-enum Token {
-    Fixed(String),
-    Callback(Arc<dyn Fn() -> TokenFuture + Send + Sync>),
 }
 
 /// What a connection needs to know: at least an app, a user and a token.
@@ -84,6 +75,7 @@ pub struct Builder {
     call_timeout: Duration,
     connect_timeout: Duration,
     event_capacity: usize,
+    reconnect: Reconnect,
 }
 
 impl Builder {
@@ -103,6 +95,7 @@ impl Builder {
             call_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
             event_capacity: 1024,
+            reconnect: Reconnect::default(),
         }
     }
 
@@ -124,7 +117,7 @@ impl Builder {
         self
     }
 
-    /// Where to get a token: called at each connect.
+    /// Where to get a token: called at each connect, the automatic ones included.
     pub fn token_with<F, R>(mut self, callback: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -196,39 +189,34 @@ impl Builder {
         self
     }
 
-    /// Connects and logs in. Must run inside a tokio runtime, which then drives the session.
+    /// Whether and when a lost connection is made again, [`Reconnect::default`] unless set.
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
+        self.reconnect = reconnect;
+        self
+    }
+
+    /// Connects and logs in, in one try. Must run inside a tokio runtime, which then drives the session.
     pub async fn connect(self) -> Result<(Client, Events), ConnectError> {
-        let mut login = self.login()?;
-        let seed = random::<32>()?;
-        login.token = match self.token.as_ref().ok_or(ConnectError::Missing("token"))? {
-            Token::Fixed(token) => text("token", token.clone())?,
-            Token::Callback(callback) => text("token", callback().await.map_err(ConnectError::Token)?)?,
+        let login = self.login()?;
+        let user = login.user.clone();
+        let (ids, jitter) = (MessageIds::new(random::<32>()?), random::<32>()?);
+        let dialer = Dialer {
+            address: self.address,
+            trust: self.trust,
+            carrier: self.carrier,
+            endpoint: self.endpoint,
+            connect_timeout: self.connect_timeout,
+            token: self.token.ok_or(ConnectError::Missing("token"))?,
+            login,
         };
-        let mut link = match &self.carrier {
-            CarrierKind::Quic => {
-                Link::new(dial::quic(&self.address, &self.trust, self.endpoint, self.connect_timeout).await?)
-            }
-            CarrierKind::WebSocket { url } => {
-                // A WebSocket has no stream windows to report.
-                login.stream_window_bytes = 0;
-                let connecting = timeout(self.connect_timeout, WebSocket::connect(url));
-                Link::new(connecting.await.map_err(|_| ConnectError::Failed(Cause::ServerUnavailable))??)
-            }
-        };
-        let logged_in = match link.greet(&login).await {
-            Ok(logged_in) => logged_in,
-            Err(cause) => {
-                link.close(cause).await;
-                return Err(ConnectError::Failed(cause));
-            }
-        };
-        let now = Instant::now();
+        let (link, logged_in) = dialer.clone().dial().await?;
+        let comeback =
+            (!self.reconnect.is_off()).then(|| Comeback::new(dialer.repeat(), self.reconnect, jitter));
         let (queue, events) = events::queue(self.event_capacity);
-        let (driver, controls) = Driver::new(link, &logged_in, queue, now);
-        let span = tracing::debug_span!("quail", user = %login.user, session = %logged_in.session);
+        let (driver, controls) = Driver::new(link, &logged_in, user.clone(), queue, comeback, Instant::now());
+        let span = tracing::debug_span!("quail", %user, session = %logged_in.session);
         tokio::spawn(driver.run().instrument(span));
-        let ids = MessageIds::new(seed);
-        Ok((Client::new(login.user, &logged_in, now, ids, self.call_timeout, controls), events))
+        Ok((Client::new(user, ids, self.call_timeout, controls), events))
     }
 
     /// The login without its token.

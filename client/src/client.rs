@@ -12,7 +12,7 @@ use quail_protocol::{
     bounded::TooLong,
     frame,
     id::{ClientMessageId, InvalidId, SessionId, UserId},
-    session::{Limits, LoggedIn},
+    session::Limits,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -21,17 +21,19 @@ use tokio::{
 
 use crate::{
     builder::Builder,
-    clock::{MessageIds, ServerClock},
-    driver::Controls,
+    clock::MessageIds,
+    driver::{Controls, Current},
     error::CallError,
-    outbox::{HEAD_BYTES_MAX, Request},
+    outbox::{HEAD_BYTES_MAX, Own, Request},
     peer::Peer,
     pending::Waiting,
     state::{State, States, cause_of},
     window::Window,
 };
 
-/// A session with a server. Clones share it; dropping the last one closes the connection.
+/// A user's way to a server. Clones share it; dropping the last one closes the connection.
+///
+/// A connection that is lost is made again by itself, see [`Reconnect`](crate::Reconnect); the handle stays valid.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,14 +52,14 @@ pub struct Client(Arc<Shared>);
 
 struct Shared {
     user: UserId,
-    session: SessionId,
     limits: Limits,
-    clock: ServerClock,
+    current: watch::Receiver<Current>,
     ids: MessageIds,
     call_timeout: Duration,
-    requests: mpsc::Sender<(quail_protocol::Lane, Request)>,
+    requests: mpsc::Sender<Request>,
     window: Arc<Window>,
     state: watch::Receiver<State>,
+    hurry: watch::Sender<()>,
     closer: Mutex<Option<oneshot::Sender<()>>>,
     done: watch::Receiver<()>,
 }
@@ -68,24 +70,18 @@ impl Client {
         Builder::new(address.into())
     }
 
-    pub(crate) fn new(
-        user: UserId,
-        login: &LoggedIn,
-        learned: Instant,
-        ids: MessageIds,
-        call_timeout: Duration,
-        controls: Controls,
-    ) -> Self {
+    pub(crate) fn new(user: UserId, ids: MessageIds, call_timeout: Duration, controls: Controls) -> Self {
+        let limits = controls.current.borrow().limits;
         Self(Arc::new(Shared {
             user,
-            session: login.session,
-            limits: login.limits,
-            clock: ServerClock::new(learned, login.time),
+            limits,
+            current: controls.current,
             ids,
             call_timeout,
             requests: controls.requests,
             window: controls.window,
             state: controls.state,
+            hurry: controls.hurry,
             closer: Mutex::new(Some(controls.closer)),
             done: controls.done,
         }))
@@ -96,6 +92,10 @@ impl Client {
     /// At most [`Limits::requests_in_flight`] requests wait for their reply at a time; further calls wait their turn.
     /// Calls whose operation uses the same lane go out in the order in which they were first polled. Dropping the future
     /// of a call that was not written yet withdraws it; later, the request is served all the same.
+    ///
+    /// While the client reconnects, calls wait for the new connection, within their timeout. One whose reply was lost
+    /// with the old connection is asked again, if it is a query or a send: the server answers a repeated send with its
+    /// first result. A change is not; it ends with [`CallError::Unknown`].
     ///
     /// ```no_run
     /// # async fn f(client: quail_client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -114,13 +114,14 @@ impl Client {
             return Err(CallError::TooLarge(TooLong { max }));
         }
         let lane = operation.lane();
+        let own = Own::of(&operation);
         let reply = async {
             let turn = self.0.window.turn(lane).await.map_err(|_| self.disconnected())?;
             let (reply, answer) = oneshot::channel();
             let waiting = Waiting::Call { reply, slot: turn.slot };
-            let request = Request { opcode: O::INFO.opcode, body: body.into(), waiting };
+            let request = Request { lane, info: O::INFO, body: body.into(), own, waiting };
             // There is room for as many requests as there are slots, so this fails only after the driver has ended.
-            self.0.requests.try_send((lane, request)).map_err(|_| self.disconnected())?;
+            self.0.requests.try_send(request).map_err(|_| self.disconnected())?;
             drop(turn.first);
             answer.await.map_err(|_| self.disconnected())?
         };
@@ -146,24 +147,31 @@ impl Client {
         &self.0.user
     }
 
-    /// The server's name for this session.
+    /// The server's name for the current session, or for the last one while there is none. Each reconnect makes a new
+    /// session.
     pub fn session(&self) -> SessionId {
-        self.0.session
+        self.0.current.borrow().session
     }
 
-    /// What the app allows this user.
+    /// What the app allows this user, as told at the first login.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
     }
 
-    /// The server's clock as of now: its time at the login and what has passed since.
+    /// The server's clock as of now: its time at the last login and what has passed since.
     pub fn server_time(&self) -> Timestamp {
-        self.0.clock.at(Instant::now())
+        self.0.current.borrow().clock.at(Instant::now())
     }
 
     /// The state now and its changes.
     pub fn states(&self) -> States {
         States::new(self.0.state.clone())
+    }
+
+    /// Connects at once if the client waits before its next try, and starts over with short waits. For an app that
+    /// learned that the network is back, or whose user asks for it. Without a wait it does nothing.
+    pub fn reconnect_now(&self) {
+        self.0.hurry.send_replace(());
     }
 
     /// Logs out and closes the connection; returns when that is done, at the latest after a few seconds.
@@ -195,7 +203,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("user", &self.0.user)
-            .field("session", &self.0.session)
+            .field("session", &self.session())
             .finish_non_exhaustive()
     }
 }

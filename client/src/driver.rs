@@ -1,19 +1,20 @@
-//! The one task that reads and writes a connection.
+//! The one task that reads and writes a connection, and the next one when that is lost.
 
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use quail_protocol::{
-    Event, Lane, Operation,
-    frame::{Frame, Head, Outcome},
+    Event, Lane,
+    frame::{self, Frame, Head, Outcome},
+    id::{SessionId, UserId},
     limits::REQUEST_ID_SPREAD_MAX,
-    session::{LoggedIn, Logout, Ping},
+    session::{Limits, LoggedIn, Logout, Ping},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -21,15 +22,23 @@ use tokio::{
 };
 
 use crate::{
+    clock::ServerClock,
     error::CallError,
     events::EventQueue,
     link::{FIRST_REQUEST_ID, Link},
-    outbox::{Outbox, Request},
+    outbox::{Outbox, Request, own},
     pending::{Pending, Waiting},
     silence::Silence,
     state::{Cause, State},
+    tracker::Tracker,
     window::Window,
 };
+
+mod comeback;
+mod fetch;
+
+pub(crate) use comeback::Comeback;
+use fetch::Pace;
 
 /// Frames handled before the driver writes again.
 const FRAMES_PER_READ: usize = 64;
@@ -42,22 +51,45 @@ const LOGOUT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What the handles hold of a driver.
 pub(crate) struct Controls {
-    pub(crate) requests: mpsc::Sender<(Lane, Request)>,
+    pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) window: Arc<Window>,
     pub(crate) state: watch::Receiver<State>,
+    pub(crate) current: watch::Receiver<Current>,
+    /// A change ends the wait before the next connect.
+    pub(crate) hurry: watch::Sender<()>,
     /// Sending asks for a logout; dropping says that no handle is left.
     pub(crate) closer: oneshot::Sender<()>,
     /// Its sender is gone when the driver has ended.
     pub(crate) done: watch::Receiver<()>,
 }
 
+/// What the last login told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Current {
+    pub(crate) session: SessionId,
+    pub(crate) limits: Limits,
+    pub(crate) clock: ServerClock,
+}
+
+impl Current {
+    fn new(login: &LoggedIn, now: Instant) -> Self {
+        Self { session: login.session, limits: login.limits, clock: ServerClock::new(now, login.time) }
+    }
+}
+
 pub(crate) struct Driver {
     link: Link,
-    requests: mpsc::Receiver<(Lane, Request)>,
+    requests: mpsc::Receiver<Request>,
     window: Arc<Window>,
     state: watch::Sender<State>,
+    current: watch::Sender<Current>,
+    hurry: watch::Receiver<()>,
+    /// `None`: a lost connection is not made again.
+    comeback: Option<Comeback>,
     closer: Option<oneshot::Receiver<()>>,
     events: EventQueue,
+    tracker: Tracker,
+    pace: Pace,
     outbox: Outbox,
     pending: Pending,
     silence: Silence,
@@ -73,10 +105,19 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(link: Link, login: &LoggedIn, events: EventQueue, now: Instant) -> (Self, Controls) {
+    pub(crate) fn new(
+        link: Link,
+        login: &LoggedIn,
+        me: UserId,
+        events: EventQueue,
+        comeback: Option<Comeback>,
+        now: Instant,
+    ) -> (Self, Controls) {
         let window = Arc::new(Window::new(login.limits.requests_in_flight.into()));
         let (requests_sender, requests) = mpsc::channel(window.capacity());
         let (state, state_receiver) = watch::channel(State::Connected);
+        let (current, current_receiver) = watch::channel(Current::new(login, now));
+        let (hurry_sender, hurry) = watch::channel(());
         let (closer_sender, closer) = oneshot::channel();
         let (done_sender, done) = watch::channel(());
         let silence = Silence::new(&login.limits, now);
@@ -86,8 +127,13 @@ impl Driver {
             requests,
             window: window.clone(),
             state,
+            current,
+            hurry,
+            comeback,
             closer: Some(closer),
             events,
+            tracker: Tracker::new(me),
+            pace: Pace::new(&login.limits, now),
             outbox: Outbox::default(),
             pending: Pending::new(FIRST_REQUEST_ID, REQUEST_ID_SPREAD_MAX),
             silence,
@@ -102,6 +148,8 @@ impl Driver {
             requests: requests_sender,
             window,
             state: state_receiver,
+            current: current_receiver,
+            hurry: hurry_sender,
             closer: closer_sender,
             done,
         };
@@ -109,8 +157,11 @@ impl Driver {
     }
 
     pub(crate) async fn run(mut self) {
-        let cause = poll_fn(|cx| self.poll(cx)).await;
-        tracing::debug!(%cause, "session ended");
+        let mut cause = poll_fn(|cx| self.poll(cx)).await;
+        while let Ok(()) = self.come_back(&mut cause).await {
+            cause = poll_fn(|cx| self.poll(cx)).await;
+        }
+        tracing::debug!(%cause, "ended");
         self.finish(cause).await;
     }
 
@@ -121,6 +172,7 @@ impl Driver {
                 return Poll::Ready(Cause::LoggedOut);
             }
             self.poll_requests(cx);
+            self.fetch();
             self.poll_write(cx);
             match self.poll_read(cx) {
                 Poll::Ready(Ok(())) => {
@@ -157,21 +209,19 @@ impl Driver {
                 self.logout = Some(Instant::now() + LOGOUT_DEADLINE);
                 self.window.close();
                 self.events.discard();
-                self.ask::<Logout>(Waiting::Logout);
+                self.tracker.discard();
+                self.outbox.push(own::<Logout>(Waiting::Logout, Bytes::new()));
                 false
             }
         }
     }
 
-    /// Queues a request of the driver's own; both kinds have an empty body.
-    fn ask<O: Operation>(&mut self, waiting: Waiting) {
-        let request = Request { opcode: O::INFO.opcode, body: Bytes::new(), waiting };
-        self.outbox.push(Lane::Control, request);
-    }
-
     fn poll_requests(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some((lane, request))) = self.requests.poll_recv(cx) {
-            self.outbox.push(lane, request);
+        while let Poll::Ready(Some(request)) = self.requests.poll_recv(cx) {
+            if let Some(own) = &request.own {
+                self.tracker.sending(own);
+            }
+            self.outbox.push(request);
         }
     }
 
@@ -201,10 +251,21 @@ impl Driver {
         }
     }
 
+    /// Tells the app what is ready; pending while it is slow.
+    fn poll_tell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.events.poll_ready(cx));
+            match self.tracker.pop_ready() {
+                Some(event) => self.events.push(event),
+                None => return Poll::Ready(()),
+            }
+        }
+    }
+
     /// Handles the frames that are there or receives a piece; pending while the carrier is silent or the app is slow.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         for handled in 0..FRAMES_PER_READ {
-            if self.events.poll_ready(cx).is_pending() {
+            if self.poll_tell(cx).is_pending() {
                 self.stalled = true;
                 return Poll::Pending;
             }
@@ -237,10 +298,13 @@ impl Driver {
         match frame.head {
             Head::Event { kind } => {
                 let event = Event::decode(kind, frame.body).map_err(|_| Cause::Malformed)?;
-                self.events.push(event);
+                if let (Event::Draining(draining), Some(comeback)) = (&event, &mut self.comeback) {
+                    let wait = Duration::from_millis(draining.retry_after_ms.into());
+                    comeback.not_before(Instant::now() + wait);
+                }
                 // The app that logs out has taken what it wanted.
-                if self.logout.is_some() {
-                    self.events.discard();
+                if self.logout.is_none() && !self.events.is_closed() {
+                    self.tracker.event(event);
                 }
                 Ok(())
             }
@@ -249,11 +313,19 @@ impl Driver {
                     Outcome::Ok => Ok(frame.body),
                     Outcome::Reject(reject) => Err(CallError::Reject(reject)),
                 };
-                match self.pending.take(request_id) {
-                    Some(Waiting::Ping) => self.pinging = false,
-                    Some(Waiting::Logout) => return Err(Cause::LoggedOut),
-                    Some(call) => call.finish(result),
-                    None => return Err(Cause::Malformed),
+                let Some(request) = self.pending.take(request_id) else { return Err(Cause::Malformed) };
+                if let (Some(own), Ok(body)) = (&request.own, &result)
+                    && let Ok(sent) = frame::decode(body)
+                    && self.logout.is_none()
+                    && !self.events.is_closed()
+                {
+                    self.tracker.sent(own, &sent);
+                }
+                match request.waiting {
+                    Waiting::Ping => self.pinging = false,
+                    Waiting::Logout => return Err(Cause::LoggedOut),
+                    Waiting::Fetch => self.fetched(result),
+                    call @ Waiting::Call { .. } => call.finish(result),
                 }
                 Ok(())
             }
@@ -275,10 +347,15 @@ impl Driver {
         }
         if !self.pinging && ping_at <= now {
             self.pinging = true;
-            self.ask::<Ping>(Waiting::Ping);
+            self.outbox.push(own::<Ping>(Waiting::Ping, Bytes::new()));
             return Poll::Ready(Ok(()));
         }
-        let next = [self.logout, (!self.stalled).then_some(gone_at), (!self.pinging).then_some(ping_at)];
+        let fetch_at = self.fetch_at();
+        if fetch_at.is_some_and(|at| at <= now) {
+            return Poll::Ready(Ok(()));
+        }
+        let next =
+            [fetch_at, self.logout, (!self.stalled).then_some(gone_at), (!self.pinging).then_some(ping_at)];
         let Some(next) = next.into_iter().flatten().min() else { return Poll::Pending };
         // Traffic only moves deadlines back: letting the timer fire early is cheaper than setting it each time.
         if next < self.timer.deadline() || self.timer.is_elapsed() {
@@ -291,7 +368,7 @@ impl Driver {
         self.state.send_replace(State::Disconnected { cause });
         self.window.close();
         self.requests.close();
-        while let Ok((_, request)) = self.requests.try_recv() {
+        while let Ok(request) = self.requests.try_recv() {
             request.waiting.finish(Err(CallError::Disconnected(cause)));
         }
         self.outbox.fail(cause);

@@ -74,9 +74,12 @@ pub enum CallError {
     /// The request is longer than the session's limits allow. Nothing was sent; the same request fails again.
     #[error("the request is too large: {0}")]
     TooLarge(TooLong),
-    /// The connection ended before the reply. The request was served once or not at all.
+    /// The connection ended before the reply and does not come back. The request was served once or not at all.
     #[error("disconnected: {0}")]
     Disconnected(Cause),
+    /// The connection ended before the reply to a change. The change was made or not; the client itself reconnects.
+    #[error("the connection was lost before the reply")]
+    Unknown,
     /// No reply within the call timeout. The request was served once or not at all.
     #[error("no reply in time")]
     TimedOut,

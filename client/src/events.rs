@@ -14,6 +14,11 @@ use tokio::sync::{
 
 /// What the server says unasked, in the order of each lane.
 ///
+/// Of a conversation the app gets each message once, in the order of each priority, from the first one on that this
+/// client has seen or sent: what was lost on the way or during a reconnect is fetched from the history before what
+/// follows. [`Event::Behind`] is only seen for a conversation of which nothing was seen before, or whose history the
+/// server refuses.
+///
 /// The queue is bounded and drops nothing: while it is full the client reads nothing from the server, **replies
 /// included**. A task that waits for a call between two events can therefore only be overtaken by as many events as the
 /// queue holds; a busy app receives in one task and calls in others. Dropping this value discards events unread.
@@ -35,7 +40,7 @@ use tokio::sync::{
 pub struct Events(mpsc::Receiver<Event>);
 
 impl Events {
-    /// The next event, or `None` after the connection ended and all events were taken. Cancel safe.
+    /// The next event, or `None` after the connection ended for good and all events were taken. Cancel safe.
     pub async fn recv(&mut self) -> Option<Event> {
         self.0.recv().await
     }
@@ -82,6 +87,11 @@ impl EventQueue {
             // The app dropped its end: it wants no events.
             Err(TrySendError::Closed(_)) => {}
         }
+    }
+
+    /// True if the app wants no events any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
     }
 
     /// Gives up the event that waits.

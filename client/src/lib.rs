@@ -28,7 +28,19 @@
 //!
 //! One task per connection reads and writes it. It writes the most urgent lane first, so a message of
 //! [`Priority::High`] waits behind nothing else that waits in this client. It drops nothing: an app that does not take its
-//! events holds the server back. It does not connect again by itself; [`Cause`] says whether that would help.
+//! events holds the server back.
+//!
+//! # When the connection is lost
+//!
+//! The client connects again by itself, see [`Reconnect`]: [`State::Reconnecting`] until it succeeds, a new session then,
+//! the same handles. Sends and queries without a reply are asked again, sends under their old id, so that they add
+//! nothing twice. Messages that were missed are fetched from the history, after a reconnect as well as when the server
+//! says that this client was too slow: of each conversation, the app gets what came after the first event it saw or the
+//! first message it sent, every message once, and in the order of each priority. Of a conversation of which it has seen
+//! nothing, it gets what comes. All of this is known to this value in this process only; an app that starts anew reads
+//! the history.
+//!
+//! [`Cause::comes_back`] says after what the client does not return. It ends with [`State::Disconnected`] then.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
@@ -39,6 +51,7 @@ mod carrier;
 mod client;
 mod clock;
 mod dial;
+mod dialer;
 mod driver;
 mod error;
 mod events;
@@ -46,8 +59,10 @@ mod link;
 mod outbox;
 mod peer;
 mod pending;
+mod reconnect;
 mod silence;
 mod state;
+mod tracker;
 mod trust;
 mod window;
 
@@ -59,5 +74,6 @@ pub use error::{CallError, ConnectError, TokenError};
 pub use events::Events;
 pub use peer::{Outgoing, Peer};
 pub use protocol::{Priority, session::Platform};
+pub use reconnect::Reconnect;
 pub use state::{Cause, State, States};
 pub use trust::{InvalidFingerprint, Trust};

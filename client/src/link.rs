@@ -51,6 +51,11 @@ impl Link {
         }
     }
 
+    /// Stands where a connection was.
+    pub(crate) fn nowhere() -> Self {
+        Self::new(Nowhere)
+    }
+
     /// Receives a piece of any lane and says how long it was.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize), Lost>> {
         self.carrier.poll_receive(cx).map_ok(|(lane, bytes)| {
@@ -115,6 +120,28 @@ impl Link {
                 }
             }
         }
+    }
+}
+
+struct Nowhere;
+
+impl Carrier for Nowhere {
+    fn poll_receive(&mut self, _: &mut Context<'_>) -> Poll<Result<(Lane, Bytes), Lost>> {
+        Poll::Ready(Err(Lost(Cause::Interrupted)))
+    }
+
+    fn poll_send(&mut self, _: &mut Context<'_>, _: Lane, _: &mut Bytes) -> Poll<Result<(), Lost>> {
+        Poll::Ready(Err(Lost(Cause::Interrupted)))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        Poll::Ready(Err(Lost(Cause::Interrupted)))
+    }
+
+    fn close(&mut self, _: Close) {}
+
+    fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
     }
 }
 

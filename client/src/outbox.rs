@@ -1,11 +1,13 @@
 //! Requests on their way out, per lane, gathered into few large writes.
 
-use std::collections::VecDeque;
+use std::{any::Any, collections::VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use quail_protocol::{
-    Lane, Opcode,
+    Class, Conversation, Info, Lane, Operation, Priority,
     frame::{self, Head},
+    id::ClientMessageId,
+    message::Send,
 };
 
 use crate::{
@@ -22,9 +24,32 @@ pub(crate) const HEAD_BYTES_MAX: usize = 4 + 1 + 5 + 3;
 
 /// A request without its number, which it gets when it is written.
 pub(crate) struct Request {
-    pub(crate) opcode: Opcode,
+    pub(crate) lane: Lane,
+    pub(crate) info: Info,
     pub(crate) body: Bytes,
+    pub(crate) own: Option<Own>,
     pub(crate) waiting: Waiting,
+}
+
+/// Which place the reply to a send fills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Own {
+    pub(crate) conversation: Conversation,
+    pub(crate) id: ClientMessageId,
+    pub(crate) priority: Priority,
+}
+
+impl Own {
+    /// What `operation` sends, if it is a send.
+    pub(crate) fn of(operation: &dyn Any) -> Option<Self> {
+        let Send { conversation, id, priority, .. } = operation.downcast_ref()?;
+        Some(Self { conversation: conversation.clone(), id: *id, priority: *priority })
+    }
+}
+
+/// A request of the driver's own.
+pub(crate) fn own<O: Operation>(waiting: Waiting, body: Bytes) -> Request {
+    Request { lane: Lane::Control, info: O::INFO, body, own: None, waiting }
 }
 
 #[derive(Default)]
@@ -35,8 +60,8 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn push(&mut self, lane: Lane, request: Request) {
-        self.queues[lane.index()].push_back(request);
+    pub(crate) fn push(&mut self, request: Request) {
+        self.queues[request.lane.index()].push_back(request);
     }
 
     /// What `lane` has to write: the rest of its last batch, or a new one. Empty if there is nothing to write, or no
@@ -47,6 +72,23 @@ impl Outbox {
             *batch = gather(&mut self.queues[lane.index()], pending);
         }
         batch
+    }
+
+    /// Gets ready for a new connection: what was written without a reply and may be repeated goes to the front in its
+    /// old order, a change ends, and the driver's own requests are forgotten.
+    pub(crate) fn repeat(&mut self, written: impl DoubleEndedIterator<Item = Request>) {
+        self.batches = Default::default();
+        for request in written.rev() {
+            match request.info.class {
+                Class::Query | Class::Send => self.queues[request.lane.index()].push_front(request),
+                Class::Change => request.waiting.finish(Err(CallError::Unknown)),
+            }
+        }
+        for queue in &mut self.queues {
+            queue.retain(|request| {
+                matches!(request.waiting, Waiting::Call { .. }) && !request.waiting.is_gone()
+            });
+        }
     }
 
     /// Ends every call that was not written, and forgets what was half written.
@@ -83,22 +125,23 @@ fn next(queue: &mut VecDeque<Request>, pending: &mut Pending, room: usize) -> Op
     if queue.front()?.body.len().saturating_add(HEAD_BYTES_MAX) > room || !pending.admits() {
         return None;
     }
-    let Request { opcode, body, waiting } = queue.pop_front()?;
-    let request_id = pending.add(waiting);
+    let request = queue.pop_front()?;
+    let (opcode, body) = (request.info.opcode, request.body.clone());
+    let request_id = pending.add(request);
     Some(frame::encode_raw(&Head::Request { request_id, opcode }, &body))
 }
 
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
-    use quail_protocol::frame::Decoder;
+    use quail_protocol::{frame::Decoder, session::Ping};
     use tokio::sync::oneshot;
 
     use super::*;
     use crate::window::Window;
 
-    fn ping(bytes: usize) -> Request {
-        Request { opcode: Opcode(0x0103), body: vec![0; bytes].into(), waiting: Waiting::Ping }
+    fn ping(lane: Lane, bytes: usize) -> Request {
+        Request { lane, ..own::<Ping>(Waiting::Ping, vec![0; bytes].into()) }
     }
 
     fn ids(batch: &[u8]) -> Vec<u32> {
@@ -116,7 +159,7 @@ mod tests {
     fn ready_frames_of_a_lane_become_one_batch_of_bounded_size() {
         let (mut outbox, mut pending) = (Outbox::default(), Pending::new(1, 64));
         for bytes in [100, 8000, 8000, 40_000, 10, 10] {
-            outbox.push(Lane::Normal, ping(bytes));
+            outbox.push(ping(Lane::Normal, bytes));
         }
         let mut batches = Vec::new();
         loop {
@@ -133,10 +176,10 @@ mod tests {
     #[test]
     fn a_batch_stays_until_it_is_written_and_a_number_is_given_when_it_is_made() {
         let (mut outbox, mut pending) = (Outbox::default(), Pending::new(1, 64));
-        outbox.push(Lane::Low, ping(5));
-        outbox.push(Lane::High, ping(5));
+        outbox.push(ping(Lane::Low, 5));
+        outbox.push(ping(Lane::High, 5));
         assert_eq!(ids(outbox.batch(Lane::High, &mut pending)), [1]);
-        outbox.push(Lane::High, ping(5));
+        outbox.push(ping(Lane::High, 5));
         assert_eq!(ids(outbox.batch(Lane::High, &mut pending)), [1]);
         assert_eq!(ids(outbox.batch(Lane::Low, &mut pending)), [2]);
     }
@@ -148,18 +191,18 @@ mod tests {
         let slot = window.turn(Lane::Normal).now_or_never().unwrap().unwrap().slot;
         let (reply, caller) = oneshot::channel();
         let waiting = Waiting::Call { reply, slot };
-        outbox.push(Lane::Normal, Request { opcode: Opcode(0x0601), body: Bytes::new(), waiting });
-        outbox.push(Lane::Normal, ping(1));
+        outbox.push(Request { lane: Lane::Normal, ..own::<Ping>(waiting, Bytes::new()) });
+        outbox.push(ping(Lane::Normal, 1));
         drop(caller);
         assert_eq!(ids(outbox.batch(Lane::Normal, &mut pending)), [1]);
-        assert!(matches!(pending.take(1), Some(Waiting::Ping)));
+        assert!(matches!(pending.take(1), Some(Request { waiting: Waiting::Ping, .. })));
     }
 
     #[test]
     fn a_full_window_holds_the_rest_back() {
         let (mut outbox, mut pending) = (Outbox::default(), Pending::new(1, 2));
         for _ in 0..3 {
-            outbox.push(Lane::Control, ping(0));
+            outbox.push(ping(Lane::Control, 0));
         }
         assert_eq!(ids(&std::mem::take(outbox.batch(Lane::Control, &mut pending))), [1, 2]);
         assert!(outbox.batch(Lane::Control, &mut pending).is_empty());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::{error::CallError, state::Cause, window::Slot};
+use crate::{error::CallError, outbox::Request, state::Cause, window::Slot};
 
 /// Who waits for a reply.
 pub(crate) enum Waiting {
@@ -13,6 +13,8 @@ pub(crate) enum Waiting {
     Call { reply: oneshot::Sender<Result<Bytes, CallError>>, slot: Slot },
     /// The driver: a sign of life.
     Ping,
+    /// The driver: entries that the app has missed.
+    Fetch,
     /// The driver: the end of the session.
     Logout,
 }
@@ -37,7 +39,7 @@ impl Waiting {
 pub(crate) struct Pending {
     next: u32,
     span: u32,
-    waiting: BTreeMap<u32, Waiting>,
+    waiting: BTreeMap<u32, Request>,
 }
 
 impl Pending {
@@ -53,40 +55,48 @@ impl Pending {
     }
 
     /// Gives out the next number. Only after `admits`.
-    pub(crate) fn add(&mut self, waiting: Waiting) -> u32 {
+    pub(crate) fn add(&mut self, request: Request) -> u32 {
         let id = self.next;
         self.next = self.next.saturating_add(1);
-        self.waiting.insert(id, waiting);
+        self.waiting.insert(id, request);
         id
     }
 
     /// Who waits for the reply to `id`, if anybody does.
-    pub(crate) fn take(&mut self, id: u32) -> Option<Waiting> {
+    pub(crate) fn take(&mut self, id: u32) -> Option<Request> {
         self.waiting.remove(&id)
+    }
+
+    /// Every request without a reply, in the order in which they were written.
+    pub(crate) fn drain(&mut self) -> impl DoubleEndedIterator<Item = Request> + use<> {
+        std::mem::take(&mut self.waiting).into_values()
     }
 
     /// Ends every call.
     pub(crate) fn fail(&mut self, cause: Cause) {
-        while let Some((_, waiting)) = self.waiting.pop_first() {
-            waiting.finish(Err(CallError::Disconnected(cause)));
+        for request in self.drain() {
+            request.waiting.finish(Err(CallError::Disconnected(cause)));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use quail_protocol::session::Ping;
+
     use super::*;
+    use crate::outbox::own;
 
     #[test]
     fn numbers_step_by_one_and_stay_within_the_span_of_the_oldest() {
         let mut pending = Pending::new(2, 3);
-        assert_eq!([(); 3].map(|()| pending.add(Waiting::Ping)), [2, 3, 4]);
+        assert_eq!([(); 3].map(|()| pending.add(own::<Ping>(Waiting::Ping, Bytes::new()))), [2, 3, 4]);
         assert!(!pending.admits());
         assert!(pending.take(3).is_some());
         assert!(!pending.admits(), "2 is still open");
         assert!(pending.take(2).is_some());
         assert!(pending.admits());
-        assert_eq!(pending.add(Waiting::Ping), 5);
+        assert_eq!(pending.add(own::<Ping>(Waiting::Ping, Bytes::new())), 5);
         assert!(pending.take(3).is_none(), "answered already");
     }
 }

@@ -1,6 +1,6 @@
 //! Whether the client is connected, and why not.
 
-use quail_protocol::{Close, Reject};
+use quail_protocol::{Advice, Close, Reject, close::Return};
 use tokio::sync::watch;
 
 /// Where the client stands.
@@ -11,7 +11,12 @@ pub enum State {
     Connecting,
     /// Logged in: calls go out, events come in.
     Connected,
-    /// The session's connection is gone and does not come back.
+    /// The connection is gone and is made again by itself, with a new session. Calls wait meanwhile.
+    Reconnecting {
+        /// Why it is gone, or why the last try failed.
+        cause: Cause,
+    },
+    /// The connection is gone and does not come back.
     Disconnected {
         /// Why.
         cause: Cause,
@@ -46,6 +51,19 @@ pub enum Cause {
     /// The server sent what the protocol does not allow. A fault of the server or of this client.
     #[error("the server broke the protocol")]
     Malformed,
+}
+
+impl Cause {
+    /// Whether the client connects again by itself after this. A refused login does if its code advises to retry: the
+    /// session that was lost may still count against the user's number of sessions for a while.
+    pub fn comes_back(self) -> bool {
+        match self {
+            Self::Closed(close) => close.comes_back() != Return::Never,
+            Self::LoginRefused(reject) => reject.code.advice() == Advice::Retry,
+            Self::TimedOut | Self::Interrupted | Self::ServerUnavailable => true,
+            Self::LoggedOut | Self::VersionRefused | Self::Malformed => false,
+        }
+    }
 }
 
 /// The client's state as it changes. Rapid changes are merged: only the newest state is kept.
@@ -86,6 +104,6 @@ impl States {
 pub(crate) fn cause_of(state: State) -> Cause {
     match state {
         State::Disconnected { cause } => cause,
-        State::Connecting | State::Connected => Cause::LoggedOut,
+        State::Connecting | State::Connected | State::Reconnecting { .. } => Cause::LoggedOut,
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use quail_protocol::Lane;
 use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
 
-/// Slots that the driver keeps for its own ping and logout.
-const OWN_SLOTS: usize = 2;
+/// Slots that the driver keeps for its own ping, logout and fetch.
+const OWN_SLOTS: usize = 3;
 
 /// Shares the session's request slots fairly, first come first served on each lane.
 pub(crate) struct Window {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_bulk_leaves_slots_for_the_urgent() {
-        let window = Window::new(10);
+        let window = Window::new(11);
         let take = |lane| window.turn(lane).now_or_never().map(|turn| turn.unwrap().slot);
         let mut bulk: Vec<_> = std::iter::from_fn(|| take(Lane::Low)).collect();
         assert_eq!((window.capacity(), bulk.len()), (8, 6));

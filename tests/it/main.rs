@@ -13,6 +13,7 @@ mod operations;
 mod power;
 mod process;
 mod readme;
+mod reconnect;
 mod session;
 mod store;
 mod tidy;

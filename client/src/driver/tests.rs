@@ -7,12 +7,12 @@ use std::{
 
 use futures_util::FutureExt;
 use quail_protocol::{
-    Close, Code, Priority, Reject, Timestamp,
+    Close, Code, Operation, Priority, Reject, Timestamp,
     bounded::Text,
     event::{EventBody, Kind},
-    frame::{self, Decoder},
-    id::{AppId, DeviceId, SessionId, UserId},
-    session::{Draining, Limits, Login, Platform, Pong},
+    frame::Decoder,
+    id::{AppId, DeviceId},
+    session::{Draining, Login, Platform, Pong},
 };
 use tokio::time::advance;
 
@@ -23,6 +23,8 @@ use crate::{
     clock::MessageIds,
     events::{self, Events},
 };
+
+mod comeback;
 
 /// What the carrier did, in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,6 +100,10 @@ fn logged_in() -> LoggedIn {
 }
 
 fn stage(event_capacity: usize) -> Stage {
+    stage_with(event_capacity, None)
+}
+
+fn stage_with(event_capacity: usize, comeback: Option<Comeback>) -> Stage {
     let (server, incoming) = mpsc::unbounded_channel();
     let (did_sender, did) = mpsc::unbounded_channel();
     let full = Arc::default();
@@ -105,11 +111,11 @@ fn stage(event_capacity: usize) -> Stage {
     let login = logged_in();
     let (queue, events) = events::queue(event_capacity);
     let now = Instant::now();
-    let (driver, controls) = Driver::new(link, &login, queue, now);
+    let me = UserId::new("alice").unwrap();
+    let (driver, controls) = Driver::new(link, &login, me.clone(), queue, comeback, now);
     tokio::spawn(driver.run());
     let ids = MessageIds::new([0; 32]);
-    let client =
-        Client::new(UserId::new("alice").unwrap(), &login, now, ids, Duration::from_secs(15), controls);
+    let client = Client::new(me, ids, Duration::from_secs(15), controls);
     Stage { client, events, server, did, full }
 }
 
@@ -267,7 +273,8 @@ async fn events_that_overtake_the_answer_to_the_login_are_kept() {
     let answer = link.greet(&login()).await.unwrap();
     assert_eq!(did.recv().await, Some(Did::Wrote(Lane::Control, vec![(1, Login::INFO.opcode)])));
     let (queue, mut events) = events::queue(1);
-    let (driver, _controls) = Driver::new(link, &answer, queue, Instant::now());
+    let (driver, _controls) =
+        Driver::new(link, &answer, UserId::new("alice").unwrap(), queue, None, Instant::now());
     tokio::spawn(driver.run());
     assert_eq!(events.recv().await, Some(Event::Draining(draining(1))));
 }

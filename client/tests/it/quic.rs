@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quail_client::{
-    Builder, CallError, Cause, Client, ConnectError, Priority, State, Trust,
+    Builder, CallError, Cause, Client, ConnectError, Priority, Reconnect, State, Trust,
     protocol::{Close, Code, Lane, Reject, session::Ping, version::ALPN},
 };
 use quinn::ConnectionError;
@@ -107,7 +107,7 @@ async fn a_refused_login_says_why() {
 #[tokio::test]
 async fn the_servers_close_code_reaches_calls_and_states() {
     let server = QuicServer::start();
-    let (client, mut events) = alice(&server).connect().await.unwrap();
+    let (client, mut events) = alice(&server).reconnect(Reconnect::off()).connect().await.unwrap();
     let mut states = client.states();
     let cause = Cause::Closed(Close::Draining);
     let (bob, carol) = (client.peer("bob").unwrap(), client.peer("carol").unwrap());

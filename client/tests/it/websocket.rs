@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use quail_client::{
-    Builder, CallError, CarrierKind, Cause, Client, ConnectError, Priority, State,
+    Builder, CallError, CarrierKind, Cause, Client, ConnectError, Priority, Reconnect, State,
     protocol::{Close, Lane, frame::Decoder, limits::FRAME_BYTES_MAX, session::Ping, version},
 };
 use tokio::{
@@ -122,7 +122,7 @@ async fn a_session_logs_in_calls_receives_and_logs_out() {
 #[tokio::test]
 async fn the_servers_status_reaches_calls_and_states() {
     let server = start(Some(version::WEBSOCKET_SUBPROTOCOL)).await;
-    let (client, mut events) = alice(&server).connect().await.unwrap();
+    let (client, mut events) = alice(&server).reconnect(Reconnect::off()).connect().await.unwrap();
     let cause = Cause::Closed(Close::Draining);
     assert_eq!(client.peer("bob").unwrap().send(CLOSE).await, Err(CallError::Disconnected(cause)));
     assert_eq!(events.recv().await, None);

@@ -4,11 +4,12 @@ use std::{fmt, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use quail_client::{CallError, CarrierKind, Client, State, Trust};
+use futures_util::{StreamExt, stream::FuturesOrdered};
+use quail_client::{CallError, CarrierKind, Client, Peer, State, TokenError, Trust};
 use quail_protocol::{
     Event,
     id::{AppId, UserId},
-    message::{Message, MessageKind, Text},
+    message::{Message, MessageKind, Sent, Text},
 };
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin, stdin};
 
@@ -17,6 +18,9 @@ use crate::{
     config::{DEVELOPMENT_APP, DEVELOPMENT_KEY},
     data,
 };
+
+/// Lines on their way; a connection that is being made again must not stop the show.
+const SENDS_MAX: usize = 32;
 
 /// Flags of `chat`.
 #[derive(Clone, Debug, Args)]
@@ -55,7 +59,7 @@ enum Carrier {
     Websocket,
 }
 
-/// Chats until the line `/quit`, the end of input, or the end of the connection.
+/// Chats until the line `/quit`, the end of input, or the end of a connection that does not come back.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let (me, peer_id) = (options.user.clone(), options.to.clone());
     let (client, mut events) = connect(&options).await?;
@@ -63,18 +67,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     say(format_args!("* connected as {me}; a line goes to {peer_id}, /quit leaves"))?;
     let mut states = client.states();
     let mut lines = BufReader::new(stdin()).lines();
+    let mut sends = FuturesOrdered::new();
     loop {
         tokio::select! {
-            line = next_line(&mut lines) => match line? {
+            line = next_line(&mut lines), if sends.len() < SENDS_MAX => match line? {
                 None => break,
                 Some(line) if line.trim() == "/quit" => break,
                 Some(line) if line.trim().is_empty() => {}
-                Some(line) => match peer.send(line).await {
-                    Ok(sent) => say(format_args!("  sent as {}", sent.position.seq.0))?,
-                    Err(CallError::Reject(reject)) => say(format_args!("! refused: {reject}"))?,
-                    Err(error) => say(format_args!("! not sent: {error}"))?,
-                },
+                Some(line) => sends.push_back(send(peer.clone(), line)),
             },
+            Some(sent) = sends.next() => show_sent(&sent)?,
             Some(event) = events.recv() => show(&event, &me)?,
             Some(state) = states.changed() => {
                 say(format_args!("* {}", describe(&state)))?;
@@ -84,6 +86,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             }
         }
     }
+    while let Some(sent) = sends.next().await {
+        show_sent(&sent)?;
+    }
     client.close().await;
     say(format_args!("* left"))
 }
@@ -91,6 +96,18 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 /// Shows a line.
 fn say(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
     super::print(format_args!("{line}\n"))
+}
+
+async fn send(peer: Peer, line: String) -> Result<Sent, CallError> {
+    peer.send(line).await
+}
+
+fn show_sent(sent: &Result<Sent, CallError>) -> anyhow::Result<()> {
+    match sent {
+        Ok(sent) => say(format_args!("  sent as {}", sent.position.seq.0)),
+        Err(CallError::Reject(reject)) => say(format_args!("! refused: {reject}")),
+        Err(error) => say(format_args!("! not sent: {error}")),
+    }
 }
 
 async fn next_line(lines: &mut Lines<BufReader<Stdin>>) -> anyhow::Result<Option<String>> {
@@ -105,16 +122,9 @@ async fn connect(options: &Options) -> anyhow::Result<(Client, quail_client::Eve
             format!("no development server has run in {directory}; start one, or name --server")
         })?),
     };
-    let token = match &options.token_file {
-        Some(file) => std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read {}", file.display()))?
-            .trim()
-            .to_owned(),
-        None => {
-            let secret = token::development_secret(&options.data)?;
-            token::sign(DEVELOPMENT_KEY, &secret, &options.app, &options.user, token::DAY)?
-        }
-    };
+    // A token that cannot be had is told before anything is connected.
+    token_of(options)?;
+    let again = options.clone();
     let (address, websocket, fingerprint) = match (&options.server, development) {
         (Some(server), _) => (server.clone(), server.clone(), options.fingerprint.clone()),
         (None, Some(found)) => (found.quic, found.websocket, Some(found.fingerprint)),
@@ -132,13 +142,30 @@ async fn connect(options: &Options) -> anyhow::Result<(Client, quail_client::Eve
     Client::builder(address)
         .app(options.app.as_str())
         .user(options.user.as_str())
-        .token(token)
+        .token_with(move || {
+            let token = token_of(&again).map_err(TokenError::new);
+            async { token }
+        })
         .trust(trust)
         .carrier(carrier)
         .device(format!("chat-{}", std::process::id()))
         .connect()
         .await
         .with_context(|| format!("cannot connect to {shown}"))
+}
+
+fn token_of(options: &Options) -> anyhow::Result<String> {
+    match &options.token_file {
+        Some(file) => {
+            let text =
+                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            Ok(text.trim().to_owned())
+        }
+        None => {
+            let secret = token::development_secret(&options.data)?;
+            token::sign(DEVELOPMENT_KEY, &secret, &options.app, &options.user, token::DAY)
+        }
+    }
 }
 
 fn show(event: &Event, me: &UserId) -> anyhow::Result<()> {
@@ -178,6 +205,7 @@ fn printable(text: &str) -> String {
 fn describe(state: &State) -> String {
     match state {
         State::Disconnected { cause } => format!("disconnected: {cause}"),
+        State::Reconnecting { cause } => format!("reconnecting: {cause}"),
         other => format!("{other:?}").to_lowercase(),
     }
 }

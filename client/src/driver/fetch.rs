@@ -1,0 +1,70 @@
+//! Fetching what the app has missed, without taking the session from it: one page at a time, at half the query rate.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quail_protocol::{Advice, Code, frame, message::History, session::Limits};
+use tokio::time::Instant;
+
+use super::Driver;
+use crate::{error::CallError, outbox::own, pending::Waiting};
+
+/// When to ask again, if the server does not say.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// When the next page may be asked for.
+pub(super) struct Pace {
+    next: Instant,
+    interval: Duration,
+}
+
+impl Pace {
+    pub(super) fn new(limits: &Limits, now: Instant) -> Self {
+        Self { next: now, interval: Duration::from_secs(2) / limits.queries_per_second.max(1) }
+    }
+}
+
+impl Driver {
+    /// When to fetch, if there is anything to fetch and nothing on its way.
+    pub(super) fn fetch_at(&self) -> Option<Instant> {
+        let wants = self.tracker.wants() && self.logout.is_none() && !self.events.is_closed();
+        wants.then_some(self.pace.next)
+    }
+
+    /// Asks for the next page if it is time.
+    pub(super) fn fetch(&mut self) {
+        let now = Instant::now();
+        if self.fetch_at().is_none_or(|at| at > now) {
+            return;
+        }
+        let Some(query) = self.tracker.fetch() else { return };
+        let body = postcard::to_stdvec(&query).unwrap_or_else(|_| unreachable!("wire types always encode"));
+        self.outbox.push(own::<History>(Waiting::Fetch, body.into()));
+        self.pace.next = now + self.pace.interval;
+    }
+
+    /// The answer to a page that was asked for.
+    pub(super) fn fetched(&mut self, result: Result<Bytes, CallError>) {
+        match result {
+            Ok(body) => match frame::decode(&body) {
+                Ok(page) => self.tracker.page(page),
+                Err(error) => {
+                    tracing::debug!(%error, "unreadable history");
+                    self.tracker.give_up();
+                }
+            },
+            Err(CallError::Reject(reject)) if reject.code.advice() == Advice::Retry => {
+                let wait = reject.retry_after_ms.map_or(RETRY_AFTER, |ms| Duration::from_millis(ms.into()));
+                self.pace.next = Instant::now() + wait.max(self.pace.interval);
+                if reject.code != Code::RateLimited {
+                    tracing::debug!(%reject, "no history now");
+                }
+                self.tracker.retry();
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no history");
+                self.tracker.give_up();
+            }
+        }
+    }
+}

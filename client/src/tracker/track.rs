@@ -1,0 +1,270 @@
+//! What the app has been told of one conversation.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use quail_protocol::{
+    Epoch, Event, Position, Priority, Seq,
+    message::{History, Message, Page},
+};
+
+/// Gaps between entries that arrived ahead of others on slower lanes. With more of them, what is late is fetched.
+const RANGES_MAX: usize = 2048;
+
+/// The largest number that is exact in every client language; to a query, the newest entry.
+const OPEN: u64 = (1 << 53) - 1;
+
+/// An entry that has its place. Own ones fill it and are not told.
+pub(super) struct Held {
+    priority: Priority,
+    prev: u64,
+    message: Option<Box<Message>>,
+}
+
+impl Held {
+    pub(super) fn own(priority: Priority, prev: Seq) -> Self {
+        Self { priority, prev: prev.0, message: None }
+    }
+
+    pub(super) fn message(message: Message) -> Self {
+        Self { priority: message.priority, prev: message.prev.0, message: Some(Box::new(message)) }
+    }
+}
+
+enum Verdict {
+    Seen,
+    Next,
+    Hole,
+}
+
+pub(super) struct Track {
+    epoch: Epoch,
+    /// Nothing up to here is missed; it may still arrive.
+    base: u64,
+    /// Every entry from `base` up to here was told or is own.
+    through: u64,
+    /// First and last numbers of what was told beyond.
+    above: BTreeMap<u64, u64>,
+    /// The last number told of each priority.
+    told: [Option<u64>; Priority::COUNT],
+    /// Entries that arrived before one of their priority that is missing.
+    held: BTreeMap<u64, Held>,
+    /// Up to here there are entries to fetch.
+    want: u64,
+    /// Whatever there is up to the head is to be fetched.
+    all: bool,
+    /// When it was used last; the tracker's.
+    pub(super) used: u64,
+}
+
+impl Track {
+    /// The first that is seen of a conversation stands at `position`.
+    pub(super) fn starting_at(position: Position) -> Self {
+        Self { base: position.seq.0, through: position.seq.0, ..Self::incarnation(position.epoch) }
+    }
+
+    /// All of an incarnation is missing yet.
+    fn incarnation(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            base: 0,
+            through: 0,
+            above: BTreeMap::new(),
+            told: [None; Priority::COUNT],
+            held: BTreeMap::new(),
+            want: 0,
+            all: false,
+            used: 0,
+        }
+    }
+
+    /// How many messages wait here.
+    pub(super) fn held(&self) -> usize {
+        self.held.values().filter(|held| held.message.is_some()).count()
+    }
+
+    /// Where this has come to.
+    pub(super) fn end(&self) -> Position {
+        let held = self.held.last_key_value().map_or(0, |(seq, _)| *seq);
+        let above = self.above.last_key_value().map_or(0, |(_, last)| *last);
+        Position { epoch: self.epoch, seq: Seq(self.through.max(self.want).max(held).max(above)) }
+    }
+
+    /// First and last number to fetch.
+    pub(super) fn wanted(&self) -> Option<(u64, u64)> {
+        let to = if self.all { OPEN } else { self.want };
+        (to > self.through).then_some((self.through + 1, to))
+    }
+
+    /// True if entries are known to be missing.
+    pub(super) fn has_hole(&self) -> bool {
+        self.want > self.through
+    }
+
+    pub(super) fn fetch_all(&mut self) {
+        self.all = true;
+    }
+
+    /// Events up to `head` were dropped.
+    pub(super) fn behind(&mut self, head: Position, out: &mut VecDeque<Event>) {
+        self.enter(head.epoch, out);
+        if head.epoch == self.epoch {
+            self.want = self.want.max(head.seq.0);
+        }
+    }
+
+    /// An entry arrived. Without `room` a message that cannot be told yet is fetched later.
+    pub(super) fn place(&mut self, at: Position, entry: Held, room: bool, out: &mut VecDeque<Event>) {
+        self.enter(at.epoch, out);
+        let seq = at.seq.0;
+        if at.epoch != self.epoch {
+            return;
+        }
+        match self.verdict(seq, &entry) {
+            Verdict::Seen => {}
+            Verdict::Next => self.tell(seq, entry, out),
+            Verdict::Hole => {
+                if !self.held.contains_key(&entry.prev) {
+                    self.want = self.want.max(entry.prev);
+                }
+                // Of an own entry only this remembers that it is one.
+                if room || entry.message.is_none() {
+                    self.held.insert(seq, entry);
+                } else {
+                    self.want = self.want.max(seq);
+                }
+            }
+        }
+        if !self.held.is_empty() {
+            self.release(out);
+        }
+        if self.above.len() > RANGES_MAX {
+            self.want = self.want.max(seq);
+        }
+    }
+
+    /// Entries of the history that were asked for with `query`. `own` tells which are not for the app.
+    pub(super) fn page(
+        &mut self,
+        query: &History,
+        page: Page,
+        own: impl Fn(&Message) -> bool,
+        out: &mut VecDeque<Event>,
+    ) {
+        if page.head.epoch != self.epoch {
+            if page.head.epoch > self.epoch {
+                self.enter(page.head.epoch, out);
+                self.want = page.head.seq.0;
+            } else {
+                self.through = self.end().seq.0;
+                self.all = false;
+                self.finish(out);
+            }
+            return;
+        }
+        for message in page.messages.into_vec() {
+            let seq = message.position.seq.0;
+            let mut entry = if own(&message) {
+                Held::own(message.priority, message.prev)
+            } else {
+                Held::message(message)
+            };
+            if let Some(held) = self.held.remove(&seq)
+                && held.message.is_none()
+            {
+                entry.message = None;
+            }
+            if self.told[entry.priority.index()].is_none_or(|told| seq > told) && seq > self.through {
+                self.tell(seq, entry, out);
+            }
+        }
+        let open = query.to.0 == OPEN;
+        let end = match page.next {
+            Some(next) => next.0.saturating_sub(1).min(query.to.0),
+            None if open => page.head.seq.0,
+            None => query.to.0,
+        };
+        if open && page.next.is_none() {
+            self.all = false;
+        }
+        self.through = self.through.max(end);
+        self.absorb();
+        self.release(out);
+    }
+
+    /// Tells whatever waits, in order.
+    pub(super) fn finish(&mut self, out: &mut VecDeque<Event>) {
+        for (_, held) in std::mem::take(&mut self.held) {
+            out.extend(held.message.map(|message| Event::MessageSent(*message)));
+        }
+    }
+
+    /// A newer incarnation does not continue what was before.
+    fn enter(&mut self, epoch: Epoch, out: &mut VecDeque<Event>) {
+        if epoch > self.epoch {
+            self.finish(out);
+            *self = Self { used: self.used, ..Self::incarnation(epoch) };
+        }
+    }
+
+    fn verdict(&self, seq: u64, entry: &Held) -> Verdict {
+        match self.told[entry.priority.index()] {
+            Some(told) if seq <= told => Verdict::Seen,
+            Some(told) if entry.prev <= told => Verdict::Next,
+            None if seq <= self.base => Verdict::Next,
+            // Whatever stands up to `through` was told, or the server does not have it.
+            _ if entry.prev <= self.through => Verdict::Next,
+            _ => Verdict::Hole,
+        }
+    }
+
+    fn tell(&mut self, seq: u64, entry: Held, out: &mut VecDeque<Event>) {
+        self.told[entry.priority.index()] = Some(seq);
+        self.note(seq);
+        out.extend(entry.message.map(|message| Event::MessageSent(*message)));
+    }
+
+    /// Tells what has waited and is next now.
+    fn release(&mut self, out: &mut VecDeque<Event>) {
+        for (seq, entry) in std::mem::take(&mut self.held) {
+            match self.verdict(seq, &entry) {
+                Verdict::Seen => {}
+                Verdict::Next => self.tell(seq, entry, out),
+                Verdict::Hole => {
+                    if !self.held.contains_key(&entry.prev) {
+                        self.want = self.want.max(entry.prev);
+                    }
+                    self.held.insert(seq, entry);
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, seq: u64) {
+        if seq <= self.through {
+            return;
+        }
+        if seq == self.through + 1 {
+            self.through = seq;
+            return self.absorb();
+        }
+        let mut range = (seq, seq);
+        if let Some((&first, &last)) = self.above.range(..seq).next_back()
+            && last + 1 >= seq
+        {
+            range = (first, last.max(seq));
+        }
+        if let Some(last) = self.above.remove(&(range.1 + 1)) {
+            range.1 = last;
+        }
+        self.above.insert(range.0, range.1);
+    }
+
+    /// Goes on over what was told beyond.
+    fn absorb(&mut self) {
+        while let Some(first) = self.above.first_entry()
+            && *first.key() <= self.through + 1
+        {
+            self.through = self.through.max(first.remove());
+        }
+    }
+}
