@@ -13,12 +13,13 @@ use std::{
     },
 };
 
-use quail_client::Client;
+use quail_client::{CallError, Cause, Client, Reconnect};
 use quail_protocol::{
     Conversation, Position, Priority, Seq,
     id::{ClientMessageId, UserId},
     limits::HISTORY_ENTRIES_MAX,
     message::{Ack, History, Message, MessageKind, Send, Text},
+    session::Ping,
 };
 use quail_tests::{process::Process, within};
 use tokio::task::JoinSet;
@@ -194,4 +195,23 @@ async fn each_commit_is_synced_before_its_ack() {
     }
     drop(server);
     strace.wait().expect("strace ends with the server");
+}
+
+#[tokio::test]
+async fn clients_of_a_server_that_was_killed_learn_it_from_its_successor_and_not_by_silence() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let server = Process::start(binary(), &data);
+    let ports = [server.quic, server.websocket];
+    let (client, _events) =
+        within(server.client("alice").reconnect(Reconnect::off()).connect()).await.unwrap();
+    server.kill();
+    let _successor = Process::start_at(binary(), &data, ports, "");
+    let ended = loop {
+        if let Err(error) = within(client.call(Ping {})).await {
+            break error;
+        }
+    };
+    // A client that only sees silence says `TimedOut`.
+    assert!(matches!(ended, CallError::Disconnected(Cause::Interrupted)), "{ended:?}");
 }
