@@ -1,4 +1,4 @@
-//! The file system process: [`disk`](super::disk) behind FUSE, ruled by lines on standard input.
+//! The file system process: `disk` behind FUSE, ruled by lines on standard input.
 //!
 //! In the mounted directory every directory is a disk of its own: those that were made there, and what power losses
 //! left, which come to be when their name is looked up. Their files have numbers of their own, so that nothing the
