@@ -16,9 +16,9 @@ pub struct Epoch(pub u64);
 pub struct Seq(pub u64);
 
 impl Seq {
-    /// The number that follows.
+    /// The number that follows; the largest stays.
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

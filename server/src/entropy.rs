@@ -59,3 +59,24 @@ impl Entropy {
         use_rng(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher;
+
+    use super::*;
+
+    #[test]
+    fn a_seed_repeats_ids_jitter_and_hashes() {
+        let draw = |seed| {
+            let entropy = Entropy::seeded(seed);
+            let second = Duration::from_secs(1);
+            let hash = entropy.hasher().hash_one("key");
+            (entropy.id_parts(Timestamp(7)), entropy.jittered(second), entropy.trace_id(), hash)
+        };
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+        assert!(draw(1).2 < 1 << 53);
+        assert!((Duration::from_secs(1)..Duration::from_millis(1250)).contains(&draw(1).1));
+    }
+}

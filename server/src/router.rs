@@ -170,3 +170,100 @@ fn internal(trace_id: u64, operation: &str, error: &(dyn std::error::Error + Sen
     tracing::error!(operation, trace_id = format_args!("{trace_id:x}"), %error, "internal error");
     Reject { trace_id: Some(trace_id), ..Code::Internal.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use quail_protocol::{
+        Timestamp,
+        frame::{Decoder, Head, Outcome},
+        session::{Logout, Ping, Pong},
+    };
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        context::Shared,
+        entropy::Entropy,
+        hub::Hub,
+        session::{self, Session, outbox},
+        store::{commit::Committer, memory::Memory},
+        telemetry::Metrics,
+    };
+
+    fn context(request_timeout: std::time::Duration) -> Context {
+        let entropy = Entropy::seeded(1);
+        let shared = Shared {
+            apps: BTreeMap::new(),
+            clock: Clock::simulated(Timestamp(1)),
+            hub: Arc::new(Hub::new(entropy.hasher())),
+            store: Arc::new(Memory::new(entropy.hasher())),
+            entropy,
+            committer: Committer::default(),
+            metrics: Metrics::new(),
+            session: session::Config { request_timeout, ..session::Config::default() },
+        };
+        Context { session: Arc::new(Session::new(outbox::Config::default())), shared: Arc::new(shared) }
+    }
+
+    /// What a ping is answered by a server whose only handler is `router`'s.
+    async fn answer(router: Router, context: Context) -> Outcome {
+        router.serve(context.clone(), 1, Ping::INFO.opcode, Bytes::new()).await;
+        let batch = context.session.outbox.take(Lane::Control, 1024).expect("an answer");
+        assert_eq!(batch.replies, 1);
+        let mut decoder = Decoder::new(1024);
+        decoder.extend(&batch.bytes);
+        let Some(Head::Reply { request_id: 1, outcome }) =
+            decoder.next_frame().unwrap().map(|frame| frame.head)
+        else {
+            panic!("not a reply")
+        };
+        outcome
+    }
+
+    fn code(outcome: Outcome) -> Code {
+        let Outcome::Reject(reject) = outcome else { panic!("served") };
+        reject.code
+    }
+
+    const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn a_handler_that_panics_answers_internal_and_only_once() {
+        let router =
+            Router::default().on(async |_: Context, _: Ping| -> Result<Pong, Failure> { panic!("oh") });
+        assert_eq!(code(answer(router, context(SECOND)).await), Code::Internal);
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_fails_answers_internal_with_the_name_of_its_log_line() {
+        let fails =
+            async |_: Context, _: Ping| -> Result<Pong, Failure> { Err(StoreError::new("broken").into()) };
+        let Outcome::Reject(reject) = answer(Router::default().on(fails), context(SECOND)).await else {
+            panic!("served")
+        };
+        assert_eq!(reject.code, Code::Internal);
+        assert!(reject.trace_id.is_some_and(|trace| trace < 1 << 53));
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_never_ends_is_given_up() {
+        let router = Router::default().on(async |_: Context, _: Ping| std::future::pending().await);
+        let soon = std::time::Duration::from_millis(10);
+        assert_eq!(code(answer(router, context(soon)).await), Code::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_responder_that_is_dropped_answers_internal() {
+        let drops = async |_: Context, _: Ping, responder: Responder<Ping>| drop(responder);
+        assert_eq!(code(answer(Router::default().on_deferred(drops), context(SECOND)).await), Code::Internal);
+    }
+
+    #[test]
+    fn an_operation_nobody_serves_is_named() {
+        let router = Router::default().on(async |_: Context, _: Ping| -> Result<Pong, Failure> { panic!() });
+        let missing = router.missing();
+        assert!(missing.contains(&Logout::INFO.name) && !missing.contains(&Ping::INFO.name));
+    }
+}

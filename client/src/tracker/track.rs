@@ -92,7 +92,7 @@ impl Track {
     /// First and last number to fetch.
     pub(super) fn wanted(&self) -> Option<(u64, u64)> {
         let to = if self.all { OPEN } else { self.want };
-        (to > self.through).then_some((self.through + 1, to))
+        (to > self.through).then_some((self.through.saturating_add(1), to))
     }
 
     /// True if entries are known to be missing.
@@ -243,17 +243,17 @@ impl Track {
         if seq <= self.through {
             return;
         }
-        if seq == self.through + 1 {
+        if seq == self.through.saturating_add(1) {
             self.through = seq;
             return self.absorb();
         }
         let mut range = (seq, seq);
         if let Some((&first, &last)) = self.above.range(..seq).next_back()
-            && last + 1 >= seq
+            && last.saturating_add(1) >= seq
         {
             range = (first, last.max(seq));
         }
-        if let Some(last) = self.above.remove(&(range.1 + 1)) {
+        if let Some(last) = self.above.remove(&range.1.saturating_add(1)) {
             range.1 = last;
         }
         self.above.insert(range.0, range.1);
@@ -262,7 +262,7 @@ impl Track {
     /// Goes on over what was told beyond.
     fn absorb(&mut self) {
         while let Some(first) = self.above.first_entry()
-            && *first.key() <= self.through + 1
+            && *first.key() <= self.through.saturating_add(1)
         {
             self.through = self.through.max(first.remove());
         }
