@@ -111,6 +111,36 @@ pub struct RangeQuery {
     pub bytes_max: usize,
 }
 
+impl Range {
+    /// Reads `entries`, ascending, until one is more than `query` wants.
+    fn fill(
+        head: Position,
+        query: RangeQuery,
+        entries: impl IntoIterator<Item = Result<Message, StoreError>>,
+    ) -> Result<Self, StoreError> {
+        let mut range = Self { head, messages: vec![], next: None };
+        let mut bytes = 0;
+        for message in entries {
+            let message = message?;
+            bytes += message.content_bytes();
+            let full = range.messages.len() == query.entries_max || bytes > query.bytes_max;
+            if full && !range.messages.is_empty() {
+                range.next = Some(message.position.seq);
+                break;
+            }
+            range.messages.push(message);
+        }
+        Ok(range)
+    }
+}
+
+impl RangeQuery {
+    /// First and last number that there can be; the first may be above the last.
+    fn within(&self, head: Seq) -> (Seq, Seq) {
+        (self.from.max(Seq(1)), self.to.min(head))
+    }
+}
+
 /// The engine failed. Nothing is known about what it was asked to write.
 #[derive(Debug, thiserror::Error)]
 #[error("store: {0}")]

@@ -119,21 +119,7 @@ impl Track {
         if at.epoch != self.epoch {
             return;
         }
-        match self.verdict(seq, &entry) {
-            Verdict::Seen => {}
-            Verdict::Next => self.tell(seq, entry, out),
-            Verdict::Hole => {
-                if !self.held.contains_key(&entry.prev) {
-                    self.want = self.want.max(entry.prev);
-                }
-                // Of an own entry only this remembers that it is one.
-                if room || entry.message.is_none() {
-                    self.held.insert(seq, entry);
-                } else {
-                    self.want = self.want.max(seq);
-                }
-            }
-        }
+        self.settle(seq, entry, room, out);
         if !self.held.is_empty() {
             self.release(out);
         }
@@ -223,19 +209,29 @@ impl Track {
         out.extend(entry.message.map(|message| Event::MessageSent(*message)));
     }
 
-    /// Tells what has waited and is next now.
-    fn release(&mut self, out: &mut VecDeque<Event>) {
-        for (seq, entry) in std::mem::take(&mut self.held) {
-            match self.verdict(seq, &entry) {
-                Verdict::Seen => {}
-                Verdict::Next => self.tell(seq, entry, out),
-                Verdict::Hole => {
-                    if !self.held.contains_key(&entry.prev) {
-                        self.want = self.want.max(entry.prev);
-                    }
+    /// Tells an entry if it is next, or keeps it until what stands before it is there.
+    fn settle(&mut self, seq: u64, entry: Held, room: bool, out: &mut VecDeque<Event>) {
+        match self.verdict(seq, &entry) {
+            Verdict::Seen => {}
+            Verdict::Next => self.tell(seq, entry, out),
+            Verdict::Hole => {
+                if !self.held.contains_key(&entry.prev) {
+                    self.want = self.want.max(entry.prev);
+                }
+                // Of an own entry only this remembers that it is one.
+                if room || entry.message.is_none() {
                     self.held.insert(seq, entry);
+                } else {
+                    self.want = self.want.max(seq);
                 }
             }
+        }
+    }
+
+    /// Tells what has waited and is next now. What waits on keeps its room.
+    fn release(&mut self, out: &mut VecDeque<Event>) {
+        for (seq, entry) in std::mem::take(&mut self.held) {
+            self.settle(seq, entry, true, out);
         }
     }
 

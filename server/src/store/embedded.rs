@@ -288,24 +288,16 @@ impl Inner {
     fn read_range(&self, key: &ConversationKey, query: RangeQuery) -> Result<Range, StoreError> {
         let conversation = keys::conversation(key);
         let head = self.durable_seq(&conversation)?;
-        let mut range = Range { head: self.position(head), messages: vec![], next: None };
-        let (from, to) = (query.from.max(Seq(1)), query.to.min(head));
+        let (from, to) = query.within(head);
         if from > to {
-            return Ok(range);
+            return Range::fill(self.position(head), query, []);
         }
-        let mut bytes = 0;
-        for stored in self.messages.range(keys::entry(&conversation, from)..=keys::entry(&conversation, to)) {
+        let stored = self.messages.range(keys::entry(&conversation, from)..=keys::entry(&conversation, to));
+        let entries = stored.map(|stored| {
             let value = stored.value().map_err(engine)?;
-            let message = keys::decode_message(&value).map_err(StoreError::new)?;
-            bytes += message.content_bytes();
-            let full = range.messages.len() == query.entries_max || bytes > query.bytes_max;
-            if full && !range.messages.is_empty() {
-                range.next = Some(message.position.seq);
-                break;
-            }
-            range.messages.push(message);
-        }
-        Ok(range)
+            keys::decode_message(&value).map_err(StoreError::new)
+        });
+        Range::fill(self.position(head), query, entries)
     }
 }
 

@@ -114,9 +114,9 @@ impl Store for Memory {
         let tables = self.lock();
         let range = match tables.threads.get(key) {
             Some(thread) => thread.range(query),
-            None => Range { head: Position { epoch: EPOCH, seq: Seq(0) }, messages: vec![], next: None },
+            None => Range::fill(Position { epoch: EPOCH, seq: Seq(0) }, query, []),
         };
-        std::future::ready(Ok(range)).boxed()
+        std::future::ready(range).boxed()
     }
 
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Position>, StoreError>> {
@@ -153,21 +153,10 @@ impl Store for Memory {
 }
 
 impl Thread {
-    fn range(&self, query: RangeQuery) -> Range {
+    fn range(&self, query: RangeQuery) -> Result<Range, StoreError> {
         let head = Position { epoch: EPOCH, seq: self.head() };
-        let from = query.from.max(Seq(1));
-        let to = query.to.min(head.seq);
-        let mut messages = Vec::new();
-        let mut bytes = 0;
-        for seq in from.0..=to.0 {
-            let Some(message) = self.entry(Seq(seq)) else { break };
-            bytes += message.content_bytes();
-            let full = messages.len() == query.entries_max || bytes > query.bytes_max;
-            if full && !messages.is_empty() {
-                return Range { head, messages, next: Some(Seq(seq)) };
-            }
-            messages.push(message.clone());
-        }
-        Range { head, messages, next: None }
+        let (from, to) = query.within(head.seq);
+        let entries = (from.0..=to.0).map_while(|seq| self.entry(Seq(seq)).cloned().map(Ok));
+        Range::fill(head, query, entries)
     }
 }
