@@ -209,9 +209,9 @@ impl Builder {
             token: self.token.ok_or(ConnectError::Missing("token"))?,
             login,
         };
-        let (link, logged_in) = dialer.clone().dial().await?;
-        let comeback =
-            (!self.reconnect.is_off()).then(|| Comeback::new(dialer.repeat(), self.reconnect, jitter));
+        let (link, logged_in) = dialer.clone().dial(None).await?;
+        let comeback = (!self.reconnect.is_off())
+            .then(|| Comeback::new(dialer.repeat(), self.reconnect, jitter, logged_in.resume_token));
         let (queue, events) = events::queue(self.event_capacity);
         let (driver, controls) = Driver::new(link, &logged_in, user.clone(), queue, comeback, Instant::now());
         let span = tracing::debug_span!("quail", %user, session = %logged_in.session);
@@ -238,6 +238,7 @@ impl Builder {
             platform: self.platform,
             client: text("client", CLIENT.to_owned())?,
             stream_window_bytes: STREAM_WINDOW_BYTES,
+            resume: None,
         })
     }
 }

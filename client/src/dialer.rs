@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use quail_protocol::{
     bounded::Text,
-    session::{LoggedIn, Login},
+    session::{LoggedIn, Login, ResumeToken},
 };
 use tokio::time::timeout;
 
@@ -13,7 +13,7 @@ use crate::{
     carrier::websocket::WebSocket,
     dial,
     error::{ConnectError, TokenError},
-    link::Link,
+    link::{Link, close_for},
     state::Cause,
     trust::Trust,
 };
@@ -29,8 +29,8 @@ pub(crate) enum Token {
 
 pub(crate) type Dialed = Result<(Link, LoggedIn), ConnectError>;
 
-/// Makes connections, each with a login of its own.
-pub(crate) type Dial = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Dialed> + Send>> + Send + Sync>;
+/// Makes connections, each with a login of its own that goes on with a session if it is still kept.
+pub(crate) type Dial = Box<dyn Fn(ResumeToken) -> Pin<Box<dyn Future<Output = Dialed> + Send>> + Send + Sync>;
 
 #[derive(Clone)]
 pub(crate) struct Dialer {
@@ -46,8 +46,9 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     /// Connects and logs in once.
-    pub(crate) async fn dial(self) -> Dialed {
+    pub(crate) async fn dial(self, resume: Option<ResumeToken>) -> Dialed {
         let mut login = self.login;
+        login.resume = resume;
         let token = match self.token {
             Token::Fixed(token) => token,
             Token::Callback(callback) => callback().await.map_err(ConnectError::Token)?,
@@ -67,7 +68,7 @@ impl Dialer {
         match link.greet(&login).await {
             Ok(logged_in) => Ok((link, logged_in)),
             Err(cause) => {
-                link.close(cause).await;
+                link.close(close_for(cause)).await;
                 Err(ConnectError::Failed(cause))
             }
         }
@@ -75,6 +76,6 @@ impl Dialer {
 
     /// The same, any number of times.
     pub(crate) fn repeat(self) -> Dial {
-        Box::new(move || Box::pin(self.clone().dial()))
+        Box::new(move |token| Box::pin(self.clone().dial(Some(token))))
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     clock::ServerClock,
     error::CallError,
     events::EventQueue,
-    link::{FIRST_REQUEST_ID, Link},
+    link::{FIRST_REQUEST_ID, Link, close_for},
     outbox::{Outbox, Request, own},
     pending::{Pending, Waiting},
     silence::Silence,
@@ -313,7 +313,10 @@ impl Driver {
                     Outcome::Ok => Ok(frame.body),
                     Outcome::Reject(reject) => Err(CallError::Reject(reject)),
                 };
-                let Some(request) = self.pending.take(request_id) else { return Err(Cause::Malformed) };
+                let Some(request) = self.pending.take(request_id) else {
+                    // What was asked on two connections may be answered on both.
+                    return if self.pending.knows(request_id) { Ok(()) } else { Err(Cause::Malformed) };
+                };
                 if let (Some(own), Ok(body)) = (&request.own, &result)
                     && let Ok(sent) = frame::decode(body)
                     && self.logout.is_none()
@@ -324,6 +327,7 @@ impl Driver {
                 match request.waiting {
                     Waiting::Ping => self.pinging = false,
                     Waiting::Logout => return Err(Cause::LoggedOut),
+                    Waiting::Resume => self.resumed(result),
                     Waiting::Fetch => self.fetched(result),
                     call @ Waiting::Call { .. } => call.finish(result),
                 }
@@ -375,7 +379,7 @@ impl Driver {
         self.pending.fail(cause);
         let Self { link, events, _done, .. } = self;
         drop(events);
-        link.close(cause).await;
+        link.close(close_for(cause)).await;
     }
 }
 

@@ -95,8 +95,8 @@ impl Link {
     }
 
     /// Tells the server that this side is done, and waits a moment until it has heard.
-    pub(crate) async fn close(mut self, cause: Cause) {
-        self.carrier.close(close_for(cause));
+    pub(crate) async fn close(mut self, close: Close) {
+        self.carrier.close(close);
         if timeout(CLOSE_DEADLINE, poll_fn(|cx| self.carrier.poll_closed(cx))).await.is_err() {
             tracing::debug!("the other end did not confirm the close");
         }
@@ -158,7 +158,7 @@ fn read_answer(frame: Frame) -> Result<LoggedIn, Cause> {
 }
 
 /// What the server is told about our reason.
-fn close_for(cause: Cause) -> Close {
+pub(crate) fn close_for(cause: Cause) -> Close {
     match cause {
         Cause::Malformed => Close::ProtocolViolation,
         _ => Close::LoggedOut,

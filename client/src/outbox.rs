@@ -55,6 +55,8 @@ pub(crate) fn own<O: Operation>(waiting: Waiting, body: Bytes) -> Request {
 #[derive(Default)]
 pub(crate) struct Outbox {
     queues: [VecDeque<Request>; Lane::COUNT],
+    /// The numbers of requests that are written once more, before anything new.
+    again: [VecDeque<u32>; Lane::COUNT],
     /// What each lane is writing.
     batches: [Bytes; Lane::COUNT],
 }
@@ -69,15 +71,24 @@ impl Outbox {
     pub(crate) fn batch(&mut self, lane: Lane, pending: &mut Pending) -> &mut Bytes {
         let batch = &mut self.batches[lane.index()];
         if batch.is_empty() {
-            *batch = gather(&mut self.queues[lane.index()], pending);
+            let (again, queue) = (&mut self.again[lane.index()], &mut self.queues[lane.index()]);
+            *batch = gather(again, queue, pending);
         }
         batch
     }
 
-    /// Gets ready for a new connection: what was written without a reply and may be repeated goes to the front in its
-    /// old order, a change ends, and the driver's own requests are forgotten.
+    /// Gets ready to go on with a session: what was written without a reply is written once more under its number.
+    pub(crate) fn go_on(&mut self, pending: &Pending) {
+        (self.batches, self.again) = Default::default();
+        for (id, lane) in pending.lanes() {
+            self.again[lane.index()].push_back(id);
+        }
+    }
+
+    /// Gets ready for a new session: what was written without a reply and may be repeated goes to the front in its old
+    /// order, a change ends, and the driver's own requests are forgotten.
     pub(crate) fn repeat(&mut self, written: impl DoubleEndedIterator<Item = Request>) {
-        self.batches = Default::default();
+        (self.batches, self.again) = Default::default();
         for request in written.rev() {
             match request.info.class {
                 Class::Query | Class::Send => self.queues[request.lane.index()].push_front(request),
@@ -96,18 +107,19 @@ impl Outbox {
         for request in self.queues.iter_mut().flat_map(|queue| queue.drain(..)) {
             request.waiting.finish(Err(CallError::Disconnected(cause)));
         }
-        self.batches = Default::default();
+        (self.batches, self.again) = Default::default();
     }
 }
 
 /// The ready frames of one lane as one piece; a frame longer than a batch goes alone.
-fn gather(queue: &mut VecDeque<Request>, pending: &mut Pending) -> Bytes {
-    let Some(first) = next(queue, pending, usize::MAX) else { return Bytes::new() };
-    let Some(second) = next(queue, pending, room(&first)) else { return first };
+fn gather(again: &mut VecDeque<u32>, queue: &mut VecDeque<Request>, pending: &mut Pending) -> Bytes {
+    let mut next = |room| next_again(again, pending, room).unwrap_or_else(|| next(queue, pending, room));
+    let Some(first) = next(usize::MAX) else { return Bytes::new() };
+    let Some(second) = next(room(&first)) else { return first };
     let mut batch = BytesMut::with_capacity(BATCH_BYTES_MAX);
     batch.extend_from_slice(&first);
     batch.extend_from_slice(&second);
-    while let Some(frame) = next(queue, pending, room(&batch)) {
+    while let Some(frame) = next(room(&batch)) {
         batch.extend_from_slice(&frame);
     }
     batch.freeze()
@@ -115,6 +127,24 @@ fn gather(queue: &mut VecDeque<Request>, pending: &mut Pending) -> Bytes {
 
 fn room(batch: &[u8]) -> usize {
     BATCH_BYTES_MAX.saturating_sub(batch.len())
+}
+
+/// Encodes the next request that is to be written once more and has no reply yet. `None` if there is no such request,
+/// `Some(None)` if it does not fit into `room`.
+fn next_again(again: &mut VecDeque<u32>, pending: &Pending, room: usize) -> Option<Option<Bytes>> {
+    loop {
+        let request_id = *again.front()?;
+        let Some(request) = pending.get(request_id) else {
+            again.pop_front();
+            continue;
+        };
+        if request.body.len().saturating_add(HEAD_BYTES_MAX) > room {
+            return Some(None);
+        }
+        again.pop_front();
+        let head = Head::Request { request_id, opcode: request.info.opcode };
+        return Some(Some(frame::encode_raw(&head, &request.body)));
+    }
 }
 
 /// Numbers and encodes the next request that somebody still waits for, if it fits into `room`.
@@ -196,6 +226,22 @@ mod tests {
         drop(caller);
         assert_eq!(ids(outbox.batch(Lane::Normal, &mut pending)), [1]);
         assert!(matches!(pending.take(1), Some(Request { waiting: Waiting::Ping, .. })));
+    }
+
+    #[test]
+    fn a_session_that_goes_on_writes_what_has_no_reply_once_more_under_its_number() {
+        let (mut outbox, mut pending) = (Outbox::default(), Pending::new(1, 64));
+        for bytes in [10, 9000, 9000] {
+            outbox.push(ping(Lane::Normal, bytes));
+        }
+        assert_eq!(ids(outbox.batch(Lane::Normal, &mut pending)), [1, 2]);
+        assert!(pending.take(1).is_some());
+        outbox.go_on(&pending);
+        outbox.push(ping(Lane::Normal, 10));
+        assert_eq!(ids(&std::mem::take(outbox.batch(Lane::Normal, &mut pending))), [2]);
+        outbox.go_on(&pending);
+        assert!(pending.take(2).is_some(), "answered before it was written once more");
+        assert_eq!(ids(&std::mem::take(outbox.batch(Lane::Normal, &mut pending))), [3, 4]);
     }
 
     #[test]

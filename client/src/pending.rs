@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use quail_protocol::Lane;
 use tokio::sync::oneshot;
 
 use crate::{error::CallError, outbox::Request, state::Cause, window::Slot};
@@ -13,6 +14,8 @@ pub(crate) enum Waiting {
     Call { reply: oneshot::Sender<Result<Bytes, CallError>>, slot: Slot },
     /// The driver: a sign of life.
     Ping,
+    /// The driver: what the app has missed.
+    Resume,
     /// The driver: entries that the app has missed.
     Fetch,
     /// The driver: the end of the session.
@@ -65,6 +68,21 @@ impl Pending {
     /// Who waits for the reply to `id`, if anybody does.
     pub(crate) fn take(&mut self, id: u32) -> Option<Request> {
         self.waiting.remove(&id)
+    }
+
+    /// True if `id` was given out, even if its reply came since.
+    pub(crate) fn knows(&self, id: u32) -> bool {
+        id < self.next
+    }
+
+    /// The request without a reply that has this number.
+    pub(crate) fn get(&self, id: u32) -> Option<&Request> {
+        self.waiting.get(&id)
+    }
+
+    /// The numbers of all requests without a reply, in the order in which they were written, and their lanes.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = (u32, Lane)> {
+        self.waiting.iter().map(|(id, request)| (*id, request.lane))
     }
 
     /// Every request without a reply, in the order in which they were written.

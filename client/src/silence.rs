@@ -60,6 +60,7 @@ mod tests {
             changes_per_second: 0,
             ping_after_ms: 10_000,
             idle_timeout_ms: 30_000,
+            grace_ms: 30_000,
         };
         let mut silence = Silence::new(&limits, start);
         assert_eq!((silence.ping_at(), silence.gone_at()), (after(10), after(30)));

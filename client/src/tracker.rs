@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use quail_protocol::{
     Conversation, Event, Position, Seq,
+    bounded::List,
     id::{ClientMessageId, UserId},
-    limits::HISTORY_ENTRIES_MAX,
-    message::{Behind, History, Message, Page, Sent},
+    limits::{CURSORS_PER_RESUME_MAX, HISTORY_ENTRIES_MAX},
+    message::{Behind, BehindCause, History, Message, Page, Sent},
+    session::{Missed, Resume, Resumed},
 };
 
 use crate::{
@@ -27,6 +29,15 @@ const HELD_MAX: usize = 256;
 /// Sends whose fate is not known are remembered until so many others followed.
 const UNANSWERED_MAX: usize = 4096;
 
+/// What to ask the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Query {
+    /// What the app has missed of some conversations.
+    Resume(Resume),
+    /// The entries it has missed.
+    History(History),
+}
+
 pub(crate) struct Tracker {
     me: UserId,
     conversations_max: usize,
@@ -36,11 +47,11 @@ pub(crate) struct Tracker {
     next_use: u64,
     /// Where messages are known to be missing.
     holes: VecDeque<Conversation>,
-    /// Where some may have been missed.
+    /// Where the server is to be asked what was missed.
     unsure: VecDeque<Conversation>,
     /// Messages that wait for others.
     held: usize,
-    fetching: Option<History>,
+    asked: Option<Query>,
     ready: VecDeque<Event>,
     unanswered: HashSet<ClientMessageId>,
     sent: VecDeque<ClientMessageId>,
@@ -57,7 +68,7 @@ impl Tracker {
             holes: VecDeque::new(),
             unsure: VecDeque::new(),
             held: 0,
-            fetching: None,
+            asked: None,
             ready: VecDeque::new(),
             unanswered: HashSet::new(),
             sent: VecDeque::new(),
@@ -102,42 +113,66 @@ impl Tracker {
         self.place(own.conversation.clone(), sent.position, held);
     }
 
-    /// A new session began: everything may have been missed. The conversations in use come first.
-    pub(crate) fn reconnected(&mut self) {
-        self.fetching = None;
-        self.holes.clear();
-        self.unsure.clear();
-        for conversation in self.uses.values().rev() {
-            if let Some(track) = self.tracks.get_mut(conversation) {
-                track.fetch_all();
-                self.unsure.push_back(conversation.clone());
-            }
+    /// A new connection stands: everything may have been missed. The conversations in use come first. What was asked is
+    /// answered yet if the session is the one of before, and forgotten if not.
+    pub(crate) fn reconnected(&mut self, resumed: bool) {
+        if !resumed {
+            self.retry();
         }
+        self.unsure = self.uses.values().rev().cloned().collect();
     }
 
-    /// True if there is something to fetch and nothing on its way.
+    /// True if there is something to ask and nothing on its way.
     pub(crate) fn wants(&self) -> bool {
-        self.fetching.is_none() && self.ready.is_empty() && !(self.holes.is_empty() && self.unsure.is_empty())
+        self.asked.is_none() && self.ready.is_empty() && !(self.holes.is_empty() && self.unsure.is_empty())
     }
 
-    /// What to fetch next, if `wants`. Answered by `page`, `retry` or `give_up`.
-    pub(crate) fn fetch(&mut self) -> Option<History> {
+    /// What to ask next, if `wants`. Answered by `answered`, `page`, `retry` or `give_up`.
+    pub(crate) fn ask(&mut self) -> Option<Query> {
         if !self.wants() {
             return None;
         }
-        while let Some(conversation) = self.holes.pop_front().or_else(|| self.unsure.pop_front()) {
+        self.asked = self.ask_resume().or_else(|| self.ask_history());
+        self.asked.clone()
+    }
+
+    fn ask_resume(&mut self) -> Option<Query> {
+        let some = self.unsure.len().min(CURSORS_PER_RESUME_MAX);
+        let tracks = self.unsure.drain(..some).filter_map(|conversation| self.tracks.get(&conversation));
+        let cursors = List::new(tracks.map(Track::cursor).collect());
+        let cursors = cursors.unwrap_or_else(|_| unreachable!("no more were taken"));
+        (!cursors.is_empty()).then_some(Query::Resume(Resume { cursors }))
+    }
+
+    fn ask_history(&mut self) -> Option<Query> {
+        while let Some(conversation) = self.holes.pop_front() {
             let Some((from, to)) = self.tracks.get(&conversation).and_then(Track::wanted) else { continue };
-            let query =
-                History { conversation, from: Seq(from), to: Seq(to), limit: HISTORY_ENTRIES_MAX as u16 };
-            self.fetching = Some(query.clone());
-            return Some(query);
+            let limit = HISTORY_ENTRIES_MAX as u16;
+            return Some(Query::History(History { conversation, from: Seq(from), to: Seq(to), limit }));
         }
         None
     }
 
+    /// What the server says of the cursors that were asked about.
+    pub(crate) fn answered(&mut self, resumed: Resumed) {
+        let Some(Query::Resume(Resume { cursors })) = self.asked.take() else { return };
+        for (cursor, answer) in cursors.into_vec().into_iter().zip(resumed.answers.into_vec()) {
+            let conversation = cursor.conversation;
+            let Some(track) = self.tracks.get_mut(&conversation) else { continue };
+            let held = track.held();
+            track.answered(answer, &mut self.ready);
+            self.held = (self.held + track.held()).saturating_sub(held);
+            if answer.missed == Missed::NotMember {
+                self.forget(&conversation);
+            } else {
+                self.want(conversation);
+            }
+        }
+    }
+
     /// What was fetched.
     pub(crate) fn page(&mut self, page: Page) {
-        let Some(query) = self.fetching.take() else { return };
+        let Some(Query::History(query)) = self.asked.take() else { return };
         let (me, unanswered) = (&self.me, &self.unanswered);
         let Some(track) = self.tracks.get_mut(&query.conversation) else { return };
         let own = |message: &Message| message.sender == *me && unanswered.contains(&message.client_id);
@@ -148,23 +183,41 @@ impl Tracker {
             None => {}
             // A server that answers with nothing would be asked for ever.
             after if after == before => self.forget(&query.conversation),
-            Some(_) if track.has_hole() => self.holes.push_back(query.conversation),
-            Some(_) => self.unsure.push_front(query.conversation),
+            Some(_) => self.holes.push_back(query.conversation),
         }
     }
 
     /// The server could not answer now: the same again.
     pub(crate) fn retry(&mut self) {
-        if let Some(query) = self.fetching.take() {
-            self.holes.push_front(query.conversation);
+        match self.asked.take() {
+            Some(Query::Resume(Resume { cursors })) => {
+                for cursor in cursors.into_vec().into_iter().rev() {
+                    self.unsure.push_front(cursor.conversation);
+                }
+            }
+            Some(Query::History(query)) => self.holes.push_front(query.conversation),
+            None => {}
         }
     }
 
     /// The server refuses: the app gets what there is, and learns that something is missing.
     pub(crate) fn give_up(&mut self) {
-        if let Some(query) = self.fetching.take() {
-            self.forget(&query.conversation);
+        match self.asked.take() {
+            Some(Query::Resume(Resume { cursors })) => {
+                for cursor in cursors.into_vec() {
+                    self.refused(&cursor.conversation);
+                }
+            }
+            Some(Query::History(query)) => self.refused(&query.conversation),
+            None => {}
         }
+    }
+
+    fn refused(&mut self, conversation: &Conversation) {
+        if let Some(track) = self.tracks.get_mut(conversation) {
+            track.suspect();
+        }
+        self.forget(conversation);
     }
 
     fn message(&mut self, message: Message) {
@@ -192,30 +245,30 @@ impl Tracker {
             self.held = (self.held + track.held()).saturating_sub(before);
             self.want(conversation);
         } else {
-            let mut track = Track::starting_at(position);
+            let mut track = Track::starting_at(conversation.clone(), position);
             track.place(position, held, true, &mut self.ready);
             self.follow(conversation, track);
         }
     }
 
     fn behind(&mut self, behind: Behind) {
-        let Behind { conversation, head } = behind.clone();
+        let Behind { conversation, head, .. } = behind.clone();
         if let Some(track) = used(&mut self.tracks, &mut self.uses, &mut self.next_use, &conversation) {
             let held = track.held();
             track.behind(head, &mut self.ready);
             self.held = (self.held + track.held()).saturating_sub(held);
             self.want(conversation);
         } else {
-            self.follow(conversation, Track::starting_at(head));
+            self.follow(conversation.clone(), Track::starting_at(conversation, head));
             self.ready.push_back(Event::Behind(behind));
         }
     }
 
     /// A hole is fetched before what a reconnect may have missed.
     fn want(&mut self, conversation: Conversation) {
-        let wanted = self.tracks.get(&conversation).is_some_and(|track| track.has_hole());
-        let fetching = self.fetching.as_ref().is_some_and(|query| query.conversation == conversation);
-        if wanted && !fetching && !self.holes.contains(&conversation) {
+        let wanted = self.tracks.get(&conversation).is_some_and(|track| track.wanted().is_some());
+        let asked = matches!(&self.asked, Some(Query::History(query)) if query.conversation == conversation);
+        if wanted && !asked && !self.holes.contains(&conversation) {
             self.holes.push_back(conversation);
         }
     }
@@ -240,9 +293,10 @@ impl Tracker {
         self.uses.remove(&track.used);
         self.held = self.held.saturating_sub(track.held());
         if track.wanted().is_some() {
-            let behind = Behind { conversation: conversation.clone(), head: track.end() };
+            let head = track.end();
             track.finish(&mut self.ready);
-            self.ready.push_back(Event::Behind(behind));
+            let cause = BehindCause::Refused;
+            self.ready.push_back(Event::Behind(Behind { conversation: conversation.clone(), head, cause }));
         }
     }
 }

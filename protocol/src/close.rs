@@ -72,6 +72,7 @@ closes! {
     4002 Slow "The client did not read what was pending for it.";
     4003 Failed "The server failed while it served this connection.";
     4004 GreetingTimeout "No login succeeded within the greeting deadline.";
+    4005 Abandoned "The client gave this connection up and means to go on with its session on another.";
     4100 Overloaded "The server has as many connections as it takes.";
     4200 LoggedOut "The client logged out or went away.";
     4202 LoginRefused "Too many logins were refused on this connection.";
@@ -80,6 +81,7 @@ closes! {
     4205 ProtocolViolation "A frame only the server sends, a request id that was repeated or ran ahead, or too many streams.";
     4206 TokenExpired "The session's token expired and was not renewed.";
     4207 KickedOut "The user logged in elsewhere, and the app allows no more sessions of this kind.";
+    4208 Superseded "The session goes on on another connection.";
 }
 
 impl Close {

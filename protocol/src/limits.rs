@@ -55,6 +55,15 @@ pub const HISTORY_ENTRIES_MAX: usize = 100;
 /// Bytes of message bodies in one history reply; the page ends early rather than exceed a frame.
 pub const HISTORY_BYTES_MAX: usize = 192 * 1024;
 
+/// Cursors in one resume.
+pub const CURSORS_PER_RESUME_MAX: usize = 100;
+
+/// Replies to changes and sends that a session keeps for a client that may not have got them.
+pub const REPLIES_KEPT_MAX: usize = 64;
+
+/// Bytes of the replies that a session keeps.
+pub const REPLIES_KEPT_BYTES_MAX: usize = 64 * 1024;
+
 /// Users in one profile query.
 pub const USERS_PER_QUERY_MAX: usize = 100;
 

@@ -175,17 +175,39 @@ pub struct History {
 pub struct Page {
     /// The conversation's newest position; seq 0 if it has no entry.
     pub head: Position,
+    /// The first number that is still kept.
+    pub first: Seq,
     /// The entries, fewer than asked for if a frame could not hold them.
     pub messages: List<Message, HISTORY_ENTRIES_MAX>,
     /// Where to go on, if entries of the range are left.
     pub next: Option<Seq>,
 }
 
-/// Events of a conversation were discarded because this session read too slowly.
+/// Messages of a conversation were not pushed to this session: what the session does not have up to `head` has to be
+/// read from the history, as far as it is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Behind {
     /// Which conversation, as this session names it.
     pub conversation: Conversation,
     /// Its newest position when this was sent.
     pub head: Position,
+    /// Why.
+    pub cause: BehindCause,
+}
+
+open_enum! {
+    /// Why messages were not pushed. The server itself says `SlowReader`; the others are what a client's library tells
+    /// its app of the answers to a resume.
+    BehindCause: u8 {
+        /// The session read too slowly, and its events were discarded.
+        SlowReader = 1,
+        /// Some of them are no longer kept.
+        Trimmed = 2,
+        /// The history before is not continued.
+        EpochChanged = 3,
+        /// The user is no member any more.
+        NotMember = 4,
+        /// The server refused to give out the history.
+        Refused = 5,
+    }
 }

@@ -133,6 +133,7 @@ codes! {
     6 TimedOut Retry "Z 6000105" "The server gave up on the request; a send may still have happened.";
     7 Unavailable Retry "R 3, T 60020" "The server cannot serve this now.";
     8 NotLoggedIn LogIn "Z 6000121, R 31000, T 6014" "Only a session that is logged in may ask this.";
+    9 ReplyForgotten FixInput "" "The request was served before, and its reply is no longer kept.";
     101 AppUnknown FixInput "R 31002" "No app has this id.";
     102 TokenMalformed LogIn "Z 6000103, R 31004, T 70001" "The token is not a JWT, or a claim has the wrong type.";
     103 TokenKeyUnknown LogIn "T 70001" "The token's key id is missing or not one of the app's keys.";
@@ -146,6 +147,7 @@ codes! {
     111 TokenLifetimeTooLong LogIn "" "The token lives longer than the app allows.";
     112 AlreadyLoggedIn FixInput "Z 6000111, T 2025" "This session is logged in already.";
     113 TooManySessions Retry "" "The user has as many sessions as the app allows.";
+    114 LoggedInElsewhere LogIn "R 31010, T 6208" "The session to be resumed gave way to a login of the same user elsewhere.";
     601 MessageTooLarge FixInput "R 30016, T 80002" "The body exceeds the limit of its kind.";
     602 MessageConflict FixInput "" "The client message id was used with another body.";
     603 MessageKindRefused FixInput "" "This server does not carry messages of this kind.";

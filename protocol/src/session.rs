@@ -1,14 +1,17 @@
-//! Domain `session`: login, logout, ping.
+//! Domain `session`: login, logout, ping, and going on after a connection was lost.
 
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bounded::Text,
+    bounded::{List, Text},
+    conversation::Conversation,
     id::{AppId, DeviceId, SessionId, UserId},
-    limits::{AVATAR_BYTES_MAX, CLIENT_BYTES_MAX, NAME_BYTES_MAX, TOKEN_BYTES_MAX},
+    lane::Priority,
+    limits::{AVATAR_BYTES_MAX, CLIENT_BYTES_MAX, CURSORS_PER_RESUME_MAX, NAME_BYTES_MAX, TOKEN_BYTES_MAX},
     open::open_enum,
     operation::operations,
+    position::{Position, Seq},
     time::Timestamp,
 };
 
@@ -17,12 +20,13 @@ operations! { 0x01 "session" {
     0x02 "logout" Logout => LoggedOut, User,   Change, Free, control;
     0x03 "ping"   Ping   => Pong,      Anyone, Query,  Free, control;
     0x04 "renew_token" RenewToken => TokenRenewed, User, Change, Change, control;
+    0x05 "resume" Resume => Resumed,   User,   Query,  Query, control;
 }}
 
 /// Become a session. Sent first on the Control lane, within the greeting deadline.
 ///
-/// Rejects: `AppUnknown`, the `Token…` codes, `AlreadyLoggedIn`, `TooManySessions`. The connection stays in greeting,
-/// so another login may follow; the third refusal closes it with `Close::LoginRefused`.
+/// Rejects: `AppUnknown`, the `Token…` codes, `AlreadyLoggedIn`, `TooManySessions`, `LoggedInElsewhere`. The connection
+/// stays in greeting, so another login may follow; the third refusal closes it with `Close::LoginRefused`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Login {
     /// The client's [`crate::version::REVISION`].
@@ -46,6 +50,20 @@ pub struct Login {
     /// Bytes the client grants on each stream (its `initial_max_stream_data`). The server sizes its own buffer by it;
     /// 0 says unknown.
     pub stream_window_bytes: u32,
+    /// Names the session to go on with, if a connection was lost before. A session that is no longer kept is no error:
+    /// a new one begins, and [`LoggedIn::resumed`] says so.
+    pub resume: Option<ResumeToken>,
+}
+
+/// The right to go on with a session on another connection, together with a token of its user. A secret.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct ResumeToken(pub [u8; 16]);
+
+/// Prints no token.
+impl std::fmt::Debug for ResumeToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ResumeToken")
+    }
 }
 
 /// Prints no token.
@@ -108,8 +126,13 @@ pub enum PlatformClass {
 /// The session exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct LoggedIn {
-    /// The new session.
+    /// The session.
     pub session: SessionId,
+    /// True if this is the session that [`Login::resume`] names: request ids go on, and requests that were sent and not
+    /// answered are sent again under their ids. Each is served once, whichever connections it arrived on.
+    pub resumed: bool,
+    /// For the login of the next connection, if this one is lost.
+    pub resume_token: ResumeToken,
     /// The server's [`crate::version::REVISION`].
     pub revision: u16,
     /// The server's clock; client message ids are made with it.
@@ -139,6 +162,8 @@ pub struct Limits {
     pub ping_after_ms: u32,
     /// Silence after which the server closes with `Close::Idle`, in milliseconds.
     pub idle_timeout_ms: u32,
+    /// How long a session whose connection was lost is kept, from the last bytes heard on it, in milliseconds.
+    pub grace_ms: u32,
 }
 
 /// End the session. After the reply the client closes the connection with `Close::LoggedOut`.
@@ -181,6 +206,68 @@ impl std::fmt::Debug for RenewToken {
 pub struct TokenRenewed {
     /// When it expires.
     pub token_expires: Timestamp,
+}
+
+/// Ask what was missed in conversations that this device follows. Sent after each login but a device's first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Resume {
+    /// How far the device has got in each of them, at most 100; more go into further requests.
+    pub cursors: List<Cursor, CURSORS_PER_RESUME_MAX>,
+}
+
+/// How far a device has got in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Cursor {
+    /// Which, as this device's user names it.
+    pub conversation: Conversation,
+    /// The device has everything up to here, or wants no more of it.
+    pub position: Position,
+    /// The newest number that the device has of each priority of which it has something beyond `position`. Of that
+    /// priority it has everything up to there.
+    pub ahead: List<Ahead, { Priority::COUNT }>,
+}
+
+/// The newest number of one priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Ahead {
+    /// Which priority.
+    pub priority: Priority,
+    /// The number.
+    pub seq: Seq,
+}
+
+/// What each cursor stands before, as of a moment after the login: what is placed later comes as an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Resumed {
+    /// One answer per cursor, in the order asked.
+    pub answers: List<Answer, CURSORS_PER_RESUME_MAX>,
+}
+
+/// What a cursor stands before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Answer {
+    /// Which of the five it is.
+    pub missed: Missed,
+    /// The conversation's newest position; zero if the user is no member.
+    pub head: Position,
+    /// The first number that is still kept; zero if the user is no member.
+    pub first: Seq,
+}
+
+open_enum! {
+    /// What a device has missed of a conversation.
+    Missed: u8 {
+        /// Nothing.
+        CaughtUp = 1,
+        /// Entries up to `head`, all of them in the history.
+        Replay = 2,
+        /// Entries up to `head`; those below `first` are no longer kept.
+        Trimmed = 3,
+        /// The history up to the cursor is not continued: `head` is of another epoch.
+        EpochChanged = 4,
+        /// The conversation, which is none of the user's any more.
+        NotMember = 5,
+    }
 }
 
 /// The token expires soon, and with it the session. ZIM's `tokenWillExpire`.

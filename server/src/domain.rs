@@ -3,4 +3,5 @@
 
 pub mod message;
 pub mod rate;
+pub mod resume;
 pub mod token;

@@ -9,7 +9,10 @@ use std::{
 
 use dashmap::DashMap;
 use foldhash::fast::FixedState;
-use quail_protocol::id::{AppId, UserId};
+use quail_protocol::{
+    id::{AppId, UserId},
+    session::ResumeToken,
+};
 
 use crate::{apps::Rates, domain::rate::Bucket, session::Session};
 
@@ -36,9 +39,14 @@ pub struct Hub {
     users: DashMap<UserKey, User, FixedState>,
 }
 
+/// How many sessions that gave way a user is remembered for.
+const DISPLACED_MAX: usize = 8;
+
 #[derive(Debug, Default)]
 struct User {
     sessions: Vec<Arc<Session>>,
+    /// Keys to sessions that gave way, until nobody can mean to come back with them.
+    displaced: Vec<(ResumeToken, Instant)>,
     text: Bucket,
     query: Bucket,
     change: Bucket,
@@ -47,7 +55,7 @@ struct User {
 impl User {
     fn is_forgettable(&self, now: Instant) -> bool {
         let full = [self.text, self.query, self.change].iter().all(|bucket| bucket.is_full(now));
-        self.sessions.is_empty() && full
+        self.sessions.is_empty() && full && self.displaced.iter().all(|(_, until)| *until <= now)
     }
 }
 
@@ -57,13 +65,15 @@ impl Hub {
         Self { users: DashMap::with_hasher(hasher) }
     }
 
-    /// Adds a session of a user, and takes those out that give way to it. Refused if `sessions_max` others stay.
+    /// Adds a session of a user, and takes those out that give way to it. Refused if `sessions_max` others stay. The
+    /// keys to those that gave way are known until `known_until`.
     pub fn register(
         &self,
         app: &AppId,
         user: &UserId,
         session: Arc<Session>,
         sessions_max: usize,
+        known_until: Instant,
         gives_way: impl Fn(&Session) -> bool,
     ) -> Result<Vec<Arc<Session>>, TooManySessions> {
         let mut entry = self.users.entry((app.clone(), user.clone())).or_default();
@@ -75,7 +85,20 @@ impl Hub {
             std::mem::take(&mut entry.sessions).into_iter().partition(|other| gives_way(other));
         entry.sessions = stay;
         entry.sessions.push(session);
+        for gone in displaced.iter().filter_map(|session: &Arc<Session>| session.resume_token()) {
+            if entry.displaced.len() == DISPLACED_MAX {
+                entry.displaced.remove(0);
+            }
+            entry.displaced.push((gone, known_until));
+        }
         Ok(displaced)
+    }
+
+    /// True if the session that `token` is the key to gave way to another login not long ago.
+    pub fn was_displaced(&self, app: &AppId, user: &UserId, token: ResumeToken, now: Instant) -> bool {
+        self.users.get(&(app.clone(), user.clone())).is_some_and(|user| {
+            user.displaced.iter().any(|(displaced, until)| *displaced == token && *until > now)
+        })
     }
 
     /// Removes a session. True if it was there.
@@ -140,9 +163,9 @@ mod tests {
         let session = || Arc::new(Session::new(outbox::Config::default()));
         let (one, two, three) = (session(), session(), session());
         let now = Instant::now();
-        assert_eq!(hub.register(&app, &user, one.clone(), 2, |_| false).map(|gone| gone.len()), Ok(0));
-        assert_eq!(hub.register(&app, &user, two.clone(), 2, |_| false).map(|gone| gone.len()), Ok(0));
-        assert_eq!(hub.register(&app, &user, three.clone(), 2, |_| false).err(), Some(TooManySessions));
+        assert_eq!(hub.register(&app, &user, one.clone(), 2, now, |_| false).map(|gone| gone.len()), Ok(0));
+        assert_eq!(hub.register(&app, &user, two.clone(), 2, now, |_| false).map(|gone| gone.len()), Ok(0));
+        assert_eq!(hub.register(&app, &user, three.clone(), 2, now, |_| false).err(), Some(TooManySessions));
         assert!(!hub.deregister(&app, &user, &three, now));
         assert!(hub.deregister(&app, &user, &one, now));
         assert!(Arc::ptr_eq(&hub.sessions(&app, &user)[0], &two));
@@ -156,5 +179,22 @@ mod tests {
         );
         hub.sweep(now + Duration::from_secs(1));
         assert_eq!(hub.users(), 0);
+    }
+
+    #[test]
+    fn the_key_to_a_session_that_gave_way_is_known_for_a_while() {
+        let hub = Hub::new(Entropy::seeded(1).hasher());
+        let (app, user) = (AppId::new("demo").unwrap(), UserId::new("alice").unwrap());
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        for key in 0..20 {
+            let session = Arc::new(Session::new(outbox::Config::default()));
+            session.set_resume_token(ResumeToken([key; 16]));
+            hub.register(&app, &user, session, 1, now + second, |_| true).unwrap();
+        }
+        let known = |key, at| hub.was_displaced(&app, &user, ResumeToken([key; 16]), at);
+        assert!(known(18, now) && known(11, now));
+        assert!(!known(19, now), "it is still there");
+        assert!(!known(10, now), "no more than a few are known");
+        assert!(!known(18, now + second));
     }
 }

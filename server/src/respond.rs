@@ -3,7 +3,7 @@
 use std::{fmt, marker::PhantomData, sync::Arc, time::Instant};
 
 use quail_protocol::{
-    Code, Lane, Operation, Reject,
+    Class, Code, Lane, Operation, Reject,
     frame::{self, Head, Outcome},
     limits::CONTROL_REPLY_BYTES_MAX,
 };
@@ -16,27 +16,36 @@ pub struct Ask {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
     pub(crate) operation: &'static str,
+    pub(crate) class: Class,
     pub(crate) request_id: u32,
     pub(crate) lane: Lane,
     pub(crate) arrived: Instant,
 }
 
 impl Ask {
-    fn answer(&self, outcome: Outcome, body: &[u8]) {
-        let label = match &outcome {
-            Outcome::Ok => "ok".to_owned(),
-            Outcome::Reject(reject) => format!("{:?}", reject.code),
-        };
-        let seconds = self.clock.now().duration_since(self.arrived).as_secs_f64();
-        self.metrics.request(self.operation, label, seconds);
+    fn serve(&self, body: &[u8]) {
+        self.count("ok".to_owned());
         let lane = if body.len() > CONTROL_REPLY_BYTES_MAX { Lane::Low } else { self.lane };
-        let head = Head::Reply { request_id: self.request_id, outcome };
-        self.session.outbox.push_reply(lane, frame::encode_raw(&head, body));
+        let head = Head::Reply { request_id: self.request_id, outcome: Outcome::Ok };
+        self.session.answer(self.request_id, self.class, lane, frame::encode_raw(&head, body));
     }
 
     /// Refuses the request.
     pub(crate) fn reject(&self, reject: Reject) {
-        self.answer(Outcome::Reject(reject), &[]);
+        self.count(format!("{:?}", reject.code));
+        let head = Head::Reply { request_id: self.request_id, outcome: Outcome::Reject(reject) };
+        let frame = frame::encode_raw(&head, &[]);
+        // What was given up on the way may have been done all the same: it must not be tried again unasked.
+        if matches!(reject.code, Code::Internal | Code::TimedOut) {
+            self.session.answer(self.request_id, self.class, self.lane, frame);
+        } else {
+            self.session.refuse(self.request_id, self.lane, frame);
+        }
+    }
+
+    fn count(&self, outcome: String) {
+        let seconds = self.clock.now().duration_since(self.arrived).as_secs_f64();
+        self.metrics.request(self.operation, outcome, seconds);
     }
 }
 
@@ -55,10 +64,7 @@ impl<O: Operation> Responder<O> {
     pub fn reply(mut self, result: Result<O::Reply, Reject>) {
         let Some(ask) = self.ask.take() else { return };
         match result {
-            Ok(reply) => {
-                let body = frame::encode_body(&reply);
-                ask.answer(Outcome::Ok, &body);
-            }
+            Ok(reply) => ask.serve(&frame::encode_body(&reply)),
             Err(reject) => ask.reject(reject),
         }
     }

@@ -6,13 +6,14 @@ use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe, pin::P
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use quail_protocol::{Access, Code, Info, Lane, Opcode, Operation, Rate, Reject, frame};
+use quail_protocol::{Access, Class, Code, Info, Lane, Opcode, Operation, Rate, Reject, frame};
 use tracing::Instrument;
 
 use crate::{
     context::Context,
     hub::Draw,
     respond::{Ask, Responder},
+    session::requests::Begun,
     store::StoreError,
 };
 
@@ -125,6 +126,7 @@ impl Router {
             metrics: shared.metrics.clone(),
             clock: shared.clock,
             operation: route.map_or("unknown", |route| route.info.name),
+            class: route.map_or(Class::Query, |route| route.info.class),
             request_id,
             lane: Lane::Control,
             arrived: shared.clock.now(),
@@ -133,6 +135,15 @@ impl Router {
             ask.reject(Code::UnknownOperation.into());
             return Box::pin(std::future::ready(()));
         };
+        match context.session.begin(request_id, route.info.class) {
+            Begun::New => {}
+            // Answered by whoever serves it, or answered again.
+            Begun::Serving | Begun::Answered(..) => return Box::pin(std::future::ready(())),
+            Begun::Forgotten => {
+                ask.reject(Code::ReplyForgotten.into());
+                return Box::pin(std::future::ready(()));
+            }
+        }
         if let Err(reject) = admit(&context, &route.info) {
             ask.reject(reject);
             return Box::pin(std::future::ready(()));
@@ -187,7 +198,10 @@ mod tests {
         context::Shared,
         entropy::Entropy,
         hub::Hub,
-        session::{self, Session, outbox},
+        session::{
+            self, Session,
+            outbox::{self, Attachment},
+        },
         store::{commit::Committer, memory::Memory},
         telemetry::Metrics,
     };
@@ -210,7 +224,8 @@ mod tests {
     /// What a ping is answered by a server whose only handler is `router`'s.
     async fn answer(router: Router, context: Context) -> Outcome {
         router.serve(context.clone(), 1, Ping::INFO.opcode, Bytes::new()).await;
-        let batch = context.session.outbox.take(Lane::Control, 1024).expect("an answer");
+        let batch =
+            context.session.outbox.take(Attachment::default(), Lane::Control, 1024).expect("an answer");
         assert_eq!(batch.replies, 1);
         let mut decoder = Decoder::new(1024);
         decoder.extend(&batch.bytes);

@@ -1,29 +1,34 @@
-//! One connection's conversation with the server.
+//! What a device has with the server, over one connection after the other.
 //!
-//! [`state`] is pure, [`outbox`] is what still has to be told, [`driver`] is the one task that reads and writes a
-//! connection.
+//! [`state`] is pure and of one connection, [`driver`] is the one task that reads and writes it. [`outbox`] is what still
+//! has to be told, [`requests`] what was asked and answered; both are the session's, which outlives connections.
 
 mod connected;
 pub mod driver;
 pub mod outbox;
+pub mod requests;
 pub mod state;
 
 use std::{
     sync::{
-        OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use bytes::Bytes;
 use quail_protocol::{
-    Close, Timestamp,
+    Class, Close, Lane, Timestamp,
     id::{AppId, DeviceId, SessionId, UserId},
-    session::PlatformClass,
+    session::{PlatformClass, ResumeToken},
 };
 use serde::{Deserialize, Serialize};
 
-use self::outbox::Outbox;
+use self::{
+    outbox::{Attachment, Outbox},
+    requests::{Begun, Requests},
+};
 
 /// Deadlines and bounds of a session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,6 +47,10 @@ pub struct Config {
     /// How long a connection may linger after logout or when the server goes away. Default 1s.
     #[serde(with = "humantime_serde")]
     pub leave_timeout: Duration,
+    /// How long a session whose connection was lost is kept for its client to come back, from the last bytes heard.
+    /// Default 30s.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
     /// How long before its end a session is told that its token expires. Default 30s.
     #[serde(with = "humantime_serde")]
     pub token_warning: Duration,
@@ -59,6 +68,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             leave_timeout: Duration::from_secs(1),
+            grace: Duration::from_secs(30),
             token_warning: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
             outbox: outbox::Config::default(),
@@ -91,12 +101,25 @@ pub struct Identity {
     pub session: SessionId,
 }
 
-/// What handlers, hub and driver share of one connection.
+/// A connection goes on with a session that another connection began.
+#[derive(Clone, Debug)]
+pub struct Resumption {
+    /// The session.
+    pub session: Arc<Session>,
+    /// What its outbox calls the connection.
+    pub attachment: Attachment,
+}
+
+/// What handlers, hub and driver share of one session.
 #[derive(Debug)]
 pub struct Session {
     /// What still has to be told.
     pub outbox: Outbox,
+    requests: Mutex<Requests>,
     identity: OnceLock<Identity>,
+    resume_token: OnceLock<ResumeToken>,
+    /// Set where a login on this connection went on with an older session.
+    resumption: OnceLock<Resumption>,
     left: AtomicBool,
     refused_logins: AtomicU8,
     stream_window_bytes: OnceLock<u32>,
@@ -111,7 +134,10 @@ impl Session {
     pub fn new(outbox: outbox::Config) -> Self {
         Self {
             outbox: Outbox::new(outbox),
+            requests: Mutex::default(),
             identity: OnceLock::new(),
+            resume_token: OnceLock::new(),
+            resumption: OnceLock::new(),
             left: AtomicBool::new(false),
             refused_logins: AtomicU8::new(0),
             stream_window_bytes: OnceLock::new(),
@@ -120,14 +146,72 @@ impl Session {
         }
     }
 
+    /// A request arrived: what is to be done about it.
+    pub fn begin(&self, request_id: u32, class: Class) -> Begun {
+        let mut requests = self.requests();
+        let begun = requests.begin(request_id, class);
+        if let Begun::Answered(lane, frame) = &begun {
+            self.outbox.push_reply(*lane, frame.clone());
+        }
+        begun
+    }
+
+    /// Queues the reply to a request, and keeps it if the request must not be served again.
+    pub fn answer(&self, request_id: u32, class: Class, lane: Lane, frame: Bytes) {
+        // Pushed under the lock: whoever asks again meanwhile is answered by one of the two, not by both.
+        let mut requests = self.requests();
+        requests.served(request_id, class, lane, frame.clone());
+        self.outbox.push_reply(lane, frame);
+    }
+
+    /// Queues the refusal of a request.
+    pub fn refuse(&self, request_id: u32, lane: Lane, frame: Bytes) {
+        let mut requests = self.requests();
+        requests.refused(request_id);
+        self.outbox.push_reply(lane, frame);
+    }
+
+    /// The largest request id so far.
+    pub fn newest_request(&self) -> u32 {
+        self.requests().newest()
+    }
+
+    /// Makes `token` the key to this session.
+    pub fn set_resume_token(&self, token: ResumeToken) {
+        // Set once, by the login.
+        _ = self.resume_token.set(token);
+    }
+
+    /// The key to this session, once logged in.
+    pub fn resume_token(&self) -> Option<ResumeToken> {
+        self.resume_token.get().copied()
+    }
+
+    /// This connection goes on with an older session, to whose client `stream_window_bytes` belong.
+    pub fn resume(&self, resumption: Resumption, stream_window_bytes: u32) {
+        // One login succeeds on a connection.
+        _ = self.stream_window_bytes.set(stream_window_bytes);
+        _ = self.resumption.set(resumption);
+    }
+
+    /// The older session with which this connection goes on.
+    pub fn resumption(&self) -> Option<&Resumption> {
+        self.resumption.get()
+    }
+
     /// Who this is, once logged in and until logged out.
     pub fn identity(&self) -> Option<&Identity> {
         if self.has_left() { None } else { self.identity.get() }
     }
 
+    /// True if this is worth keeping without a connection: somebody is logged in and was not told to go.
+    pub fn may_come_back(&self) -> bool {
+        self.identity().is_some() && self.may_send()
+    }
+
     /// True once somebody has logged in, even if they left since.
     pub fn was_logged_in(&self) -> bool {
-        self.identity.get().is_some()
+        self.identity.get().is_some() || self.resumption.get().is_some()
     }
 
     /// Makes this a session of `identity`; the first caller wins.
@@ -178,6 +262,10 @@ impl Session {
     /// True after logout.
     pub fn has_left(&self) -> bool {
         self.left.load(Ordering::Acquire)
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a refused login.

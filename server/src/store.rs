@@ -87,6 +87,17 @@ pub enum Appended {
     Conflict,
 }
 
+/// How far a conversation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its newest position.
+    pub position: Position,
+    /// The newest number of each priority, 0 where there is none.
+    pub last_by_priority: [Seq; Priority::COUNT],
+    /// The first number that is still kept.
+    pub first: Seq,
+}
+
 /// Entries of a conversation in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -178,7 +189,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Range, StoreError>>;
 
     /// Newest positions of many conversations, in the order asked.
-    fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Position>, StoreError>>;
+    fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>>;
 
     /// Forgets rows against duplicates whose ids are older, some days late at most. Returns how many.
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>>;

@@ -15,6 +15,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+use quail_protocol::session::Missed;
 use tracing_subscriber::EnvFilter;
 
 /// Sends logs to standard error; `QUAIL_LOG` holds the filter (`info` by default). Only the first call counts.
@@ -55,6 +56,12 @@ pub struct Carrier {
     carrier: &'static str,
 }
 
+/// What was said of a cursor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Answer {
+    answer: String,
+}
+
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
@@ -72,6 +79,8 @@ pub struct Metrics {
     asked: Counter,
     closes: Family<Reason, Counter>,
     sessions: Gauge,
+    resumed: Counter,
+    answers: Family<Answer, Counter>,
     messages: Counter,
     deliveries: Counter,
     dropped: Counter<u64, AtomicU64>,
@@ -104,6 +113,14 @@ impl Metrics {
         registry.register("closes", "Connections that ended, by reason", closes.clone());
         let sessions = Gauge::default();
         registry.register("sessions", "Sessions that are logged in", sessions.clone());
+        let resumed = Counter::default();
+        registry.register(
+            "sessions_resumed",
+            "Sessions that went on over another connection",
+            resumed.clone(),
+        );
+        let answers = Family::default();
+        registry.register("resume_answers", "Cursors answered, by answer", answers.clone());
         let messages = Counter::default();
         registry.register("messages", "Messages placed", messages.clone());
         let deliveries = Counter::default();
@@ -123,6 +140,8 @@ impl Metrics {
             asked,
             closes,
             sessions,
+            resumed,
+            answers,
             messages,
             deliveries,
             dropped,
@@ -167,6 +186,16 @@ impl Metrics {
     /// The number of sessions changed by `change`.
     pub fn sessions_changed(&self, change: i64) {
         self.sessions.inc_by(change);
+    }
+
+    /// A session went on over another connection.
+    pub fn session_resumed(&self) {
+        self.resumed.inc();
+    }
+
+    /// A cursor was answered.
+    pub fn resume_answered(&self, missed: Missed) {
+        self.answers.get_or_create(&Answer { answer: format!("{missed:?}") }).inc();
     }
 
     /// A message was placed.

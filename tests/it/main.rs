@@ -14,6 +14,7 @@ mod power;
 mod process;
 mod readme;
 mod reconnect;
+mod resume;
 mod session;
 mod store;
 mod tidy;

@@ -82,7 +82,7 @@ async fn a_batch_gets_dense_numbers_per_conversation_and_the_last_of_each_priori
         let other = ConversationKey::peer(&app("demo"), &user("a"), &user("c"));
         let none = ConversationKey::peer(&app("demo"), &user("x"), &user("y"));
         let heads = store.heads(&[one.clone(), none, other]).await.unwrap();
-        assert_eq!(heads.iter().map(|head| head.seq.0).collect::<Vec<_>>(), [4, 0, 1], "{engine}");
+        assert_eq!(heads.iter().map(|head| head.position.seq.0).collect::<Vec<_>>(), [4, 0, 1], "{engine}");
         let read = store.read_range(&one, ALL).await.unwrap();
         let stored: Vec<_> = [0, 1, 3, 4].iter().map(|i| placed(&outcomes[*i]).clone()).collect();
         assert_eq!(read.messages, stored, "{engine}: what is read is what was placed");

@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use quail_protocol::{limits::REQUEST_ID_SPREAD_MAX, session::LoggedIn};
+use quail_protocol::{
+    Close,
+    limits::REQUEST_ID_SPREAD_MAX,
+    session::{LoggedIn, ResumeToken},
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, sleep};
 
@@ -35,15 +39,17 @@ pub(crate) struct Comeback {
     connected: Instant,
     /// The server asked to wait at least until then.
     not_before: Option<Instant>,
+    /// The key to the session.
+    token: ResumeToken,
 }
 
 /// The app wants no connection any more.
 struct Leave;
 
 impl Comeback {
-    pub(crate) fn new(dial: Dial, reconnect: Reconnect, seed: [u8; 32]) -> Self {
+    pub(crate) fn new(dial: Dial, reconnect: Reconnect, seed: [u8; 32], token: ResumeToken) -> Self {
         let (random, connected) = (StdRng::from_seed(seed), Instant::now());
-        Self { dial, reconnect, random, tries: 0, connected, not_before: None }
+        Self { dial, reconnect, random, tries: 0, connected, not_before: None, token }
     }
 
     /// The server says when to come back at the earliest.
@@ -70,8 +76,7 @@ impl Driver {
         self.hurry.mark_unchanged();
         self.state.send_replace(State::Reconnecting { cause: *cause });
         let lost = mem::replace(&mut self.link, Link::nowhere());
-        tokio::spawn(lost.close(*cause));
-        self.outbox.repeat(self.pending.drain());
+        tokio::spawn(lost.close(Close::Abandoned));
         if comeback.connected.elapsed() >= STEADY {
             comeback.tries = 0;
         }
@@ -83,7 +88,7 @@ impl Driver {
                     if hurried {
                         comeback.tries = 0;
                     }
-                    self.meanwhile((comeback.dial)()).await
+                    self.meanwhile((comeback.dial)(comeback.token)).await
                 }
                 Err(Leave) => Err(Leave),
             };
@@ -91,6 +96,7 @@ impl Driver {
                 Ok(Ok((link, login))) => {
                     self.resume(link, &login);
                     comeback.connected = Instant::now();
+                    comeback.token = login.resume_token;
                     self.comeback = Some(comeback);
                     return Ok(());
                 }
@@ -156,14 +162,20 @@ impl Driver {
     fn resume(&mut self, link: Link, login: &LoggedIn) {
         let now = Instant::now();
         self.link = link;
-        self.pending = Pending::new(FIRST_REQUEST_ID, REQUEST_ID_SPREAD_MAX);
+        if login.resumed {
+            self.outbox.go_on(&self.pending);
+        } else {
+            self.outbox.repeat(self.pending.drain());
+            self.pending = Pending::new(FIRST_REQUEST_ID, REQUEST_ID_SPREAD_MAX);
+            self.pinging = false;
+        }
         self.silence = Silence::new(&login.limits, now);
         self.pace = Pace::new(&login.limits, now);
-        (self.pinging, self.broken, self.stalled) = (false, None, false);
-        self.tracker.reconnected();
+        (self.broken, self.stalled) = (None, false);
+        self.tracker.reconnected(login.resumed);
         self.current.send_replace(Current::new(login, now));
         self.state.send_replace(State::Connected);
-        tracing::debug!(session = %login.session, "connected again");
+        tracing::debug!(session = %login.session, login.resumed, "connected again");
     }
 }
 

@@ -1,13 +1,23 @@
-//! Fetching what the app has missed, without taking the session from it: one page at a time, at half the query rate.
+//! Asking for what the app has missed, without taking the session from it: one page at a time, at half the query rate.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use quail_protocol::{Advice, Code, frame, message::History, session::Limits};
+use quail_protocol::{
+    Advice, Code, Operation,
+    frame::{self, Malformed},
+    message::History,
+    session::Limits,
+};
 use tokio::time::Instant;
 
 use super::Driver;
-use crate::{error::CallError, outbox::own, pending::Waiting};
+use crate::{
+    error::CallError,
+    outbox::{Request, own},
+    pending::Waiting,
+    tracker::Query,
+};
 
 /// When to ask again, if the server does not say.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -37,34 +47,56 @@ impl Driver {
         if self.fetch_at().is_none_or(|at| at > now) {
             return;
         }
-        let Some(query) = self.tracker.fetch() else { return };
-        let body = postcard::to_stdvec(&query).unwrap_or_else(|_| unreachable!("wire types always encode"));
-        self.outbox.push(own::<History>(Waiting::Fetch, body.into()));
+        let request = match self.tracker.ask() {
+            Some(Query::Resume(resume)) => request(&resume, Waiting::Resume),
+            Some(Query::History(history)) => request::<History>(&history, Waiting::Fetch),
+            None => return,
+        };
+        self.outbox.push(request);
         self.pace.next = now + self.pace.interval;
+    }
+
+    /// The answer to cursors.
+    pub(super) fn resumed(&mut self, result: Result<Bytes, CallError>) {
+        self.asked(result, |driver, body| {
+            frame::decode(body).map(|resumed| driver.tracker.answered(resumed))
+        });
     }
 
     /// The answer to a page that was asked for.
     pub(super) fn fetched(&mut self, result: Result<Bytes, CallError>) {
+        self.asked(result, |driver, body| frame::decode(body).map(|page| driver.tracker.page(page)));
+    }
+
+    fn asked(
+        &mut self,
+        result: Result<Bytes, CallError>,
+        take: impl FnOnce(&mut Self, &Bytes) -> Result<(), Malformed>,
+    ) {
         match result {
-            Ok(body) => match frame::decode(&body) {
-                Ok(page) => self.tracker.page(page),
-                Err(error) => {
-                    tracing::debug!(%error, "unreadable history");
+            Ok(body) => {
+                if let Err(error) = take(self, &body) {
+                    tracing::debug!(%error, "an unreadable answer");
                     self.tracker.give_up();
                 }
-            },
+            }
             Err(CallError::Reject(reject)) if reject.code.advice() == Advice::Retry => {
                 let wait = reject.retry_after_ms.map_or(RETRY_AFTER, |ms| Duration::from_millis(ms.into()));
                 self.pace.next = Instant::now() + wait.max(self.pace.interval);
                 if reject.code != Code::RateLimited {
-                    tracing::debug!(%reject, "no history now");
+                    tracing::debug!(%reject, "not now");
                 }
                 self.tracker.retry();
             }
             Err(error) => {
-                tracing::debug!(%error, "no history");
+                tracing::debug!(%error, "what was missed stays unknown");
                 self.tracker.give_up();
             }
         }
     }
+}
+
+fn request<O: Operation>(operation: &O, waiting: Waiting) -> Request {
+    let body = postcard::to_stdvec(operation).unwrap_or_else(|_| unreachable!("wire types always encode"));
+    own::<O>(waiting, body.into())
 }

@@ -12,7 +12,7 @@ use quail_protocol::{
     event::{EventBody, Kind},
     frame::Decoder,
     id::{AppId, DeviceId},
-    session::{Draining, Login, Platform, Pong},
+    session::{Draining, Login, Platform, Pong, ResumeToken},
 };
 use tokio::time::advance;
 
@@ -83,6 +83,8 @@ struct Stage {
 fn logged_in() -> LoggedIn {
     LoggedIn {
         session: SessionId([0; 16]),
+        resumed: false,
+        resume_token: ResumeToken([7; 16]),
         revision: 1,
         time: Timestamp(0),
         token_expires: Timestamp(0),
@@ -95,6 +97,7 @@ fn logged_in() -> LoggedIn {
             changes_per_second: 10,
             ping_after_ms: 10_000,
             idle_timeout_ms: 30_000,
+            grace_ms: 30_000,
         },
     }
 }
@@ -131,6 +134,7 @@ fn login() -> Login {
         platform: Platform::Linux,
         client: Text::default(),
         stream_window_bytes: 0,
+        resume: None,
     }
 }
 

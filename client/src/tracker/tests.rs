@@ -3,9 +3,12 @@ use quail_protocol::{
     bounded::List,
     id::MessageId,
     message::{Ack, MessageKind},
+    session::{Answer, Cursor},
 };
 
 use super::*;
+
+mod resume;
 
 const EPOCH: u64 = 3;
 
@@ -62,6 +65,22 @@ impl Story {
         (own, Sent::of(&message, Ack::Durable))
     }
 
+    fn answer(&self, cursor: &Cursor, first: Seq) -> Answer {
+        let head = Position { epoch: Epoch(EPOCH), seq: Seq(self.0.len() as u64) };
+        let reached = |letter| {
+            let ahead = cursor.ahead.iter().find(|ahead| ahead.priority == priority(letter));
+            ahead.map_or(cursor.position.seq, |ahead| ahead.seq)
+        };
+        let missing = (1..).zip(self.0.chars()).any(|(seq, letter)| Seq(seq) > reached(letter));
+        let missed = match missing {
+            _ if cursor.position.epoch != head.epoch => Missed::EpochChanged,
+            false => Missed::CaughtUp,
+            true if cursor.position.seq.next() < first => Missed::Trimmed,
+            true => Missed::Replay,
+        };
+        Answer { missed, head, first }
+    }
+
     fn page(&self, query: &History, mine: &[u64], most: u64) -> Page {
         let head = self.0.len() as u64;
         let last = query.to.0.min(head);
@@ -69,6 +88,7 @@ impl Story {
         let message = |seq| if mine.contains(&seq) { self.my_message(seq) } else { self.message(seq) };
         Page {
             head: Position { epoch: Epoch(EPOCH), seq: Seq(head) },
+            first: Seq(1),
             messages: List::new((query.from.0..=end).map(message).collect()).unwrap(),
             next: (end < last).then(|| Seq(end + 1)),
         }
@@ -90,16 +110,45 @@ fn told(tracker: &mut Tracker) -> Vec<i64> {
         .collect()
 }
 
-/// Serves pages until nothing is wanted. Returns the first numbers that were asked for, and what the app is told.
+/// Answers cursors and serves pages until nothing is wanted. Returns the first numbers of the pages, and what the app is
+/// told.
 fn fetch(tracker: &mut Tracker, story: &Story, mine: &[u64], most: u64) -> (Vec<u64>, Vec<i64>) {
     let (mut asked, mut heard) = (vec![], vec![]);
-    while let Some(query) = tracker.fetch() {
+    while let Some(query) = tracker.ask() {
         assert!(asked.len() < 100, "it ends");
-        asked.push(query.from.0);
-        tracker.page(story.page(&query, mine, most));
+        match query {
+            Query::Resume(Resume { cursors }) => tracker.answered(Resumed {
+                answers: List::new(cursors.iter().map(|cursor| story.answer(cursor, Seq(1))).collect())
+                    .unwrap(),
+            }),
+            Query::History(query) => {
+                asked.push(query.from.0);
+                tracker.page(story.page(&query, mine, most));
+            }
+        }
         heard.extend(told(tracker));
     }
     (asked, heard)
+}
+
+/// The page that is asked for next.
+fn history(tracker: &mut Tracker) -> History {
+    match tracker.ask() {
+        Some(Query::History(query)) => query,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The cursors that are asked about next.
+fn cursors(tracker: &mut Tracker) -> Vec<Cursor> {
+    match tracker.ask() {
+        Some(Query::Resume(Resume { cursors })) => cursors.into_vec(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn answers(answers: &[Answer]) -> Resumed {
+    Resumed { answers: List::new(answers.to_vec()).unwrap() }
 }
 
 #[test]
@@ -135,11 +184,11 @@ fn what_arrives_while_a_page_is_on_its_way_keeps_its_place() {
     for seq in [1, 4] {
         tracker.event(Event::MessageSent(story.message(seq)));
     }
-    assert!(tracker.fetch().is_none(), "the app comes first");
+    assert!(tracker.ask().is_none(), "the app comes first");
     assert_eq!(told(&mut tracker), [1]);
-    let query = tracker.fetch().unwrap();
+    let query = history(&mut tracker);
     assert_eq!((query.from, query.to), (Seq(2), Seq(3)));
-    assert!(tracker.fetch().is_none(), "one at a time");
+    assert!(tracker.ask().is_none(), "one at a time");
     tracker.event(Event::MessageSent(story.message(5)));
     tracker.event(Event::MessageSent(story.message(7)));
     tracker.page(story.page(&query, &[], 100));
@@ -155,13 +204,13 @@ fn a_new_session_fetches_what_came_after_the_last_that_is_known_in_pages() {
         tracker.event(Event::MessageSent(story.message(seq)));
     }
     assert_eq!(told(&mut tracker), [1, 2, 4]);
-    tracker.reconnected();
+    tracker.reconnected(false);
     // The new session tells of what is new; nothing stands before it on its priority.
     tracker.event(Event::MessageSent(story.message(7)));
     assert_eq!(told(&mut tracker), [7]);
     assert_eq!(fetch(&mut tracker, &story, &[], 2), (vec![3, 5, 8], vec![3, 5, 6, 8, 9]));
-    tracker.reconnected();
-    assert_eq!(fetch(&mut tracker, &story, &[], 2), (vec![10], vec![]));
+    tracker.reconnected(false);
+    assert_eq!(fetch(&mut tracker, &story, &[], 2), (vec![], vec![]));
 }
 
 #[test]
@@ -170,8 +219,8 @@ fn a_reconnect_forgets_the_page_that_was_on_its_way() {
     tracker.event(Event::MessageSent(story.message(1)));
     tracker.event(Event::MessageSent(story.message(3)));
     assert_eq!(told(&mut tracker), [1]);
-    assert!(tracker.fetch().is_some());
-    tracker.reconnected();
+    history(&mut tracker);
+    tracker.reconnected(false);
     assert_eq!(fetch(&mut tracker, &story, &[], 100), (vec![2], vec![2, 3, 4]));
 }
 
@@ -186,7 +235,7 @@ fn own_sends_fill_their_place_and_are_not_told() {
     assert_eq!(told(&mut tracker), [1, 3]);
     // The reply to 5 is lost; another session of this user sent 4.
     tracker.sending(&story.sent(5).0);
-    tracker.reconnected();
+    tracker.reconnected(false);
     tracker.event(Event::MessageSent(story.message(6)));
     assert_eq!(fetch(&mut tracker, &story, &[4, 5], 100), (vec![4], vec![4, 6]));
     let (own, sent) = story.sent(5);
@@ -201,7 +250,7 @@ fn an_own_send_beyond_a_hole_is_still_own_when_the_hole_is_filled() {
     let (own, sent) = story.sent(4);
     tracker.sending(&own);
     tracker.sent(&own, &sent);
-    tracker.reconnected();
+    tracker.reconnected(false);
     assert_eq!(told(&mut tracker), [1]);
     assert_eq!(fetch(&mut tracker, &story, &[4], 100).1, [2, 3]);
 }
@@ -209,7 +258,8 @@ fn an_own_send_beyond_a_hole_is_still_own_when_the_hole_is_filled() {
 #[test]
 fn behind_is_fetched_where_something_is_known_and_told_where_nothing_is() {
     let (story, mut tracker) = (Story("nnnnn"), tracker());
-    let behind = |seq| Behind { conversation: bob(), head: story.message(seq).position };
+    let cause = BehindCause::SlowReader;
+    let behind = |seq| Behind { conversation: bob(), head: story.message(seq).position, cause };
     tracker.event(Event::Behind(behind(2)));
     assert_eq!(told(&mut tracker), [-2]);
     tracker.event(Event::MessageSent(story.message(3)));
@@ -226,23 +276,12 @@ fn a_refusal_is_repeated_or_told() {
     tracker.event(Event::MessageSent(story.message(1)));
     tracker.event(Event::MessageSent(story.message(3)));
     assert_eq!(told(&mut tracker), [1]);
-    let query = tracker.fetch();
+    let query = tracker.ask();
     tracker.retry();
-    assert_eq!(tracker.fetch(), query);
+    assert_eq!(tracker.ask(), query);
     tracker.give_up();
     assert_eq!(told(&mut tracker), [3, -3]);
     assert!(!tracker.wants());
-}
-
-#[test]
-fn a_new_incarnation_is_read_from_its_beginning() {
-    let (story, mut tracker) = (Story("nnnn"), tracker());
-    let mut old = story.message(4);
-    old.position = Position { epoch: Epoch(EPOCH - 1), seq: Seq(9) };
-    tracker.event(Event::MessageSent(old));
-    assert_eq!(told(&mut tracker), [9]);
-    tracker.reconnected();
-    assert_eq!(fetch(&mut tracker, &story, &[], 100), (vec![10, 1], vec![1, 2, 3, 4]));
 }
 
 #[test]
@@ -251,8 +290,13 @@ fn a_server_that_answers_nothing_is_not_asked_for_ever() {
     tracker.event(Event::MessageSent(story.message(1)));
     tracker.event(Event::MessageSent(story.message(4)));
     assert_eq!(told(&mut tracker), [1]);
-    let query = tracker.fetch().unwrap();
-    let stuck = Page { messages: List::default(), next: Some(Seq(2)), head: story.message(4).position };
+    let query = history(&mut tracker);
+    let stuck = Page {
+        first: Seq(1),
+        messages: List::default(),
+        next: Some(Seq(2)),
+        head: story.message(4).position,
+    };
     tracker.page(stuck);
     assert_eq!((query.from, told(&mut tracker)), (Seq(2), vec![4, -4]));
     // A history that ends before what the server told of.
@@ -278,7 +322,7 @@ fn memory_is_bounded() {
     tracker.event(from("erin", 1));
     assert_eq!(told(&mut tracker), [2, 1, 3, -3], "what is let go while it waits is told");
     assert_eq!((tracker.tracks.len(), tracker.held), (2, 0));
-    assert!(tracker.fetch().is_none());
+    assert!(tracker.ask().is_none());
 
     let many = Story("nnnnnnnnnnnnnnnnnnnnnnnnnnnnnn");
     let mut tracker = self::tracker();

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use quail_protocol::{
-    Epoch, Event, Position, Priority, Seq,
-    message::{History, Message, Page},
+    Conversation, Epoch, Event, Position, Priority, Seq,
+    bounded::List,
+    message::{Behind, BehindCause, History, Message, Page},
+    session::{Ahead, Answer, Cursor, Missed},
 };
 
 /// Gaps between entries that arrived ahead of others on slower lanes. With more of them, what is late is fetched.
 const RANGES_MAX: usize = 2048;
-
-/// The largest number that is exact in every client language; to a query, the newest entry.
-const OPEN: u64 = (1 << 53) - 1;
 
 /// An entry that has its place. Own ones fill it and are not told.
 pub(super) struct Held {
@@ -37,6 +36,7 @@ enum Verdict {
 }
 
 pub(super) struct Track {
+    conversation: Conversation,
     epoch: Epoch,
     /// Nothing up to here is missed; it may still arrive.
     base: u64,
@@ -50,30 +50,36 @@ pub(super) struct Track {
     held: BTreeMap<u64, Held>,
     /// Up to here there are entries to fetch.
     want: u64,
-    /// Whatever there is up to the head is to be fetched.
-    all: bool,
     /// When it was used last; the tracker's.
     pub(super) used: u64,
 }
 
 impl Track {
     /// The first that is seen of a conversation stands at `position`.
-    pub(super) fn starting_at(position: Position) -> Self {
-        Self { base: position.seq.0, through: position.seq.0, ..Self::incarnation(position.epoch) }
-    }
-
-    /// All of an incarnation is missing yet.
-    fn incarnation(epoch: Epoch) -> Self {
+    pub(super) fn starting_at(conversation: Conversation, position: Position) -> Self {
         Self {
-            epoch,
-            base: 0,
-            through: 0,
+            conversation,
+            epoch: position.epoch,
+            base: position.seq.0,
+            through: position.seq.0,
             above: BTreeMap::new(),
             told: [None; Priority::COUNT],
             held: BTreeMap::new(),
             want: 0,
-            all: false,
             used: 0,
+        }
+    }
+
+    /// How far the app has been told.
+    pub(super) fn cursor(&self) -> Cursor {
+        let told = |priority: &Priority| self.told[priority.index()].filter(|seq| *seq > self.through);
+        let ahead =
+            |priority: &Priority| told(priority).map(|seq| Ahead { priority: *priority, seq: Seq(seq) });
+        let ahead = List::new(Priority::ALL.iter().filter_map(ahead).collect());
+        Cursor {
+            conversation: self.conversation.clone(),
+            position: Position { epoch: self.epoch, seq: Seq(self.through) },
+            ahead: ahead.unwrap_or_else(|_| unreachable!("one for each priority at most")),
         }
     }
 
@@ -91,32 +97,46 @@ impl Track {
 
     /// First and last number to fetch.
     pub(super) fn wanted(&self) -> Option<(u64, u64)> {
-        let to = if self.all { OPEN } else { self.want };
-        (to > self.through).then_some((self.through.saturating_add(1), to))
-    }
-
-    /// True if entries are known to be missing.
-    pub(super) fn has_hole(&self) -> bool {
-        self.want > self.through
-    }
-
-    pub(super) fn fetch_all(&mut self) {
-        self.all = true;
+        (self.want > self.through).then_some((self.through.saturating_add(1), self.want))
     }
 
     /// Events up to `head` were dropped.
     pub(super) fn behind(&mut self, head: Position, out: &mut VecDeque<Event>) {
-        self.enter(head.epoch, out);
-        if head.epoch == self.epoch {
+        if head.epoch > self.epoch {
+            self.begin_again(head, out);
+        } else if head.epoch == self.epoch {
             self.want = self.want.max(head.seq.0);
+        }
+    }
+
+    /// Something may be missing.
+    pub(super) fn suspect(&mut self) {
+        self.want = self.want.max(self.through.saturating_add(1));
+    }
+
+    /// What the server says of the cursor.
+    pub(super) fn answered(&mut self, answer: Answer, out: &mut VecDeque<Event>) {
+        match answer.missed {
+            Missed::CaughtUp => {}
+            Missed::Trimmed => {
+                self.lose(answer.first, answer.head, out);
+                self.behind(answer.head, out);
+            }
+            Missed::EpochChanged if answer.head.epoch != self.epoch => self.begin_again(answer.head, out),
+            // An epoch that an event has told of already is as good as any.
+            Missed::Replay | Missed::EpochChanged => self.behind(answer.head, out),
+            Missed::NotMember => self.tell_behind(Position::default(), BehindCause::NotMember, out),
+            Missed::Unknown(_) => self.tell_behind(answer.head, BehindCause::Refused, out),
         }
     }
 
     /// An entry arrived. Without `room` a message that cannot be told yet is fetched later.
     pub(super) fn place(&mut self, at: Position, entry: Held, room: bool, out: &mut VecDeque<Event>) {
-        self.enter(at.epoch, out);
         let seq = at.seq.0;
-        if at.epoch != self.epoch {
+        if at.epoch > self.epoch {
+            // What stands before the first that is seen of an epoch is not told, as with any conversation.
+            self.begin_again(Position { seq: Seq(seq.saturating_sub(1)), ..at }, out);
+        } else if at.epoch < self.epoch {
             return;
         }
         self.settle(seq, entry, room, out);
@@ -138,15 +158,14 @@ impl Track {
     ) {
         if page.head.epoch != self.epoch {
             if page.head.epoch > self.epoch {
-                self.enter(page.head.epoch, out);
-                self.want = page.head.seq.0;
+                self.begin_again(page.head, out);
             } else {
                 self.through = self.end().seq.0;
-                self.all = false;
                 self.finish(out);
             }
             return;
         }
+        self.lose(page.first, page.head, out);
         for message in page.messages.into_vec() {
             let seq = message.position.seq.0;
             let mut entry = if own(&message) {
@@ -163,15 +182,7 @@ impl Track {
                 self.tell(seq, entry, out);
             }
         }
-        let open = query.to.0 == OPEN;
-        let end = match page.next {
-            Some(next) => next.0.saturating_sub(1).min(query.to.0),
-            None if open => page.head.seq.0,
-            None => query.to.0,
-        };
-        if open && page.next.is_none() {
-            self.all = false;
-        }
+        let end = page.next.map_or(query.to.0, |next| next.0.saturating_sub(1).min(query.to.0));
         self.through = self.through.max(end);
         self.absorb();
         self.release(out);
@@ -184,12 +195,26 @@ impl Track {
         }
     }
 
-    /// A newer incarnation does not continue what was before.
-    fn enter(&mut self, epoch: Epoch, out: &mut VecDeque<Event>) {
-        if epoch > self.epoch {
-            self.finish(out);
-            *self = Self { used: self.used, ..Self::incarnation(epoch) };
+    /// A newer incarnation does not continue what was before: the app is told, and what follows `position` is followed.
+    fn begin_again(&mut self, position: Position, out: &mut VecDeque<Event>) {
+        self.finish(out);
+        *self = Self { used: self.used, ..Self::starting_at(self.conversation.clone(), position) };
+        self.tell_behind(position, BehindCause::EpochChanged, out);
+    }
+
+    /// Entries below `first` are no longer kept.
+    fn lose(&mut self, first: Seq, head: Position, out: &mut VecDeque<Event>) {
+        let last = first.0.saturating_sub(1);
+        if head.epoch == self.epoch && last > self.through {
+            self.through = last;
+            self.absorb();
+            self.tell_behind(head, BehindCause::Trimmed, out);
+            self.release(out);
         }
+    }
+
+    fn tell_behind(&self, head: Position, cause: BehindCause, out: &mut VecDeque<Event>) {
+        out.push_back(Event::Behind(Behind { conversation: self.conversation.clone(), head, cause }));
     }
 
     fn verdict(&self, seq: u64, entry: &Held) -> Verdict {

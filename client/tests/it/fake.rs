@@ -12,7 +12,7 @@ use quail_client::protocol::{
     frame::{self, Frame, Head, Outcome},
     id::{MessageId, SessionId, UserId},
     message::{Ack, Message, Send, Sent, Text},
-    session::{Limits, LoggedIn, LoggedOut, Login, Logout, Ping, Pong},
+    session::{Limits, LoggedIn, LoggedOut, Login, Logout, Ping, Pong, ResumeToken},
 };
 use tokio::sync::mpsc;
 
@@ -119,9 +119,12 @@ fn log_in(request_id: u32, login: &Login) -> Bytes {
         changes_per_second: 10,
         ping_after_ms: 10_000,
         idle_timeout_ms: 30_000,
+        grace_ms: 30_000,
     };
     let logged_in = LoggedIn {
         session: SessionId([7; 16]),
+        resumed: false,
+        resume_token: ResumeToken([7; 16]),
         revision: 1,
         time: TIME,
         token_expires: Timestamp(TIME.0 + 3_600_000),

@@ -9,10 +9,10 @@ use postcard_schema::{
 use quail_protocol::{
     Close, Code, Lane, Priority, Reject,
     event::EVENTS,
-    message::{Ack, MessageKind},
+    message::{Ack, BehindCause, MessageKind},
     operation::Schemas,
     schemas,
-    session::Platform,
+    session::{Missed, Platform},
     version,
 };
 
@@ -209,6 +209,8 @@ fn numbers() -> String {
         open_enum(Platform::ALL, |value| value.number().into()),
         open_enum(MessageKind::ALL, |value| value.number().into()),
         open_enum(Ack::ALL, |value| value.number().into()),
+        open_enum(BehindCause::ALL, |value| value.number().into()),
+        open_enum(Missed::ALL, |value| value.number().into()),
         (Code::SCHEMA.name, "see the reject codes".to_owned()),
     ]);
     for (name, ty) in named_types() {

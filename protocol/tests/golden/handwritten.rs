@@ -8,7 +8,7 @@ use quail_protocol::{
     event::EventBody,
     frame::{self, Head, Outcome},
     id::{AppId, ClientMessageId, DeviceId, GroupId, MessageId, RoomId, UserId},
-    message::{self, Ack, Behind, History, Message, MessageKind, Page, Send, Sent},
+    message::{self, Ack, Behind, BehindCause, History, Message, MessageKind, Page, Send, Sent},
     session::{Login, Ping, Platform},
     user::{Profile, Profiles, Query},
 };
@@ -71,6 +71,7 @@ fn login() -> Login {
         platform: Platform::Web,
         client: valid(Text::new("quail-web/0.1.0")),
         stream_window_bytes: 65_536,
+        resume: None,
     }
 }
 
@@ -139,11 +140,11 @@ fn hello_placed() -> Message {
 }
 
 fn behind() -> Behind {
-    Behind { conversation: peer("alice"), head: at(99) }
+    Behind { conversation: peer("alice"), head: at(99), cause: BehindCause::SlowReader }
 }
 
 fn empty_page() -> Page {
-    Page { head: at(0), messages: List::default(), next: None }
+    Page { head: at(0), first: Seq(1), messages: List::default(), next: None }
 }
 
 fn websocket_ping() -> Vector {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quail_protocol::{
-    Code, Conversation, Reject,
+    Code, Conversation, Reject, Seq,
     bounded::List,
     id::{AppId, MessageId, UserId},
     limits::{HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX},
@@ -89,10 +89,15 @@ async fn history(context: Context, query: History) -> Result<Page, Failure> {
     let range = RangeQuery { from: query.from, to: query.to, entries_max, bytes_max: HISTORY_BYTES_MAX };
     let read = context.shared.store.read_range(&key, range).await?;
     let messages = List::new(read.messages).map_err(|_| Code::Internal)?;
-    Ok(Page { head: read.head, messages, next: read.next })
+    Ok(Page { head: read.head, first: Seq(1), messages, next: read.next })
 }
 
-fn key_of(app: &AppId, user: &UserId, conversation: &Conversation) -> Result<ConversationKey, Code> {
+/// How the store names a conversation of `user`.
+pub(super) fn key_of(
+    app: &AppId,
+    user: &UserId,
+    conversation: &Conversation,
+) -> Result<ConversationKey, Code> {
     match conversation {
         Conversation::Peer(peer) => Ok(ConversationKey::peer(app, user, peer)),
         Conversation::Room(_) | Conversation::Group(_) => Err(Code::InvalidArgument),

@@ -1,25 +1,31 @@
-//! Domain `session`: login, logout, ping, renewal.
+//! Domain `session`: login, logout, ping, renewal, and going on after a lost connection.
 
 use std::sync::Arc;
 
 use quail_protocol::{
     Close, Code,
+    bounded::List,
     id::SessionId,
     limits::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, TEXT_BYTES_MAX},
-    session::{Limits, LoggedIn, LoggedOut, Login, Logout, Ping, Pong, RenewToken, TokenRenewed},
+    session::{
+        Cursor, Limits, LoggedIn, LoggedOut, Login, Logout, Ping, Pong, RenewToken, Resume, ResumeToken,
+        Resumed, TokenRenewed,
+    },
     version::REVISION,
 };
 
+use super::message::key_of;
 use crate::{
     apps,
     context::{Context, Shared},
+    domain,
     router::{Failure, Router},
-    session::{Identity, Session},
-    store::ProfileChange,
+    session::{Identity, Resumption, Session},
+    store::{ConversationKey, ProfileChange},
 };
 
 pub(super) fn routes(router: Router) -> Router {
-    router.on(login).on(logout).on(ping).on(renew_token)
+    router.on(login).on(logout).on(ping).on(renew_token).on(catch_up)
 }
 
 async fn login(context: Context, login: Login) -> Result<LoggedIn, Failure> {
@@ -38,26 +44,83 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     let app = shared.app(&login.app)?;
     let time = shared.clock.timestamp();
     let token_expires = apps::verify(&login.app, app, &login.user, login.token.as_str(), time)?;
-    let change = ProfileChange { user: login.user.clone(), name: login.name, avatar: login.avatar };
+    let now = shared.clock.now();
+    if login.resume.is_some_and(|token| shared.hub.was_displaced(&login.app, &login.user, token, now)) {
+        return Err(Code::LoggedInElsewhere.into());
+    }
+    let change =
+        ProfileChange { user: login.user.clone(), name: login.name.clone(), avatar: login.avatar.clone() };
     shared.store.put_profile(&login.app, change).await?;
-    let (unix_ms, random) = shared.entropy.id_parts(time);
+    let (current, resumed) = match resume(shared, session, &login) {
+        Some(older) => (older, true),
+        None => (begin(shared, app, session, login).await?, false),
+    };
+    current.set_token_expires(token_expires);
+    let identity = current.identity().ok_or(Code::NotLoggedIn)?;
+    tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, resumed, "logged in");
+    Ok(LoggedIn {
+        session: identity.session,
+        resumed,
+        resume_token: current.resume_token().ok_or(Code::Internal)?,
+        revision: REVISION,
+        time,
+        token_expires,
+        limits: limits(shared, app),
+    })
+}
+
+/// Goes on with the session that the login names, if it is still kept for this device.
+fn resume(shared: &Shared, connection: &Session, login: &Login) -> Option<Arc<Session>> {
+    let token = login.resume?;
+    let is_meant = |session: &Arc<Session>| {
+        session.resume_token() == Some(token)
+            && session.may_come_back()
+            && session.identity().is_some_and(|identity| identity.device == login.device)
+    };
+    let older = shared.hub.sessions(&login.app, &login.user).into_iter().find(is_meant)?;
+    let attachment = older.outbox.attach()?;
+    let resumption = Resumption { session: older.clone(), attachment };
+    connection.resume(resumption, login.stream_window_bytes);
+    shared.metrics.session_resumed();
+    Some(older)
+}
+
+/// Begins a new session.
+async fn begin(
+    shared: &Shared,
+    app: &apps::Config,
+    session: &Arc<Session>,
+    login: Login,
+) -> Result<Arc<Session>, Failure> {
+    let (unix_ms, random) = shared.entropy.id_parts(shared.clock.timestamp());
     let id = SessionId::at(unix_ms, random);
     let class = login.platform.class();
     // In the hub before it is anybody: whoever is displaced by the next login must be found there.
     let identity = Identity { app: login.app, user: login.user, device: login.device, class, session: id };
-    let gives_way =
-        |other: &Session| other.identity().is_none_or(|other| app.multi_login.displaces(other.class, class));
+    let gives_way = |other: &Session| {
+        other.identity().is_none_or(|other_identity| {
+            let forgotten = other.outbox.is_away() && other_identity.device == identity.device;
+            forgotten || app.multi_login.displaces(other_identity.class, class)
+        })
+    };
+    let known_until = shared.clock.now() + shared.session.grace;
     let displaced = shared
         .hub
-        .register(&identity.app, &identity.user, session.clone(), app.sessions_per_user, gives_way)
+        .register(
+            &identity.app,
+            &identity.user,
+            session.clone(),
+            app.sessions_per_user,
+            known_until,
+            gives_way,
+        )
         .map_err(|_| Code::TooManySessions)?;
-    session.set_token_expires(token_expires);
-    tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, client = ?login.client, "logged in");
+    session.set_resume_token(ResumeToken(shared.entropy.bytes()));
     // The state machine reads one request at a time before login, so nobody else logs in on this connection.
     session.log_in(identity, login.stream_window_bytes).map_err(|_| Code::AlreadyLoggedIn)?;
     shared.metrics.sessions_changed(1);
     kick(shared, &displaced).await;
-    Ok(LoggedIn { session: id, revision: REVISION, time, token_expires, limits: limits(shared, app) })
+    Ok(session.clone())
 }
 
 /// Ends sessions that gave way. When this returns nothing of theirs gets a place any more.
@@ -83,6 +146,31 @@ async fn renew_token(context: Context, renew: RenewToken) -> Result<TokenRenewed
     Ok(TokenRenewed { token_expires })
 }
 
+/// Answers cursors. The session is in the hub already, so what is placed after the heads are read comes as an event.
+async fn catch_up(context: Context, resume: Resume) -> Result<Resumed, Failure> {
+    let identity = context.identity()?;
+    // `None`: there are no such conversations, or the user is in none of them.
+    let keys: Vec<_> = resume
+        .cursors
+        .iter()
+        .map(|cursor| key_of(&identity.app, &identity.user, &cursor.conversation).ok())
+        .collect();
+    let known: Vec<_> = keys.iter().flatten().cloned().collect();
+    let mut heads = context.shared.store.heads(&known).await?.into_iter();
+    let answer = |(cursor, key): (&Cursor, &Option<ConversationKey>)| {
+        let head = key.as_ref().and_then(|_| heads.next()).map(|head| domain::resume::Head {
+            position: head.position,
+            last_by_priority: head.last_by_priority,
+            first: head.first,
+        });
+        let answer = domain::resume::answer(cursor, head);
+        context.shared.metrics.resume_answered(answer.missed);
+        answer
+    };
+    let answers = resume.cursors.iter().zip(&keys).map(answer).collect();
+    Ok(Resumed { answers: List::new(answers).map_err(|_| Code::Internal)? })
+}
+
 fn limits(shared: &Shared, app: &apps::Config) -> Limits {
     let idle = shared.session.idle_timeout;
     Limits {
@@ -94,6 +182,7 @@ fn limits(shared: &Shared, app: &apps::Config) -> Limits {
         changes_per_second: app.rates.change,
         ping_after_ms: shared.session.ping_after().as_millis() as u32,
         idle_timeout_ms: idle.as_millis() as u32,
+        grace_ms: shared.session.grace.as_millis() as u32,
     }
 }
 

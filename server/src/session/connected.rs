@@ -1,17 +1,22 @@
-//! That a connection is there, and that it is taken back whatever ends it.
+//! That a connection is there, and what becomes of its session when it ends.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use futures_util::{StreamExt, future::join, stream::FuturesUnordered};
 use quail_protocol::Close;
 
-use super::Session;
-use crate::{carrier::Lost, context::Shared, services::session::depart};
+use super::{Resumption, Session, outbox::Attachment};
+use crate::{carrier::Lost, context::Shared, router::Serving, services::session::depart};
 
 /// What others see of a connection: its session in the hub, its place in the metrics. Taken back when dropped, even by
 /// a panic.
 pub(super) struct Connected {
     carrier: &'static str,
     shared: Arc<Shared>,
+    /// The session that the connection began with.
     session: Arc<Session>,
     reason: Option<String>,
 }
@@ -22,7 +27,9 @@ impl Connected {
         Self { carrier, shared, session, reason: None }
     }
 
-    pub(super) fn end(&mut self, end: &End) {
+    /// The connection ended. Its session is kept for a while if its client may come back; `serving` is what it still
+    /// waits for.
+    pub(super) fn end(&mut self, end: &End, heard: Instant, serving: FuturesUnordered<Serving>) {
         tracing::debug!(carrier = self.carrier, ?end, "connection ended");
         self.reason = Some(match end {
             End::Close(close) => format!("{close:?}"),
@@ -31,17 +38,56 @@ impl Connected {
             End::Lost(Lost::Closed(close)) => format!("client {close:?}"),
             End::Lost(_) => "lost".to_owned(),
         });
-        depart(&self.shared, &self.session);
-        self.session.outbox.close();
+        let (session, attachment) = self.current();
+        let kept = end.leaves_session() && session.may_come_back() && session.outbox.detach(attachment);
+        if kept {
+            let left = (heard + self.shared.session.grace).saturating_duration_since(self.shared.clock.now());
+            let shared = self.shared.clone();
+            tokio::spawn(keep(shared, Resumption { session, attachment }, left, serving));
+        } else {
+            self.give_up();
+        }
+    }
+
+    /// The session that this connection serves, or served until another took it over.
+    fn current(&self) -> (Arc<Session>, Attachment) {
+        match self.session.resumption() {
+            Some(Resumption { session, attachment }) => (session.clone(), *attachment),
+            None => (self.session.clone(), Attachment::default()),
+        }
+    }
+
+    /// Ends the session, unless another connection took it over.
+    fn give_up(&self) {
+        let (session, attachment) = self.current();
+        if session.outbox.expire(attachment) {
+            depart(&self.shared, &session);
+        }
     }
 }
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        depart(&self.shared, &self.session);
-        self.session.outbox.close();
-        let reason = self.reason.take().unwrap_or_else(|| "panic".to_owned());
+        let reason = self.reason.take().unwrap_or_else(|| {
+            self.give_up();
+            "panic".to_owned()
+        });
         self.shared.metrics.connection_closed(self.carrier, reason);
+    }
+}
+
+/// Keeps a session whose connection was lost, and finishes what it asked for, so that the answers are there when its
+/// client comes back.
+async fn keep(
+    shared: Arc<Shared>,
+    resumption: Resumption,
+    left: Duration,
+    mut serving: FuturesUnordered<Serving>,
+) {
+    let finish = async { while serving.next().await.is_some() {} };
+    join(finish, tokio::time::sleep(left)).await;
+    if resumption.session.outbox.expire(resumption.attachment) {
+        depart(&shared, &resumption.session);
     }
 }
 
@@ -52,4 +98,16 @@ pub(super) enum End {
     Close(Close),
     /// It ended by itself.
     Lost(Lost),
+}
+
+impl End {
+    /// True if the client did not mean to leave and was not told to.
+    fn leaves_session(&self) -> bool {
+        match self {
+            Self::Close(close) => matches!(close, Close::Idle | Close::Slow | Close::Failed),
+            Self::Lost(Lost::Closed(close)) => matches!(close, Close::Abandoned | Close::Unknown(_)),
+            Self::Lost(Lost::Broken(_)) => true,
+            Self::Lost(Lost::Violation(_)) => false,
+        }
+    }
 }

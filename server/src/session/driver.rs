@@ -3,6 +3,8 @@
 //! It feeds the state machine and obeys it, serves requests, and writes lanes in priority order without ever waiting
 //! for one of them: with a task per lane, a client that grants large windows would starve its urgent lanes.
 
+mod write;
+
 use std::{
     future::{Future, poll_fn},
     ops::ControlFlow,
@@ -26,9 +28,11 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
+use self::write::Write;
 use super::{
-    Session,
+    Resumption, Session,
     connected::{Connected, End},
+    outbox::Attachment,
     state::{Deadlines, Input, State},
 };
 use crate::{
@@ -61,25 +65,20 @@ pub async fn drive(
     let session = driver.context.session.clone();
     let mut connected = Connected::new(name, shared, session);
     let end = poll_fn(|cx| driver.poll(cx)).await;
-    connected.end(&end);
+    let Driver { mut carrier, serving, state, .. } = driver;
+    connected.end(&end, state.heard(), serving);
     if let End::Close(close) = end {
-        let told = poll_fn(|cx| driver.carrier.poll_close(cx, close));
+        let told = poll_fn(|cx| carrier.poll_close(cx, close));
         // Whoever does not read their goodbye in time goes without.
         _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
     }
 }
 
-/// Bytes of one lane that the carrier has not taken yet.
-struct Write {
-    /// Where they go, see [`Driver::ways`].
-    lane: Lane,
-    bytes: Bytes,
-    replies: usize,
-}
-
 struct Driver<C> {
     carrier: C,
     context: Context,
+    /// Which of its connections the session's outbox serves with this driver.
+    attachment: Attachment,
     router: Arc<Router>,
     state: State,
     decoders: Vec<Decoder>,
@@ -122,6 +121,7 @@ impl<C: Carrier> Driver<C> {
             carrier,
             timer: Box::pin(sleep_until(state.deadline().into())),
             context: Context { session, shared },
+            attachment: Attachment::default(),
             router,
             state,
             decoders: (0..Lane::COUNT * STREAMS_PER_LANE_MAX)
@@ -143,10 +143,19 @@ impl<C: Carrier> Driver<C> {
     }
 
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<End> {
-        self.context.session.outbox.register(cx.waker());
+        if !self.context.session.outbox.register(self.attachment, cx.waker()) {
+            return Poll::Ready(End::Close(Close::Superseded));
+        }
+        let attachment = self.attachment;
         match self.turn(cx) {
             ControlFlow::Break(end) => Poll::Ready(end),
-            ControlFlow::Continue(()) => Poll::Pending,
+            ControlFlow::Continue(()) => {
+                if self.attachment != attachment {
+                    // Another outbox is to know whom to wake.
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
         }
     }
 
@@ -256,7 +265,10 @@ impl<C: Carrier> Driver<C> {
             return ControlFlow::Continue(());
         }
         if session.was_logged_in() {
-            self.input(Input::LoggedIn)?;
+            match session.resumption() {
+                Some(resumption) => self.go_on(&session, resumption)?,
+                None => self.input(Input::LoggedIn)?,
+            }
             self.greeted = true;
             for decoder in &mut self.decoders {
                 decoder.set_limit(FRAME_BYTES_MAX);
@@ -267,6 +279,19 @@ impl<C: Carrier> Driver<C> {
             return ControlFlow::Continue(());
         }
         self.input(Input::LoginsRefused(session.refused_logins()))
+    }
+
+    /// Goes on with a session that another connection began. The answer to the login stands before all it has to tell.
+    fn go_on(&mut self, greeting: &Session, resumption: &Resumption) -> ControlFlow<End> {
+        let Resumption { session, attachment } = resumption.clone();
+        if let Some(batch) = greeting.outbox.take(self.attachment, Lane::Control, BATCH_BYTES_MAX) {
+            self.ways[Lane::Control.index()] = Some(Lane::Control);
+            self.writes[Lane::Control.index()] =
+                Some(Write { lane: Lane::Control, bytes: batch.bytes, replies: batch.replies });
+        }
+        self.input(Input::Resumed { newest: session.newest_request() })?;
+        (self.context.session, self.attachment) = (session, attachment);
+        self.follow_token(&self.context.session.clone())
     }
 
     /// Sets the deadlines of a token that was put in force.
@@ -280,84 +305,6 @@ impl<C: Carrier> Driver<C> {
         let clock = self.context.shared.clock;
         let left = Duration::from_millis(expires.0.saturating_sub(clock.timestamp().0));
         self.input(Input::Token { expires: clock.now() + left })
-    }
-
-    /// Writes what waits, most urgent first; after each write the most urgent lane is asked again.
-    fn write(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
-        let mut wrote = false;
-        'again: loop {
-            for lane in Lane::ALL {
-                if lane != Lane::Control && !self.greeted {
-                    // Nothing may be told before the login is answered.
-                    continue;
-                }
-                match self.write_lane(cx, lane) {
-                    Poll::Ready(Ok(true)) => {
-                        wrote = true;
-                        continue 'again;
-                    }
-                    Poll::Ready(Ok(false)) | Poll::Pending => {}
-                    Poll::Ready(Err(Lost::Violation(close))) => return ControlFlow::Break(End::Close(close)),
-                    Poll::Ready(Err(lost)) => return ControlFlow::Break(End::Lost(lost)),
-                }
-            }
-            break;
-        }
-        let flushed = match self.carrier.poll_flush(cx) {
-            Poll::Ready(Ok(())) => true,
-            Poll::Ready(Err(lost)) => return ControlFlow::Break(End::Lost(lost)),
-            Poll::Pending => false,
-        };
-        let pending = !flushed || self.writes.iter().any(Option::is_some);
-        let progress = wrote || !pending;
-        self.input(if progress { Input::Wrote { pending } } else { Input::WriteStalled })
-    }
-
-    /// Hands one batch of a lane to the carrier. Ready with false if the lane has none.
-    fn write_lane(&mut self, cx: &mut TaskContext<'_>, lane: Lane) -> Poll<Result<bool, Lost>> {
-        let at = lane.index();
-        if self.writes[at].is_none() {
-            let Some(batch) = self.context.session.outbox.take(lane, BATCH_BYTES_MAX) else {
-                return Poll::Ready(Ok(false));
-            };
-            let open = if self.carrier.is_open(lane) { lane } else { Lane::Control };
-            let way = *self.ways[at].get_or_insert(open);
-            self.writes[at] = Some(Write { lane: way, bytes: batch.bytes, replies: batch.replies });
-        }
-        let Some(write) = &mut self.writes[at] else { return Poll::Ready(Ok(false)) };
-        if write.lane == Lane::Control && self.control_owner.is_some_and(|owner| owner != at) {
-            return Poll::Pending;
-        }
-        let before = write.bytes.len();
-        let polled = self.carrier.poll_send(cx, write.lane, &mut write.bytes);
-        let took_some = write.bytes.len() < before;
-        if write.lane == Lane::Control {
-            let half_written = polled.is_pending() && (took_some || self.control_owner == Some(at));
-            self.control_owner = half_written.then_some(at);
-        }
-        match polled {
-            Poll::Ready(Ok(())) => {
-                let replies = write.replies;
-                self.writes[at] = None;
-                let now = self.context.shared.clock.now();
-                for _ in 0..replies {
-                    // An answered request frees its place and ends no connection.
-                    _ = self.state.handle(Input::Answered, now);
-                }
-                if replies > 0 && self.paused {
-                    cx.waker().wake_by_ref();
-                }
-                Poll::Ready(Ok(true))
-            }
-            Poll::Ready(Err(lost)) => Poll::Ready(Err(lost)),
-            Poll::Pending if took_some => {
-                let now = self.context.shared.clock.now();
-                // Progress restarts the write deadline and ends no connection.
-                _ = self.state.handle(Input::Wrote { pending: true }, now);
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
-        }
     }
 
     /// Sleeps until the next deadline, obeying those that are over.

@@ -3,6 +3,9 @@
 //! Replies are bounded by the request window and are never dropped. Events of stored messages are dropped when a lane
 //! is full: the whole backlog of the lane goes, and each of its conversations gets one `Behind` in its place, because
 //! the messages are in the history and the client has to page for them anyway.
+//!
+//! An outbox serves one connection at a time. Between two of them it takes nothing: replies are kept elsewhere, and
+//! what was missed of conversations is found by the client's cursors.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,8 +15,11 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use bytesize::ByteSize;
-use futures_util::task::AtomicWaker;
-use quail_protocol::{Conversation, Lane, Position, event::EventBody, message::Behind};
+use quail_protocol::{
+    Conversation, Lane, Position,
+    event::EventBody,
+    message::{Behind, BehindCause},
+};
 use serde::{Deserialize, Serialize};
 
 /// Bounds of one session's queues.
@@ -72,12 +78,33 @@ impl Queue {
     }
 }
 
+/// Which connection an outbox serves: the first, the second and so on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attachment(u64);
+
 #[derive(Debug, Default)]
 struct Queues {
     lanes: [Queue; Lane::COUNT],
     reply_bytes: usize,
     dropped: u64,
+    attachment: Attachment,
+    /// The connection is lost and no other is there yet.
+    away: bool,
     closed: bool,
+    /// Of the connection's driver.
+    waker: Option<Waker>,
+}
+
+impl Queues {
+    fn takes_in(&self) -> bool {
+        !self.away && !self.closed
+    }
+
+    /// Forgets what waits.
+    fn clear(&mut self) {
+        self.lanes = Default::default();
+        self.reply_bytes = 0;
+    }
 }
 
 /// See the module.
@@ -85,7 +112,6 @@ struct Queues {
 pub struct Outbox {
     config: Config,
     queues: Mutex<Queues>,
-    waker: AtomicWaker,
 }
 
 /// Frames of one lane, joined for one write.
@@ -100,38 +126,36 @@ pub struct Batch {
 impl Outbox {
     /// An empty outbox.
     pub fn new(config: Config) -> Self {
-        Self { config, queues: Mutex::default(), waker: AtomicWaker::new() }
+        Self { config, queues: Mutex::default() }
     }
 
     /// Queues the reply to a request.
     pub fn push_reply(&self, lane: Lane, frame: Bytes) {
         let mut queues = self.lock();
-        if queues.closed {
+        if !queues.takes_in() {
             return;
         }
         queues.reply_bytes += frame.len();
         queues.lanes[lane.index()].items.push_back(Item::Reply(frame));
-        drop(queues);
-        self.waker.wake();
+        wake(queues);
     }
 
     /// Queues a notice to this session alone, such as `session.draining`.
     pub fn push_notice(&self, frame: Bytes) {
         let mut queues = self.lock();
-        if queues.closed {
+        if !queues.takes_in() {
             return;
         }
         let queue = &mut queues.lanes[Lane::Control.index()];
         queue.notices += 1;
         queue.items.push_back(Item::Notice(frame));
-        drop(queues);
-        self.waker.wake();
+        wake(queues);
     }
 
     /// Queues the event of a stored message. Returns how many events were dropped for lack of room.
     pub fn push_event(&self, lane: Lane, frame: Bytes, subject: Subject) -> usize {
         let mut queues = self.lock();
-        if queues.closed {
+        if !queues.takes_in() {
             return 0;
         }
         let queue = &mut queues.lanes[lane.index()];
@@ -146,20 +170,24 @@ impl Outbox {
             0
         };
         queues.dropped += dropped as u64;
-        drop(queues);
-        self.waker.wake();
+        wake(queues);
         dropped
     }
 
-    /// Takes the frames that stand first on `lane`, as many as fit into `bytes_max` but at least one.
-    pub fn take(&self, lane: Lane, bytes_max: usize) -> Option<Batch> {
+    /// Takes the frames that stand first on `lane`, as many as fit into `bytes_max` but at least one. Nothing for a
+    /// connection that was superseded.
+    pub fn take(&self, attachment: Attachment, lane: Lane, bytes_max: usize) -> Option<Batch> {
         let mut queues = self.lock();
+        if queues.attachment != attachment {
+            return None;
+        }
         let queue = &mut queues.lanes[lane.index()];
         // While notices wait, what falls behind is only noted: a conversation has one of each at most.
         if queue.notices == 0 {
             while let Some((conversation, head)) = queue.behind.pop_first() {
                 queue.notices += 1;
-                queue.items.push_back(Item::Notice(Behind { conversation, head }.to_frame()));
+                let behind = Behind { conversation, head, cause: BehindCause::SlowReader };
+                queue.items.push_back(Item::Notice(behind.to_frame()));
             }
         }
         let first = queue.items.front()?.bytes().len();
@@ -214,10 +242,53 @@ impl Outbox {
         self.lock().dropped
     }
 
-    /// Forgets what waits and takes nothing more.
-    pub fn close(&self) {
+    /// Serves another connection from now on. Nothing of what waited for the one before is left. `None` if the session
+    /// ended.
+    pub fn attach(&self) -> Option<Attachment> {
         let mut queues = self.lock();
-        *queues = Queues { dropped: queues.dropped, closed: true, ..Queues::default() };
+        if queues.closed {
+            return None;
+        }
+        queues.clear();
+        queues.away = false;
+        queues.attachment.0 += 1;
+        let attachment = queues.attachment;
+        // The driver of the connection before finds out that it was superseded.
+        wake(queues);
+        Some(attachment)
+    }
+
+    /// The connection is lost: forgets what waits, and takes nothing in until the next. False if another connection is
+    /// there already.
+    pub fn detach(&self, attachment: Attachment) -> bool {
+        let mut queues = self.lock();
+        if queues.attachment != attachment || queues.closed {
+            return false;
+        }
+        queues.clear();
+        queues.away = true;
+        true
+    }
+
+    /// Closes for good unless another connection came. True if it did.
+    pub fn expire(&self, attachment: Attachment) -> bool {
+        let mut queues = self.lock();
+        if queues.attachment != attachment {
+            return false;
+        }
+        queues.clear();
+        queues.closed = true;
+        true
+    }
+
+    /// True while the connection is the one that is served.
+    pub fn serves(&self, attachment: Attachment) -> bool {
+        self.lock().attachment == attachment
+    }
+
+    /// True between two connections.
+    pub fn is_away(&self) -> bool {
+        self.lock().away
     }
 
     /// True when nothing is taken any more.
@@ -227,17 +298,33 @@ impl Outbox {
 
     /// Wakes the driver although nothing was pushed.
     pub fn wake(&self) {
-        self.waker.wake();
+        wake(self.lock());
     }
 
-    /// Wakes `waker` when something is pushed.
-    pub fn register(&self, waker: &Waker) {
-        self.waker.register(waker);
+    /// Wakes `waker` when something is pushed. False if the connection was superseded.
+    pub fn register(&self, attachment: Attachment, waker: &Waker) -> bool {
+        let mut queues = self.lock();
+        if queues.attachment != attachment {
+            return false;
+        }
+        match &mut queues.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
         // Nothing panics while it holds the lock; were it otherwise, the queues would still be whole.
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(mut queues: MutexGuard<'_, Queues>) {
+    let waker = queues.waker.take();
+    drop(queues);
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -267,109 +354,4 @@ fn note(behind: &mut BTreeMap<Conversation, Position>, subject: Subject) {
 }
 
 #[cfg(test)]
-mod tests {
-    use quail_protocol::{
-        Epoch, Event, Seq,
-        frame::{Decoder, Head},
-        id::UserId,
-    };
-
-    use super::*;
-
-    fn subject(user: &str, seq: u64) -> Subject {
-        Subject {
-            conversation: Conversation::Peer(UserId::new(user).unwrap()),
-            position: Position { epoch: Epoch(1), seq: Seq(seq) },
-        }
-    }
-
-    fn small() -> Outbox {
-        Outbox::new(Config { lane_items: 3, lane_bytes: ByteSize::b(100) })
-    }
-
-    fn frame(byte: u8, length: usize) -> Bytes {
-        vec![byte; length].into()
-    }
-
-    #[test]
-    fn ready_frames_of_a_lane_leave_in_one_batch_in_order() {
-        let outbox = small();
-        outbox.push_reply(Lane::High, frame(1, 4));
-        outbox.push_event(Lane::High, frame(2, 4), subject("a", 1));
-        outbox.push_reply(Lane::Low, frame(3, 4));
-        let batch = outbox.take(Lane::High, 100).unwrap();
-        assert_eq!(batch, Batch { bytes: [frame(1, 4), frame(2, 4)].concat().into(), replies: 1 });
-        assert_eq!(outbox.take(Lane::High, 100), None);
-        assert_eq!(outbox.take(Lane::Low, 100).unwrap().replies, 1);
-        assert!(outbox.is_empty());
-        assert_eq!(outbox.reply_bytes(), 0);
-    }
-
-    #[test]
-    fn a_batch_is_bounded_but_never_empty() {
-        let outbox = small();
-        for byte in 1..=3 {
-            outbox.push_reply(Lane::Normal, frame(byte, 40));
-        }
-        assert_eq!(outbox.take(Lane::Normal, 90).unwrap().bytes.len(), 80);
-        assert_eq!(outbox.take(Lane::Normal, 10).unwrap().bytes.len(), 40);
-    }
-
-    #[test]
-    fn an_overflow_drops_the_lanes_events_and_names_each_conversation_once() {
-        let outbox = small();
-        assert_eq!(outbox.push_event(Lane::Normal, frame(1, 10), subject("a", 1)), 0);
-        outbox.push_reply(Lane::Normal, frame(9, 10));
-        assert_eq!(outbox.push_event(Lane::Normal, frame(2, 10), subject("b", 7)), 0);
-        assert_eq!(outbox.push_event(Lane::Normal, frame(3, 10), subject("a", 2)), 0);
-        assert_eq!(outbox.push_event(Lane::Normal, frame(4, 10), subject("a", 3)), 4);
-        assert_eq!(outbox.push_event(Lane::Normal, frame(5, 10), subject("a", 4)), 1);
-        assert_eq!(outbox.push_event(Lane::Normal, frame(6, 10), subject("c", 1)), 0);
-        assert_eq!(outbox.dropped(), 5);
-
-        let batch = outbox.take(Lane::Normal, 1000).unwrap();
-        assert_eq!(&batch.bytes[..10], &[9; 10]);
-        assert_eq!(&batch.bytes[10..20], &[6; 10]);
-        let mut decoder = Decoder::new(1000);
-        decoder.extend(&batch.bytes[20..]);
-        let mut told = vec![];
-        while let Some(frame) = decoder.next_frame().unwrap() {
-            let Head::Event { kind } = frame.head else { panic!("not an event") };
-            let Event::Behind(behind) = Event::decode(kind, frame.body).unwrap() else {
-                panic!("not behind")
-            };
-            told.push((behind.conversation.to_string(), behind.head.seq.0));
-        }
-        assert_eq!(told, [("peer a".to_owned(), 4), ("peer b".to_owned(), 7)]);
-        assert_eq!(outbox.push_event(Lane::Normal, frame(7, 10), subject("a", 5)), 0);
-    }
-
-    #[test]
-    fn bytes_are_bounded_too_but_one_large_event_passes() {
-        let outbox = small();
-        assert_eq!(outbox.push_event(Lane::Low, frame(1, 500), subject("a", 1)), 0);
-        assert_eq!(outbox.push_event(Lane::Low, frame(1, 1), subject("a", 2)), 2);
-    }
-
-    #[test]
-    fn a_trickling_reader_with_many_conversations_piles_up_no_notices() {
-        let outbox = small();
-        for seq in 1..=100 {
-            for user in 0..50 {
-                outbox.push_event(Lane::Normal, frame(1, 50), subject(&format!("user{user}"), seq));
-            }
-            outbox.take(Lane::Normal, 100).unwrap();
-        }
-        assert!(outbox.lock().lanes[Lane::Normal.index()].items.len() < 60);
-    }
-
-    #[test]
-    fn a_closed_outbox_holds_nothing() {
-        let outbox = small();
-        outbox.push_reply(Lane::Control, frame(1, 1));
-        outbox.close();
-        outbox.push_reply(Lane::Control, frame(1, 1));
-        outbox.push_event(Lane::Control, frame(1, 1), subject("a", 1));
-        assert!(outbox.is_empty());
-    }
-}
+mod tests;

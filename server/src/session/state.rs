@@ -3,15 +3,13 @@
 //! It knows which requests may be served, when reading must stop, and when the connection must end. It has no clock,
 //! no socket and no task: the driver feeds it and obeys.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+mod window;
 
-use quail_protocol::{
-    Close,
-    limits::{REQUEST_ID_SPREAD_MAX, REQUESTS_IN_FLIGHT_MAX},
-};
+use std::time::{Duration, Instant};
+
+use quail_protocol::{Close, limits::REQUESTS_IN_FLIGHT_MAX};
+
+use self::window::Window;
 
 /// Refused logins after which a connection is closed.
 const REFUSED_LOGINS_MAX: u8 = 3;
@@ -45,6 +43,11 @@ pub enum Input {
     Answered,
     /// A login succeeded.
     LoggedIn,
+    /// A login succeeded that goes on with a session.
+    Resumed {
+        /// The largest request id of the session so far.
+        newest: u32,
+    },
     /// A token was put in force.
     Token {
         /// When it expires.
@@ -121,6 +124,13 @@ impl State {
                 }
                 None
             }
+            Input::Resumed { newest } => {
+                if matches!(self.phase, Phase::Greeting { .. }) {
+                    self.phase = Phase::Open;
+                    self.window = Window::behind(newest);
+                }
+                None
+            }
             Input::Token { expires } => {
                 self.token_expires = Some(expires);
                 self.token_warned = false;
@@ -180,6 +190,11 @@ impl State {
         matches!(self.phase, Phase::Leaving { .. })
     }
 
+    /// When the client was heard last.
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Instant {
         let phase = match self.phase {
@@ -236,28 +251,6 @@ impl State {
             Phase::Leaving { until, close } if now >= until => Some(close),
             _ => None,
         }
-    }
-}
-
-/// Which request ids were seen. Ids step by one from 1, but lanes may overtake each other.
-#[derive(Debug, Default)]
-struct Window {
-    /// Every id up to this one was seen.
-    complete: u32,
-    /// The ids above it that were seen.
-    early: BTreeSet<u32>,
-}
-
-impl Window {
-    fn accept(&mut self, id: u32) -> bool {
-        if id <= self.complete || id - self.complete > REQUEST_ID_SPREAD_MAX || !self.early.insert(id) {
-            return false;
-        }
-        while self.early.first().is_some_and(|first| *first == self.complete + 1) {
-            self.early.pop_first();
-            self.complete += 1;
-        }
-        true
     }
 }
 
@@ -366,31 +359,5 @@ mod tests {
         assert!(!state.may_read());
         state.handle(Input::Answered, now);
         assert!(state.may_read());
-    }
-
-    #[test]
-    fn request_ids_may_overtake_each_other_but_not_repeat_or_run_ahead() {
-        for (ids, accepted) in [
-            (&[1, 2, 3][..], true),
-            (&[2, 1, 3], true),
-            (&[1024, 1], true),
-            (&[1, 1025], true),
-            (&[0], false),
-            (&[1, 1], false),
-            (&[2, 1, 2], false),
-            (&[1025], false),
-            (&[2, 1026], false),
-            (&[2, 1, 1026], true),
-            (&[u32::MAX], false),
-        ] {
-            let mut window = Window::default();
-            let (last, before) = ids.split_last().unwrap();
-            assert!(before.iter().all(|id| window.accept(*id)), "{ids:?}");
-            assert_eq!(window.accept(*last), accepted, "{ids:?}");
-        }
-        let mut window = Window::default();
-        assert!((1..=10_000).all(|id| window.accept(id)));
-        assert!(!window.accept(9_999));
-        assert!(!window.accept(9_000));
     }
 }

@@ -365,10 +365,15 @@ impl Store for Embedded {
         self.blocking(move |inner| inner.read_range(&key, query))
     }
 
-    fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Position>, StoreError>> {
+    fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<crate::store::Head>, StoreError>> {
         let keys: Vec<_> = keys.iter().map(keys::conversation).collect();
         self.blocking(move |inner| {
-            keys.iter().map(|key| Ok(inner.position(inner.durable_seq(key)?))).collect()
+            let head = |key: &Vec<u8>| {
+                let stored = inner.stored_head(key)?;
+                let position = inner.position(inner.durable_seq(key)?);
+                Ok(crate::store::Head { position, last_by_priority: stored.last_by_priority, first: Seq(1) })
+            };
+            keys.iter().map(head).collect()
         })
     }
 

@@ -15,7 +15,7 @@ use quail_protocol::{
     user::Profile,
 };
 
-use super::{Append, Appended, ConversationKey, ProfileChange, Range, RangeQuery, Store, StoreError};
+use super::{Append, Appended, ConversationKey, Head, ProfileChange, Range, RangeQuery, Store, StoreError};
 
 /// See the module.
 #[derive(Debug)]
@@ -119,10 +119,17 @@ impl Store for Memory {
         std::future::ready(range).boxed()
     }
 
-    fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Position>, StoreError>> {
+    fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {
         let tables = self.lock();
-        let head = |key| tables.threads.get(key).map_or(Seq(0), Thread::head);
-        let heads = keys.iter().map(|key| Position { epoch: EPOCH, seq: head(key) }).collect();
+        let head = |key| {
+            let thread = tables.threads.get(key);
+            Head {
+                position: Position { epoch: EPOCH, seq: thread.map_or(Seq(0), Thread::head) },
+                last_by_priority: thread.map_or_else(Default::default, |thread| thread.last_by_priority),
+                first: Seq(1),
+            }
+        };
+        let heads = keys.iter().map(head).collect();
         std::future::ready(Ok(heads)).boxed()
     }
 

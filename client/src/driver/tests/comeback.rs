@@ -10,6 +10,7 @@ use quail_protocol::{
     bounded::List,
     id::{ClientMessageId, MessageId},
     message::{History, Message, MessageKind, Page, Send},
+    session::{Answer, LoggedOut, Missed, Resume, Resumed},
 };
 
 use super::*;
@@ -23,7 +24,7 @@ use crate::{
 fn dial(results: Vec<Dialed>) -> (Dial, Arc<AtomicUsize>) {
     let (results, tries) = (Mutex::new(VecDeque::from(results)), Arc::new(AtomicUsize::new(0)));
     let count = tries.clone();
-    let dial = move || -> Pin<Box<dyn Future<Output = Dialed> + std::marker::Send>> {
+    let dial = move |_: ResumeToken| -> Pin<Box<dyn Future<Output = Dialed> + std::marker::Send>> {
         count.fetch_add(1, Ordering::AcqRel);
         let next = results.lock().unwrap().pop_front();
         let result = next.unwrap_or(Err(ConnectError::Failed(Cause::ServerUnavailable)));
@@ -37,16 +38,20 @@ struct Next {
     did: mpsc::UnboundedReceiver<Did>,
 }
 
-/// A connection that a dial can give.
+/// A connection that a dial can give, with a new session.
 fn connection(session: u8) -> (Dialed, Next) {
+    connection_with(LoggedIn { session: SessionId([session; 16]), ..logged_in() })
+}
+
+fn connection_with(login: LoggedIn) -> (Dialed, Next) {
     let (server, incoming) = mpsc::unbounded_channel();
     let (sender, did) = mpsc::unbounded_channel();
     let link = Link::new(Script { incoming, did: sender, full: Arc::default() });
-    (Ok((link, LoggedIn { session: SessionId([session; 16]), ..logged_in() })), Next { server, did })
+    (Ok((link, login)), Next { server, did })
 }
 
 fn comeback(dial: Dial) -> Option<Comeback> {
-    Some(Comeback::new(dial, Reconnect::default(), [1; 32]))
+    Some(Comeback::new(dial, Reconnect::default(), [1; 32], ResumeToken([7; 16])))
 }
 
 fn message(seq: u64) -> Message {
@@ -67,7 +72,7 @@ fn message(seq: u64) -> Message {
 
 fn page(request_id: u32, numbers: impl Iterator<Item = u64>, head: u64) -> Bytes {
     let messages = List::new(numbers.map(message).collect()).unwrap();
-    let page = Page { head: message(head).position, messages, next: None };
+    let page = Page { head: message(head).position, first: Seq(1), messages, next: None };
     frame::encode(&Head::Reply { request_id, outcome: Outcome::Ok }, &page)
 }
 
@@ -106,13 +111,45 @@ async fn what_has_no_reply_is_asked_again_in_its_order_before_what_is_new() {
     assert!((&mut fresh).now_or_never().is_none());
     let (ping, send) = (Ping::INFO.opcode, Send::INFO.opcode);
     assert_eq!(next_did.recv().await, Some(Did::Wrote(Lane::Control, vec![(2, ping)])));
-    assert_eq!(next_did.recv().await, Some(Did::Wrote(Lane::High, vec![(3, send), (4, send), (5, send)])));
-    assert_eq!(next_did.recv().await, Some(Did::Wrote(Lane::Low, vec![(6, send)])));
+    assert_eq!(next_did.recv().await, Some(Did::Wrote(Lane::High, vec![(3, send), (4, send)])));
+    assert_eq!(next_did.recv().await, Some(Did::Wrote(Lane::Low, vec![(5, send)])));
+    assert_eq!(next_did.recv().await, Some(Did::Wrote(Lane::High, vec![(6, send)])));
     assert_eq!(states.current(), State::Connected);
     assert_eq!((client.session(), tries.load(Ordering::Acquire)), (SessionId([7; 16]), 2));
     let head = Head::Reply { request_id: 2, outcome: Outcome::Ok };
     next_server.send((Lane::Control, frame::encode(&head, &Pong { time: Timestamp(5) }))).unwrap();
     assert_eq!(query.await, Ok(Pong { time: Timestamp(5) }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_goes_on_is_asked_everything_once_more_under_the_old_numbers() {
+    let (next, Next { server: next_server, did: mut next_did }) =
+        connection_with(LoggedIn { resumed: true, ..logged_in() });
+    let (dial, _) = dial(vec![next]);
+    let Stage { client, mut did, server, .. } = stage_with(8, comeback(dial));
+    let mut change = Box::pin(client.call(Logout {}));
+    let bob = client.peer("bob").unwrap();
+    let mut send = Box::pin(bob.send("x"));
+    assert!((&mut change).now_or_never().is_none() && (&mut send).now_or_never().is_none());
+    for _ in 0..2 {
+        assert!(matches!(did.recv().await, Some(Did::Wrote(..))));
+    }
+    drop(server);
+    let mut fresh = Box::pin(client.call(Ping {}));
+    assert!((&mut fresh).now_or_never().is_none());
+    let wrote = |lane, numbered: &[(u32, quail_protocol::Opcode)]| Some(Did::Wrote(lane, numbered.to_vec()));
+    let (ping, logout) = ((4, Ping::INFO.opcode), (2, Logout::INFO.opcode));
+    assert_eq!(next_did.recv().await, wrote(Lane::Control, &[logout, ping]));
+    assert_eq!(next_did.recv().await, wrote(Lane::Normal, &[(3, Send::INFO.opcode)]));
+    // What was asked on two connections may be answered on both.
+    let head = Head::Reply { request_id: 2, outcome: Outcome::Ok };
+    for _ in 0..2 {
+        next_server.send((Lane::Control, frame::encode(&head, &LoggedOut {}))).unwrap();
+    }
+    assert_eq!(change.await, Ok(LoggedOut {}));
+    let head = Head::Reply { request_id: 4, outcome: Outcome::Ok };
+    next_server.send((Lane::Control, frame::encode(&head, &Pong { time: Timestamp(5) }))).unwrap();
+    assert_eq!(fresh.await, Ok(Pong { time: Timestamp(5) }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,7 +242,12 @@ async fn a_page_waits_for_a_slow_app_over_a_reconnect() {
     for seq in 1..=40 {
         assert_eq!(heard(&mut events).await, seq);
     }
-    assert_eq!(next_did.recv().await, Some(Did::Wrote(Lane::Control, vec![(2, History::INFO.opcode)])));
-    next_server.send((Lane::Control, page(2, 41..=42, 42))).unwrap();
+    assert_eq!(next_did.recv().await, Some(Did::Wrote(Lane::Control, vec![(2, Resume::INFO.opcode)])));
+    let answer = Answer { missed: Missed::Replay, head: message(42).position, first: Seq(1) };
+    let answers = Resumed { answers: List::new(vec![answer]).unwrap() };
+    let head = Head::Reply { request_id: 2, outcome: Outcome::Ok };
+    next_server.send((Lane::Control, frame::encode(&head, &answers))).unwrap();
+    assert_eq!(next_did.recv().await, Some(Did::Wrote(Lane::Control, vec![(3, History::INFO.opcode)])));
+    next_server.send((Lane::Control, page(3, 41..=42, 42))).unwrap();
     assert_eq!((heard(&mut events).await, heard(&mut events).await), (41, 42));
 }

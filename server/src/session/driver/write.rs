@@ -1,0 +1,103 @@
+//! The writing half of the driver: lanes in priority order, without ever waiting for one of them.
+
+use std::{
+    ops::ControlFlow,
+    task::{Context as TaskContext, Poll},
+};
+
+use bytes::Bytes;
+use quail_protocol::Lane;
+
+use super::{BATCH_BYTES_MAX, Driver};
+use crate::{
+    carrier::{Carrier, Lost},
+    session::{connected::End, state::Input},
+};
+
+/// Bytes of one lane that the carrier has not taken yet.
+pub(super) struct Write {
+    /// Where they go, see [`Driver::ways`].
+    pub(super) lane: Lane,
+    pub(super) bytes: Bytes,
+    pub(super) replies: usize,
+}
+
+impl<C: Carrier> Driver<C> {
+    /// Writes what waits, most urgent first; after each write the most urgent lane is asked again.
+    pub(super) fn write(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
+        let mut wrote = false;
+        'again: loop {
+            for lane in Lane::ALL {
+                if lane != Lane::Control && !self.greeted {
+                    // Nothing may be told before the login is answered.
+                    continue;
+                }
+                match self.write_lane(cx, lane) {
+                    Poll::Ready(Ok(true)) => {
+                        wrote = true;
+                        continue 'again;
+                    }
+                    Poll::Ready(Ok(false)) | Poll::Pending => {}
+                    Poll::Ready(Err(Lost::Violation(close))) => return ControlFlow::Break(End::Close(close)),
+                    Poll::Ready(Err(lost)) => return ControlFlow::Break(End::Lost(lost)),
+                }
+            }
+            break;
+        }
+        let flushed = match self.carrier.poll_flush(cx) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(lost)) => return ControlFlow::Break(End::Lost(lost)),
+            Poll::Pending => false,
+        };
+        let pending = !flushed || self.writes.iter().any(Option::is_some);
+        let progress = wrote || !pending;
+        self.input(if progress { Input::Wrote { pending } } else { Input::WriteStalled })
+    }
+
+    /// Hands one batch of a lane to the carrier. Ready with false if the lane has none.
+    fn write_lane(&mut self, cx: &mut TaskContext<'_>, lane: Lane) -> Poll<Result<bool, Lost>> {
+        let at = lane.index();
+        if self.writes[at].is_none() {
+            let Some(batch) = self.context.session.outbox.take(self.attachment, lane, BATCH_BYTES_MAX) else {
+                return Poll::Ready(Ok(false));
+            };
+            let open = if self.carrier.is_open(lane) { lane } else { Lane::Control };
+            let way = *self.ways[at].get_or_insert(open);
+            self.writes[at] = Some(Write { lane: way, bytes: batch.bytes, replies: batch.replies });
+        }
+        let Some(write) = &mut self.writes[at] else { return Poll::Ready(Ok(false)) };
+        if write.lane == Lane::Control && self.control_owner.is_some_and(|owner| owner != at) {
+            return Poll::Pending;
+        }
+        let before = write.bytes.len();
+        let polled = self.carrier.poll_send(cx, write.lane, &mut write.bytes);
+        let took_some = write.bytes.len() < before;
+        if write.lane == Lane::Control {
+            let half_written = polled.is_pending() && (took_some || self.control_owner == Some(at));
+            self.control_owner = half_written.then_some(at);
+        }
+        match polled {
+            Poll::Ready(Ok(())) => {
+                let replies = write.replies;
+                self.writes[at] = None;
+                let now = self.context.shared.clock.now();
+                for _ in 0..replies {
+                    // An answered request frees its place and ends no connection.
+                    _ = self.state.handle(Input::Answered, now);
+                }
+                if replies > 0 && self.paused {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Ready(Ok(true))
+            }
+            Poll::Ready(Err(lost)) => Poll::Ready(Err(lost)),
+            Poll::Pending if took_some => {
+                let now = self.context.shared.clock.now();
+                // Progress restarts the write deadline and ends no connection.
+                _ = self.state.handle(Input::Wrote { pending: true }, now);
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+use quail_protocol::{
+    Epoch, Event, Seq,
+    frame::{Decoder, Head},
+    id::UserId,
+};
+
+use super::*;
+
+const FIRST: Attachment = Attachment(0);
+
+fn subject(user: &str, seq: u64) -> Subject {
+    Subject {
+        conversation: Conversation::Peer(UserId::new(user).unwrap()),
+        position: Position { epoch: Epoch(1), seq: Seq(seq) },
+    }
+}
+
+fn small() -> Outbox {
+    Outbox::new(Config { lane_items: 3, lane_bytes: ByteSize::b(100) })
+}
+
+fn frame(byte: u8, length: usize) -> Bytes {
+    vec![byte; length].into()
+}
+
+#[test]
+fn ready_frames_of_a_lane_leave_in_one_batch_in_order() {
+    let outbox = small();
+    outbox.push_reply(Lane::High, frame(1, 4));
+    outbox.push_event(Lane::High, frame(2, 4), subject("a", 1));
+    outbox.push_reply(Lane::Low, frame(3, 4));
+    let batch = outbox.take(FIRST, Lane::High, 100).unwrap();
+    assert_eq!(batch, Batch { bytes: [frame(1, 4), frame(2, 4)].concat().into(), replies: 1 });
+    assert_eq!(outbox.take(FIRST, Lane::High, 100), None);
+    assert_eq!(outbox.take(FIRST, Lane::Low, 100).unwrap().replies, 1);
+    assert!(outbox.is_empty());
+    assert_eq!(outbox.reply_bytes(), 0);
+}
+
+#[test]
+fn a_batch_is_bounded_but_never_empty() {
+    let outbox = small();
+    for byte in 1..=3 {
+        outbox.push_reply(Lane::Normal, frame(byte, 40));
+    }
+    assert_eq!(outbox.take(FIRST, Lane::Normal, 90).unwrap().bytes.len(), 80);
+    assert_eq!(outbox.take(FIRST, Lane::Normal, 10).unwrap().bytes.len(), 40);
+}
+
+#[test]
+fn an_overflow_drops_the_lanes_events_and_names_each_conversation_once() {
+    let outbox = small();
+    assert_eq!(outbox.push_event(Lane::Normal, frame(1, 10), subject("a", 1)), 0);
+    outbox.push_reply(Lane::Normal, frame(9, 10));
+    assert_eq!(outbox.push_event(Lane::Normal, frame(2, 10), subject("b", 7)), 0);
+    assert_eq!(outbox.push_event(Lane::Normal, frame(3, 10), subject("a", 2)), 0);
+    assert_eq!(outbox.push_event(Lane::Normal, frame(4, 10), subject("a", 3)), 4);
+    assert_eq!(outbox.push_event(Lane::Normal, frame(5, 10), subject("a", 4)), 1);
+    assert_eq!(outbox.push_event(Lane::Normal, frame(6, 10), subject("c", 1)), 0);
+    assert_eq!(outbox.dropped(), 5);
+
+    let batch = outbox.take(FIRST, Lane::Normal, 1000).unwrap();
+    assert_eq!(&batch.bytes[..10], &[9; 10]);
+    assert_eq!(&batch.bytes[10..20], &[6; 10]);
+    let mut decoder = Decoder::new(1000);
+    decoder.extend(&batch.bytes[20..]);
+    let mut told = vec![];
+    while let Some(frame) = decoder.next_frame().unwrap() {
+        let Head::Event { kind } = frame.head else { panic!("not an event") };
+        let Event::Behind(behind) = Event::decode(kind, frame.body).unwrap() else { panic!("not behind") };
+        told.push((behind.conversation.to_string(), behind.head.seq.0));
+    }
+    assert_eq!(told, [("peer a".to_owned(), 4), ("peer b".to_owned(), 7)]);
+    assert_eq!(outbox.push_event(Lane::Normal, frame(7, 10), subject("a", 5)), 0);
+}
+
+#[test]
+fn bytes_are_bounded_too_but_one_large_event_passes() {
+    let outbox = small();
+    assert_eq!(outbox.push_event(Lane::Low, frame(1, 500), subject("a", 1)), 0);
+    assert_eq!(outbox.push_event(Lane::Low, frame(1, 1), subject("a", 2)), 2);
+}
+
+#[test]
+fn a_trickling_reader_with_many_conversations_piles_up_no_notices() {
+    let outbox = small();
+    for seq in 1..=100 {
+        for user in 0..50 {
+            outbox.push_event(Lane::Normal, frame(1, 50), subject(&format!("user{user}"), seq));
+        }
+        outbox.take(FIRST, Lane::Normal, 100).unwrap();
+    }
+    assert!(outbox.lock().lanes[Lane::Normal.index()].items.len() < 60);
+}
+
+#[test]
+fn a_closed_outbox_holds_nothing() {
+    let outbox = small();
+    outbox.push_reply(Lane::Control, frame(1, 1));
+    assert!(outbox.expire(FIRST));
+    outbox.push_reply(Lane::Control, frame(1, 1));
+    outbox.push_event(Lane::Control, frame(1, 1), subject("a", 1));
+    assert!(outbox.is_empty());
+}
+
+#[test]
+fn an_outbox_serves_one_connection_after_the_other() {
+    let outbox = small();
+    outbox.push_reply(Lane::Control, frame(1, 1));
+    assert!(outbox.detach(FIRST));
+    outbox.push_event(Lane::Normal, frame(2, 1), subject("a", 1));
+    assert!(outbox.is_empty() && outbox.is_away());
+
+    let second = outbox.attach().unwrap();
+    outbox.push_reply(Lane::Control, frame(3, 1));
+    assert!(!outbox.serves(FIRST) && !outbox.detach(FIRST) && !outbox.expire(FIRST));
+    assert!(!outbox.register(FIRST, Waker::noop()) && outbox.register(second, Waker::noop()));
+    assert_eq!(outbox.take(FIRST, Lane::Control, 100), None);
+    assert_eq!(outbox.take(second, Lane::Control, 100).unwrap().bytes, frame(3, 1));
+
+    assert!(outbox.detach(second) && outbox.expire(second));
+    assert_eq!(outbox.attach(), None);
+}
