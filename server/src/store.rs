@@ -2,15 +2,18 @@
 
 pub mod commit;
 pub mod embedded;
+mod entry;
 pub mod memory;
 
 use futures_util::future::BoxFuture;
 use quail_protocol::{
-    Conversation, Position, Priority, Seq, Timestamp,
-    id::{AppId, ClientMessageId, MessageId, UserId},
-    message::{Ack, Body, Ext, Message, MessageKind},
+    Timestamp,
+    id::{AppId, ClientMessageId, UserId},
+    message::{Ack, Message},
     user::Profile,
 };
+
+pub use self::entry::{Append, Appended, Head, Range, RangeQuery};
 
 /// A conversation as the store knows it: the app first, and the two users of a peer pair in one order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,131 +27,6 @@ impl ConversationKey {
     pub fn peer(app: &AppId, one: &UserId, other: &UserId) -> Self {
         let (low, high) = if one <= other { (one, other) } else { (other, one) };
         Self::Peer(app.clone(), low.clone(), high.clone())
-    }
-}
-
-/// A message that was checked and waits for its place.
-#[derive(Clone, Debug)]
-pub struct Append {
-    /// Where it goes.
-    pub key: ConversationKey,
-    /// The conversation as the sender named it.
-    pub conversation: Conversation,
-    /// Who sends.
-    pub sender: UserId,
-    /// The server's name for it.
-    pub id: MessageId,
-    /// The sender's name for it; with sender and conversation the key against duplicates.
-    pub client_id: ClientMessageId,
-    /// When it arrived; the committer stamps it again when it is placed.
-    pub time: Timestamp,
-    /// How urgent.
-    pub priority: Priority,
-    /// How the body is read.
-    pub kind: MessageKind,
-    /// The body.
-    pub body: Body,
-    /// Extensions.
-    pub ext: Ext,
-}
-
-impl Append {
-    /// True if `message` says the same, so that placing this again would be a repetition.
-    pub fn is_content_of(&self, message: &Message) -> bool {
-        self.kind == message.kind && self.priority == message.priority && self.body == message.body
-    }
-
-    /// The message, once it has its place.
-    pub fn into_message(self, position: Position, prev: Seq) -> Message {
-        Message {
-            id: self.id,
-            client_id: self.client_id,
-            conversation: self.conversation,
-            sender: self.sender,
-            position,
-            prev,
-            priority: self.priority,
-            time: self.time,
-            kind: self.kind,
-            body: self.body,
-            ext: self.ext,
-        }
-    }
-}
-
-/// What became of an [`Append`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Appended {
-    /// It has its place.
-    Placed(Message),
-    /// The same message was placed before; this is it.
-    Duplicate(Message),
-    /// Its client message id was used with another body.
-    Conflict,
-}
-
-/// How far a conversation has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// Its newest position.
-    pub position: Position,
-    /// The newest number of each priority, 0 where there is none.
-    pub last_by_priority: [Seq; Priority::COUNT],
-    /// The first number that is still kept.
-    pub first: Seq,
-}
-
-/// Entries of a conversation in ascending order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// The newest position; seq 0 if there is no entry.
-    pub head: Position,
-    /// The entries.
-    pub messages: Vec<Message>,
-    /// Where to go on, if entries of the range are left.
-    pub next: Option<Seq>,
-}
-
-/// What to read.
-#[derive(Clone, Copy, Debug)]
-pub struct RangeQuery {
-    /// First number wanted.
-    pub from: Seq,
-    /// Last number wanted, included.
-    pub to: Seq,
-    /// At most so many entries.
-    pub entries_max: usize,
-    /// At most so many bytes of bodies and extensions, but at least one entry.
-    pub bytes_max: usize,
-}
-
-impl Range {
-    /// Reads `entries`, ascending, until one is more than `query` wants.
-    fn fill(
-        head: Position,
-        query: RangeQuery,
-        entries: impl IntoIterator<Item = Result<Message, StoreError>>,
-    ) -> Result<Self, StoreError> {
-        let mut range = Self { head, messages: vec![], next: None };
-        let mut bytes = 0;
-        for message in entries {
-            let message = message?;
-            bytes += message.content_bytes();
-            let full = range.messages.len() == query.entries_max || bytes > query.bytes_max;
-            if full && !range.messages.is_empty() {
-                range.next = Some(message.position.seq);
-                break;
-            }
-            range.messages.push(message);
-        }
-        Ok(range)
-    }
-}
-
-impl RangeQuery {
-    /// First and last number that there can be; the first may be above the last.
-    fn within(&self, head: Seq) -> (Seq, Seq) {
-        (self.from.max(Seq(1)), self.to.min(head))
     }
 }
 
@@ -188,7 +66,7 @@ pub trait Store: Send + Sync + 'static {
         query: RangeQuery,
     ) -> BoxFuture<'_, Result<Range, StoreError>>;
 
-    /// Newest positions of many conversations, in the order asked.
+    /// How far many conversations have come, in the order asked.
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>>;
 
     /// Forgets rows against duplicates whose ids are older, some days late at most. Returns how many.

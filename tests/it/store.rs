@@ -82,7 +82,10 @@ async fn a_batch_gets_dense_numbers_per_conversation_and_the_last_of_each_priori
         let other = ConversationKey::peer(&app("demo"), &user("a"), &user("c"));
         let none = ConversationKey::peer(&app("demo"), &user("x"), &user("y"));
         let heads = store.heads(&[one.clone(), none, other]).await.unwrap();
-        assert_eq!(heads.iter().map(|head| head.position.seq.0).collect::<Vec<_>>(), [4, 0, 1], "{engine}");
+        let seen: Vec<_> =
+            heads.iter().map(|head| (head.position.seq.0, head.first.0, head.time.0)).collect();
+        assert_eq!(seen, [(4, 1, 5), (0, 1, 0), (1, 1, 3)], "{engine}");
+        assert_eq!(heads[0].last_by_priority.map(|last| last.0), [0, 3, 0, 4], "{engine}");
         let read = store.read_range(&one, ALL).await.unwrap();
         let stored: Vec<_> = [0, 1, 3, 4].iter().map(|i| placed(&outcomes[*i]).clone()).collect();
         assert_eq!(read.messages, stored, "{engine}: what is read is what was placed");

@@ -12,15 +12,15 @@ mod open;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
 use bytesize::ByteSize;
-use fjall::{Database, Keyspace, OwnedWriteBatch as WriteBatch, PersistMode};
+use fjall::{Database, Keyspace, OwnedWriteBatch as WriteBatch, PersistMode, Readable, Snapshot};
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Epoch, Position, Seq, Timestamp,
+    Epoch, Seq, Timestamp,
     id::{AppId, ClientMessageId, UserId},
     message::{Ack, Message},
     user::Profile,
@@ -29,12 +29,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 pub use self::open::OpenError;
-use self::{
-    journal::BATCH_KEY,
-    keys::{Dedup, Head},
-    mark::Mark,
-};
-use super::{Append, Appended, ConversationKey, ProfileChange, Range, RangeQuery, Store, StoreError};
+use self::{journal::BATCH_KEY, keys::Dedup, mark::Mark};
+use super::{Append, Appended, ConversationKey, Head, ProfileChange, Range, RangeQuery, Store, StoreError};
 use crate::clock::Clock;
 
 /// How the engine behaves.
@@ -91,9 +87,8 @@ struct Inner {
     profiles: Keyspace,
     epoch: Epoch,
     writer: Mutex<Writer>,
-    /// Heads as they were before the batch that is being committed. The engine shows a batch to readers before it is
-    /// synced; what is behind these heads must not be told yet.
-    in_flight: Mutex<HashMap<Vec<u8>, Seq>>,
+    /// All that was synced. The engine itself shows a batch to readers before that, when it must not be told yet.
+    durable: RwLock<Arc<Snapshot>>,
     mark_interval: Duration,
     clock: Clock,
 }
@@ -134,6 +129,7 @@ impl Inner {
         batch.commit().map_err(engine)?;
         self.database.persist(PersistMode::SyncAll).map_err(engine)?;
         writer.batch = number;
+        *self.durable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(self.database.snapshot());
         Ok(())
     }
 
@@ -146,40 +142,35 @@ impl Inner {
         Ok(())
     }
 
-    fn in_flight(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Seq>> {
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The newest number that is on disk.
-    fn durable_seq(&self, key: &[u8]) -> Result<Seq, StoreError> {
-        // In this order: whoever sees the engine's new head finds the old one here until it is synced.
-        let stored = self.stored_head(key)?.seq;
-        Ok(self.in_flight().get(key).copied().unwrap_or(stored))
+    /// What may be told, as of one moment.
+    fn durable(&self) -> Arc<Snapshot> {
+        self.durable.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn head(&self, writer: &mut Writer, key: &[u8]) -> Result<Head, StoreError> {
         if let Some(head) = writer.heads.get(key) {
             return Ok(*head);
         }
-        let head = self.stored_head(key)?;
+        let head = self.stored_head(&self.durable(), key)?;
         writer.heads.insert(key.to_vec(), head);
         Ok(head)
     }
 
-    fn stored_head(&self, key: &[u8]) -> Result<Head, StoreError> {
-        match self.heads.get(key).map_err(engine)? {
-            Some(bytes) => keys::decode_head(&bytes).map_err(StoreError::new),
-            None => Ok(Head::default()),
+    fn stored_head(&self, durable: &Snapshot, key: &[u8]) -> Result<Head, StoreError> {
+        match durable.get(&self.heads, key).map_err(engine)? {
+            Some(bytes) => keys::decode_head(&bytes, self.epoch).map_err(StoreError::new),
+            None => Ok(Head::empty(self.epoch)),
         }
     }
 
-    fn message(&self, conversation: &[u8], seq: Seq) -> Result<Option<Message>, StoreError> {
-        let bytes = self.messages.get(keys::entry(conversation, seq)).map_err(engine)?;
+    fn message(
+        &self,
+        durable: &Snapshot,
+        conversation: &[u8],
+        seq: Seq,
+    ) -> Result<Option<Message>, StoreError> {
+        let bytes = durable.get(&self.messages, keys::entry(conversation, seq)).map_err(engine)?;
         bytes.map(|bytes| keys::decode_message(&bytes)).transpose().map_err(StoreError::new)
-    }
-
-    fn position(&self, seq: Seq) -> Position {
-        Position { epoch: self.epoch, seq }
     }
 
     fn append_batch(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
@@ -202,7 +193,7 @@ impl Inner {
             }
             if let Some(row) = self.dedup.get(&dedup_key).map_err(engine)? {
                 let row = keys::decode_dedup(&row).map_err(StoreError::new)?;
-                let message = self.message(&conversation, row.seq)?;
+                let message = self.message(&self.durable(), &conversation, row.seq)?;
                 outcomes.push(
                     message.map_or(Appended::Conflict, |message| repeated(row.content == content, message)),
                 );
@@ -212,18 +203,17 @@ impl Inner {
                 Some(head) => *head,
                 None => self.head(&mut writer, &conversation)?,
             };
-            head.seq = head.seq.next();
-            let prev = std::mem::replace(&mut head.last_by_priority[append.priority.index()], head.seq);
-            let message = append.into_message(self.position(head.seq), prev);
+            let prev = head.advance(append.priority, append.time);
+            let message = append.into_message(head.position, prev);
             batch.insert(
                 &self.messages,
-                keys::entry(&conversation, head.seq),
+                keys::entry(&conversation, message.position.seq),
                 keys::encode_message(&message),
             );
             batch.insert(
                 &self.dedup,
                 dedup_key.clone(),
-                keys::encode_dedup(&Dedup { seq: head.seq, content }),
+                keys::encode_dedup(&Dedup { seq: message.position.seq, content }),
             );
             heads.insert(conversation, head);
             placed.insert(dedup_key, (content, message.clone()));
@@ -233,12 +223,7 @@ impl Inner {
             for (conversation, head) in &heads {
                 batch.insert(&self.heads, conversation.clone(), keys::encode_head(head));
             }
-            let before = |(key, _): (&Vec<u8>, &Head)| {
-                (key.clone(), writer.heads.get(key).copied().unwrap_or_default().seq)
-            };
-            *self.in_flight() = heads.iter().map(before).collect();
             self.commit(&mut writer, batch)?;
-            self.in_flight().clear();
             writer.heads.extend(heads);
             self.mark(&mut writer)?;
         }
@@ -270,34 +255,36 @@ impl Inner {
             (stored.as_ref() != Some(&profile)).then_some(profile)
         };
         // Most logins change nothing and need no turn at the writer.
-        if changed(self.profile(&key)?).is_none() {
+        if changed(self.profile(&self.durable(), &key)?).is_none() {
             return Ok(());
         }
         let mut writer = self.writer();
-        let Some(profile) = changed(self.profile(&key)?) else { return Ok(()) };
+        let Some(profile) = changed(self.profile(&self.durable(), &key)?) else { return Ok(()) };
         let mut batch = self.database.batch();
         batch.insert(&self.profiles, key, keys::encode_profile(&profile));
         self.commit(&mut writer, batch)
     }
 
-    fn profile(&self, key: &[u8]) -> Result<Option<Profile>, StoreError> {
-        let bytes = self.profiles.get(key).map_err(engine)?;
+    fn profile(&self, durable: &Snapshot, key: &[u8]) -> Result<Option<Profile>, StoreError> {
+        let bytes = durable.get(&self.profiles, key).map_err(engine)?;
         bytes.map(|bytes| keys::decode_profile(&bytes)).transpose().map_err(StoreError::new)
     }
 
     fn read_range(&self, key: &ConversationKey, query: RangeQuery) -> Result<Range, StoreError> {
         let conversation = keys::conversation(key);
-        let head = self.durable_seq(&conversation)?;
-        let (from, to) = query.within(head);
+        let durable = self.durable();
+        let head = self.stored_head(&durable, &conversation)?;
+        let (from, to) = query.within(&head);
         if from > to {
-            return Range::fill(self.position(head), query, []);
+            return Range::fill(head, query, []);
         }
-        let stored = self.messages.range(keys::entry(&conversation, from)..=keys::entry(&conversation, to));
+        let wanted = keys::entry(&conversation, from)..=keys::entry(&conversation, to);
+        let stored = durable.range(&self.messages, wanted);
         let entries = stored.map(|stored| {
             let value = stored.value().map_err(engine)?;
             keys::decode_message(&value).map_err(StoreError::new)
         });
-        Range::fill(self.position(head), query, entries)
+        Range::fill(head, query, entries)
     }
 }
 
@@ -347,12 +334,10 @@ impl Store for Embedded {
         let conversation = keys::conversation(key);
         let dedup = keys::dedup(&conversation, sender, client_id);
         self.blocking(move |inner| {
-            let Some(row) = inner.dedup.get(&dedup).map_err(engine)? else { return Ok(None) };
+            let durable = inner.durable();
+            let Some(row) = durable.get(&inner.dedup, &dedup).map_err(engine)? else { return Ok(None) };
             let row = keys::decode_dedup(&row).map_err(StoreError::new)?;
-            if row.seq > inner.durable_seq(&conversation)? {
-                return Ok(None);
-            }
-            inner.message(&conversation, row.seq)
+            inner.message(&durable, &conversation, row.seq)
         })
     }
 
@@ -365,15 +350,11 @@ impl Store for Embedded {
         self.blocking(move |inner| inner.read_range(&key, query))
     }
 
-    fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<crate::store::Head>, StoreError>> {
+    fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {
         let keys: Vec<_> = keys.iter().map(keys::conversation).collect();
         self.blocking(move |inner| {
-            let head = |key: &Vec<u8>| {
-                let stored = inner.stored_head(key)?;
-                let position = inner.position(inner.durable_seq(key)?);
-                Ok(crate::store::Head { position, last_by_priority: stored.last_by_priority, first: Seq(1) })
-            };
-            keys.iter().map(head).collect()
+            let durable = inner.durable();
+            keys.iter().map(|key| inner.stored_head(&durable, key)).collect()
         })
     }
 
@@ -388,6 +369,9 @@ impl Store for Embedded {
 
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {
         let keys: Vec<_> = users.iter().map(|user| keys::profile(app, user)).collect();
-        self.blocking(move |inner| keys.iter().filter_map(|key| inner.profile(key).transpose()).collect())
+        self.blocking(move |inner| {
+            let durable = inner.durable();
+            keys.iter().filter_map(|key| inner.profile(&durable, key).transpose()).collect()
+        })
     }
 }

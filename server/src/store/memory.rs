@@ -9,7 +9,7 @@ use std::{
 use foldhash::fast::FixedState;
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Epoch, Position, Priority, Seq, Timestamp,
+    Epoch, Seq, Timestamp,
     id::{AppId, ClientMessageId, UserId},
     message::{Ack, Message},
     user::Profile,
@@ -29,11 +29,11 @@ struct Tables {
     profiles: HashMap<(AppId, UserId), Profile, FixedState>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Thread {
+    head: Head,
     /// Entry `i` has seq `i + 1`.
     entries: Vec<Message>,
-    last_by_priority: [Seq; Priority::COUNT],
     by_client_id: HashMap<(UserId, ClientMessageId), Seq>,
 }
 
@@ -61,21 +61,21 @@ impl Memory {
                 _ => Appended::Conflict,
             };
         }
-        let seq = thread.head().next();
-        let last = &mut thread.last_by_priority[append.priority.index()];
-        let prev = std::mem::replace(last, seq);
-        let message = append.into_message(Position { epoch: EPOCH, seq }, prev);
+        let prev = thread.head.advance(append.priority, append.time);
+        let message = append.into_message(thread.head.position, prev);
         thread.entries.push(message.clone());
-        thread.by_client_id.insert(dedup_key, seq);
+        thread.by_client_id.insert(dedup_key, message.position.seq);
         Appended::Placed(message)
     }
 }
 
-impl Thread {
-    fn head(&self) -> Seq {
-        Seq(self.entries.len() as u64)
+impl Default for Thread {
+    fn default() -> Self {
+        Self { head: Head::empty(EPOCH), entries: vec![], by_client_id: HashMap::new() }
     }
+}
 
+impl Thread {
     fn entry(&self, seq: Seq) -> Option<&Message> {
         self.entries.get(usize::try_from(seq.0.checked_sub(1)?).ok()?)
     }
@@ -114,21 +114,14 @@ impl Store for Memory {
         let tables = self.lock();
         let range = match tables.threads.get(key) {
             Some(thread) => thread.range(query),
-            None => Range::fill(Position { epoch: EPOCH, seq: Seq(0) }, query, []),
+            None => Range::fill(Head::empty(EPOCH), query, []),
         };
         std::future::ready(range).boxed()
     }
 
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {
         let tables = self.lock();
-        let head = |key| {
-            let thread = tables.threads.get(key);
-            Head {
-                position: Position { epoch: EPOCH, seq: thread.map_or(Seq(0), Thread::head) },
-                last_by_priority: thread.map_or_else(Default::default, |thread| thread.last_by_priority),
-                first: Seq(1),
-            }
-        };
+        let head = |key| tables.threads.get(key).map_or(Head::empty(EPOCH), |thread| thread.head);
         let heads = keys.iter().map(head).collect();
         std::future::ready(Ok(heads)).boxed()
     }
@@ -161,9 +154,8 @@ impl Store for Memory {
 
 impl Thread {
     fn range(&self, query: RangeQuery) -> Result<Range, StoreError> {
-        let head = Position { epoch: EPOCH, seq: self.head() };
-        let (from, to) = query.within(head.seq);
+        let (from, to) = query.within(&self.head);
         let entries = (from.0..=to.0).map_while(|seq| self.entry(Seq(seq)).cloned().map(Ok));
-        Range::fill(head, query, entries)
+        Range::fill(self.head, query, entries)
     }
 }

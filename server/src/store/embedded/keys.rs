@@ -1,20 +1,20 @@
 //! Stored bytes: keys that sort by conversation, and values that begin with a format byte.
 
 use quail_protocol::{
-    Priority, Seq,
+    Epoch, Position, Priority, Seq, Timestamp,
     id::{AppId, ClientMessageId, UserId},
     message::Message,
     user::Profile,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::store::ConversationKey;
+use crate::store::{ConversationKey, Head};
 
 /// The format of every value. A later format gets the next number; this one stays readable.
 const FORMAT: u8 = 1;
 
 /// The store's layout of keyspaces and keys.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 
 /// A stored value is not what its key says.
 #[derive(Debug, thiserror::Error)]
@@ -22,13 +22,6 @@ pub(super) const SCHEMA: u32 = 1;
 pub(super) struct Unreadable {
     what: &'static str,
     format: Option<u8>,
-}
-
-/// The newest state of a conversation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) seq: Seq,
-    pub(super) last_by_priority: [Seq; Priority::COUNT],
 }
 
 /// A row against duplicates: where the message stands and what it said.
@@ -85,23 +78,30 @@ fn push(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend_from_slice(text.as_bytes());
 }
 
+/// A head without its epoch, which is the store's.
 pub(super) fn encode_head(head: &Head) -> Vec<u8> {
+    let Head { position, last_by_priority, first, time } = head;
     let mut bytes = vec![FORMAT];
-    bytes.extend_from_slice(&head.seq.0.to_be_bytes());
-    for last in head.last_by_priority {
-        bytes.extend_from_slice(&last.0.to_be_bytes());
+    let numbers = [position.seq.0, first.0, time.0];
+    for number in numbers.into_iter().chain(last_by_priority.map(|last| last.0)) {
+        bytes.extend_from_slice(&number.to_be_bytes());
     }
     bytes
 }
 
-pub(super) fn decode_head(bytes: &[u8]) -> Result<Head, Unreadable> {
+pub(super) fn decode_head(bytes: &[u8], epoch: Epoch) -> Result<Head, Unreadable> {
     let unreadable = || Unreadable { what: "head", format: bytes.first().copied() };
     let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
     let (numbers, []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
-    let [seq, last @ ..] = numbers else { return Err(unreadable()) };
+    let [seq, first, time, last @ ..] = numbers else { return Err(unreadable()) };
     let last: [[u8; 8]; Priority::COUNT] = last.try_into().map_err(|_| unreadable())?;
-    let number = |bytes: [u8; 8]| Seq(u64::from_be_bytes(bytes));
-    Ok(Head { seq: number(*seq), last_by_priority: last.map(number) })
+    let number = |bytes: &[u8; 8]| u64::from_be_bytes(*bytes);
+    Ok(Head {
+        position: Position { epoch, seq: Seq(number(seq)) },
+        last_by_priority: last.map(|last| Seq(number(&last))),
+        first: Seq(number(first)),
+        time: Timestamp(number(time)),
+    })
 }
 
 pub(super) fn encode_dedup(dedup: &Dedup) -> Vec<u8> {
@@ -149,7 +149,7 @@ fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Un
 #[cfg(test)]
 mod tests {
     use quail_protocol::{
-        Conversation, Epoch, Position, Timestamp,
+        Conversation,
         id::MessageId,
         message::{MessageKind, Text},
     };
@@ -177,13 +177,20 @@ mod tests {
         );
         assert_eq!(hex(&profile(&app, &bob)), "0464656d6f03626f62");
 
-        let head = Head { seq: Seq(9), last_by_priority: [Seq(0), Seq(3), Seq(9), Seq(4)] };
+        let head = Head {
+            position: Position { epoch: Epoch(1), seq: Seq(9) },
+            last_by_priority: [Seq(0), Seq(3), Seq(9), Seq(4)],
+            first: Seq(2),
+            time: Timestamp(1_800_000_000_000),
+        };
         let bytes = encode_head(&head);
         assert_eq!(
             hex(&bytes),
-            "0100000000000000090000000000000000000000000000000300000000000000090000000000000004"
+            "01 0000000000000009 0000000000000002 000001a3185c5000 0000000000000000 0000000000000003 \
+             0000000000000009 0000000000000004"
+                .replace(' ', "")
         );
-        assert_eq!(decode_head(&bytes).unwrap(), head);
+        assert_eq!(decode_head(&bytes, Epoch(1)).unwrap(), head);
 
         let row = Dedup { seq: Seq(9), content: 0x1122_3344_5566_7788 };
         assert_eq!(hex(&encode_dedup(&row)), "0100000000000000091122334455667788");
@@ -214,9 +221,9 @@ mod tests {
 
     #[test]
     fn what_is_cut_or_of_another_format_is_unreadable() {
-        let head = encode_head(&Head::default());
+        let head = encode_head(&Head::empty(Epoch(1)));
         for bytes in [&[][..], &head[..8], &[&head[..], &[0]].concat(), &[2]] {
-            assert!(decode_head(bytes).is_err());
+            assert!(decode_head(bytes, Epoch(1)).is_err());
             assert!(decode_dedup(bytes).is_err());
             assert!(decode_message(bytes).is_err());
         }

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -160,6 +160,7 @@ impl Embedded {
         sync_directories(directory).map_err(failed)?;
         let writer = Writer { batch, mark, marked_at: clock.now(), heads: HashMap::new() };
         let inner = Inner {
+            durable: RwLock::new(Arc::new(database.snapshot())),
             database,
             singles,
             messages,
@@ -168,7 +169,6 @@ impl Embedded {
             profiles,
             epoch: Epoch(generation),
             writer: Mutex::new(writer),
-            in_flight: Mutex::default(),
             mark_interval: config.mark_interval,
             clock,
         };
