@@ -20,6 +20,7 @@ use super::{Append, Appended, ConversationKey, ProfileChange, Range, RangeQuery,
 /// See the module.
 #[derive(Debug)]
 pub struct Memory {
+    epoch: Epoch,
     tables: Mutex<Tables>,
 }
 
@@ -37,22 +38,27 @@ struct Thread {
     by_client_id: HashMap<(UserId, ClientMessageId), Seq>,
 }
 
-/// The memory engine never continues an older history, so there is one incarnation.
+/// By itself the memory engine never continues an older history, so there is one incarnation.
 const EPOCH: Epoch = Epoch(1);
 
 impl Memory {
     /// An empty store.
     pub fn new(hasher: FixedState) -> Self {
+        Self::at(EPOCH, hasher)
+    }
+
+    /// An empty store for an incarnation; what is kept elsewhere may be put into it again.
+    pub fn at(epoch: Epoch, hasher: FixedState) -> Self {
         let tables =
             Tables { threads: HashMap::with_hasher(hasher.clone()), profiles: HashMap::with_hasher(hasher) };
-        Self { tables: Mutex::new(tables) }
+        Self { epoch, tables: Mutex::new(tables) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(tables: &mut Tables, append: Append) -> Appended {
+    fn append(&self, tables: &mut Tables, append: Append) -> Appended {
         let thread = tables.threads.entry(append.key.clone()).or_default();
         let dedup_key = (append.sender.clone(), append.client_id);
         if let Some(found) = thread.by_client_id.get(&dedup_key) {
@@ -64,7 +70,7 @@ impl Memory {
         let seq = thread.head().next();
         let last = &mut thread.last_by_priority[append.priority.index()];
         let prev = std::mem::replace(last, seq);
-        let message = append.into_message(Position { epoch: EPOCH, seq }, prev);
+        let message = append.into_message(Position { epoch: self.epoch, seq }, prev);
         thread.entries.push(message.clone());
         thread.by_client_id.insert(dedup_key, seq);
         Appended::Placed(message)
@@ -88,7 +94,7 @@ impl Store for Memory {
 
     fn append_batch(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>> {
         let mut tables = self.lock();
-        let outcomes = batch.into_iter().map(|append| Self::append(&mut tables, append)).collect();
+        let outcomes = batch.into_iter().map(|append| self.append(&mut tables, append)).collect();
         std::future::ready(Ok(outcomes)).boxed()
     }
 
@@ -113,8 +119,8 @@ impl Store for Memory {
     ) -> BoxFuture<'_, Result<Range, StoreError>> {
         let tables = self.lock();
         let range = match tables.threads.get(key) {
-            Some(thread) => thread.range(query),
-            None => Range::fill(Position { epoch: EPOCH, seq: Seq(0) }, query, []),
+            Some(thread) => thread.range(self.epoch, query),
+            None => Range::fill(Position { epoch: self.epoch, seq: Seq(0) }, query, []),
         };
         std::future::ready(range).boxed()
     }
@@ -122,7 +128,7 @@ impl Store for Memory {
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Position>, StoreError>> {
         let tables = self.lock();
         let head = |key| tables.threads.get(key).map_or(Seq(0), Thread::head);
-        let heads = keys.iter().map(|key| Position { epoch: EPOCH, seq: head(key) }).collect();
+        let heads = keys.iter().map(|key| Position { epoch: self.epoch, seq: head(key) }).collect();
         std::future::ready(Ok(heads)).boxed()
     }
 
@@ -153,8 +159,8 @@ impl Store for Memory {
 }
 
 impl Thread {
-    fn range(&self, query: RangeQuery) -> Result<Range, StoreError> {
-        let head = Position { epoch: EPOCH, seq: self.head() };
+    fn range(&self, epoch: Epoch, query: RangeQuery) -> Result<Range, StoreError> {
+        let head = Position { epoch, seq: self.head() };
         let (from, to) = query.within(head.seq);
         let entries = (from.0..=to.0).map_while(|seq| self.entry(Seq(seq)).cloned().map(Ok));
         Range::fill(head, query, entries)
