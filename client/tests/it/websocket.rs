@@ -164,3 +164,19 @@ async fn nobody_at_the_address_means_unavailable() {
     let error = builder.connect().await.unwrap_err();
     assert!(matches!(error, ConnectError::Failed(Cause::ServerUnavailable)), "{error:?}");
 }
+
+#[tokio::test]
+async fn the_app_can_open_the_tcp_connection_itself() {
+    let server = start(Some(version::WEBSOCKET_SUBPROTOCOL)).await;
+    let behind = server.url.trim_start_matches("ws://").trim_end_matches(version::WEBSOCKET_PATH).to_owned();
+    let (asked, mut asked_for) = mpsc::unbounded_channel();
+    let carrier = CarrierKind::WebSocket { url: "ws://chat.invalid:81/ws".into() };
+    let builder = alice(&server).carrier(carrier).tcp_with(move |address| {
+        asked.send(address).unwrap();
+        TcpStream::connect(behind.clone())
+    });
+    let (client, _events) = builder.connect().await.unwrap();
+    client.call(Ping {}).await.unwrap();
+    assert_eq!(asked_for.recv().await.as_deref(), Some("chat.invalid:81"));
+    client.close().await;
+}
