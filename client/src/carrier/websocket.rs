@@ -201,7 +201,10 @@ fn upgrade_cause(error: &Error) -> Cause {
     match error {
         Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => Cause::VersionRefused,
         Error::Http(response) if response.status() == StatusCode::BAD_REQUEST => Cause::VersionRefused,
-        Error::Http(_) | Error::Io(_) => Cause::ServerUnavailable,
+        // A server that goes away or is full hangs up.
+        Error::Http(_) | Error::Io(_) | Error::Protocol(ProtocolError::HandshakeIncomplete) => {
+            Cause::ServerUnavailable
+        }
         other => cause(other),
     }
 }

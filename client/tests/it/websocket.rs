@@ -7,6 +7,7 @@ use quail_client::{
     protocol::{Close, Lane, frame::Decoder, limits::FRAME_BYTES_MAX, session::Ping, version},
 };
 use tokio::{
+    io::AsyncReadExt,
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
 };
@@ -159,6 +160,21 @@ async fn nobody_at_the_address_means_unavailable() {
     let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
     drop(listener);
+    let carrier = CarrierKind::WebSocket { url };
+    let builder = Client::builder("unused:1").app("demo").user("alice").token("t").carrier(carrier);
+    let error = builder.connect().await.unwrap_err();
+    assert!(matches!(error, ConnectError::Failed(Cause::ServerUnavailable)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_before_the_upgrade_is_unavailable() {
+    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // All of the request is read, or the system would reset the connection.
+        stream.read(&mut [0; 4096]).await.unwrap();
+    });
     let carrier = CarrierKind::WebSocket { url };
     let builder = Client::builder("unused:1").app("demo").user("alice").token("t").carrier(carrier);
     let error = builder.connect().await.unwrap_err();
