@@ -1,6 +1,6 @@
 //! Describing a connection and making it.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 use quail_protocol::{
     bounded::{Text, TooLong},
@@ -8,11 +8,18 @@ use quail_protocol::{
     session::{Login, Platform},
     version::REVISION,
 };
-use rand::{TryRng, rngs::SysRng};
-use tokio::time::Instant;
+use rand::{
+    Rng, SeedableRng,
+    rngs::{StdRng, SysRng},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tracing::Instrument;
 
 use crate::{
+    carrier::websocket::Tcp,
     client::Client,
     clock::MessageIds,
     dial::STREAM_WINDOW_BYTES,
@@ -72,6 +79,8 @@ pub struct Builder {
     trust: Trust,
     carrier: CarrierKind,
     endpoint: Option<quinn::Endpoint>,
+    tcp: Tcp,
+    seed: Option<[u8; 32]>,
     call_timeout: Duration,
     connect_timeout: Duration,
     event_capacity: usize,
@@ -92,6 +101,8 @@ impl Builder {
             trust: Trust::default(),
             carrier: CarrierKind::default(),
             endpoint: None,
+            tcp: Tcp::default(),
+            seed: None,
             call_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
             event_capacity: 1024,
@@ -170,6 +181,26 @@ impl Builder {
         self
     }
 
+    /// How to open the TCP connection of a WebSocket: called at each connect with `host:port` of the URL. For proxies,
+    /// tunnels and networks of tests. The default asks the operating system.
+    pub fn tcp_with<F, R, S>(mut self, callback: F) -> Self
+    where
+        F: Fn(String) -> R + Send + Sync + 'static,
+        R: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.tcp = Tcp::new(callback);
+        self
+    }
+
+    /// Makes the client's own random choices repeat themselves: ids of messages, waits before reconnects, the device
+    /// id that was not given. For tests and simulation only: two clients of one seed make the same ids, and ids can be
+    /// guessed. TLS is not touched.
+    pub fn seed(mut self, seed: [u8; 32]) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// How long a call waits for its reply, its turn included. 15 seconds unless set.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
@@ -197,14 +228,21 @@ impl Builder {
 
     /// Connects and logs in, in one try. Must run inside a tokio runtime, which then drives the session.
     pub async fn connect(self) -> Result<(Client, Events), ConnectError> {
-        let login = self.login()?;
+        let mut random = match self.seed {
+            Some(seed) => StdRng::from_seed(seed),
+            None => {
+                StdRng::try_from_rng(&mut SysRng).map_err(|error| ConnectError::Random(Box::new(error)))?
+            }
+        };
+        let login = self.login(&mut random)?;
         let user = login.user.clone();
-        let (ids, jitter) = (MessageIds::new(random::<32>()?), random::<32>()?);
+        let (ids, jitter) = (MessageIds::new(draw(&mut random)), draw(&mut random));
         let dialer = Dialer {
             address: self.address,
             trust: self.trust,
             carrier: self.carrier,
             endpoint: self.endpoint,
+            tcp: self.tcp,
             connect_timeout: self.connect_timeout,
             token: self.token.ok_or(ConnectError::Missing("token"))?,
             login,
@@ -220,12 +258,12 @@ impl Builder {
     }
 
     /// The login without its token.
-    fn login(&self) -> Result<Login, ConnectError> {
+    fn login(&self, random: &mut StdRng) -> Result<Login, ConnectError> {
         let app = self.app.as_ref().ok_or(ConnectError::Missing("app"))?;
         let user = self.user.as_ref().ok_or(ConnectError::Missing("user"))?;
         let device = match &self.device {
             Some(device) => device.clone(),
-            None => random::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect(),
+            None => draw::<8>(random).iter().map(|byte| format!("{byte:02x}")).collect(),
         };
         Ok(Login {
             revision: REVISION,
@@ -263,10 +301,10 @@ fn text<const MAX: usize>(field: &'static str, text: String) -> Result<Text<MAX>
     Text::new(text).map_err(|source: TooLong| ConnectError::TooLong { field, source })
 }
 
-fn random<const BYTES: usize>() -> Result<[u8; BYTES], ConnectError> {
+fn draw<const BYTES: usize>(random: &mut StdRng) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
-    SysRng.try_fill_bytes(&mut bytes).map_err(|error| ConnectError::Random(Box::new(error)))?;
-    Ok(bytes)
+    random.fill_bytes(&mut bytes);
+    bytes
 }
 
 fn this_platform() -> Platform {
@@ -321,6 +359,14 @@ mod tests {
             refused(complete.carrier(CarrierKind::WebSocket { url })).await,
             ConnectError::Address(_)
         ));
+    }
+
+    #[test]
+    fn a_seed_repeats_the_device_and_without_one_it_differs() {
+        let builder = Builder::new("h:1".into()).app("demo").user("alice");
+        let device = |seed: u8| builder.login(&mut StdRng::from_seed([seed; 32])).unwrap().device;
+        assert_eq!(device(1), device(1));
+        assert_ne!(device(1), device(2));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::{
     builder::CarrierKind,
-    carrier::websocket::WebSocket,
+    carrier::websocket::{Tcp, WebSocket},
     dial,
     error::{ConnectError, TokenError},
     link::{Link, close_for},
@@ -38,6 +38,7 @@ pub(crate) struct Dialer {
     pub(crate) trust: Trust,
     pub(crate) carrier: CarrierKind,
     pub(crate) endpoint: Option<quinn::Endpoint>,
+    pub(crate) tcp: Tcp,
     pub(crate) connect_timeout: Duration,
     pub(crate) token: Token,
     /// Everything but the token.
@@ -61,7 +62,7 @@ impl Dialer {
             CarrierKind::WebSocket { url } => {
                 // A WebSocket has no stream windows to report.
                 login.stream_window_bytes = 0;
-                let connecting = timeout(self.connect_timeout, WebSocket::connect(url));
+                let connecting = timeout(self.connect_timeout, WebSocket::connect(url, &self.tcp));
                 Link::new(connecting.await.map_err(|_| ConnectError::Failed(Cause::ServerUnavailable))??)
             }
         };

@@ -3,11 +3,35 @@
 pub mod admin;
 pub mod public;
 
-use std::{io, net::SocketAddr};
+use std::{future::Future, io, net::SocketAddr};
 
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 use crate::carrier::quic::is_no_ipv6;
+
+/// Where connections come from.
+pub trait Listener: Send + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection and who made it. Cancel safe.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (tcp, remote) = Self::accept(self).await?;
+        // Frames are gathered before they are written; waiting for more would only delay them.
+        _ = tcp.set_nodelay(true);
+        Ok((tcp, remote))
+    }
+}
 
 /// Binds a TCP listener; the unspecified IPv6 address gives way to IPv4 where there is no IPv6.
 pub async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {

@@ -4,6 +4,7 @@
 //! `docs/ARCHITECTURE.md` is the map.
 
 pub mod apps;
+pub mod assembly;
 pub mod carrier;
 pub mod cli;
 pub mod clock;
@@ -25,39 +26,27 @@ pub mod telemetry;
 pub mod tls;
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
 };
 
-use quail_protocol::{Close, Timestamp, id::AppId, limits::DEDUP_WINDOW_MS, version::WEBSOCKET_PATH};
-use quinn::{Endpoint, Incoming, VarInt};
-use tokio::{
-    net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
-    task::JoinSet,
-};
+use quail_protocol::version::WEBSOCKET_PATH;
+use tokio::net::TcpListener;
 
 use crate::{
     apps::{Key, KeyAlgorithm},
-    carrier::quic::Quic,
+    assembly::{Assembly, Committing, Parts},
     clock::Clock,
     config::{Config, ConfigError, DEVELOPMENT_APP, DEVELOPMENT_KEY, Engine},
-    connections::Connections,
-    context::Shared,
     data::{DataDirectory, DataError, Development, hex},
     entropy::Entropy,
-    hub::{Hub, fanout::FanOut},
     store::{
         Store, StoreError,
-        commit::Committer,
         embedded::{self, Embedded},
         memory::Memory,
     },
-    telemetry::Metrics,
     tls::{Identity, TlsError},
 };
 
@@ -107,31 +96,15 @@ pub enum RunError {
 
 /// A server whose listeners are open.
 pub struct Server {
-    shared: Arc<Shared>,
-    router: Arc<router::Router>,
-    config: Config,
-    endpoint: Endpoint,
-    websocket: TcpListener,
-    admin: TcpListener,
+    assembly: Assembly<TcpListener>,
     fingerprint: [u8; 32],
     data: DataDirectory,
 }
-
-/// How often the hub forgets users who are gone.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How often the store forgets duplicates that are refused as stale anyway.
-const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 
 impl Server {
     /// Checks the configuration, takes the data directory and opens every listener.
     pub async fn bind(mut config: Config) -> Result<Self, BindError> {
         config.check()?;
-        let router = services::routes();
-        let missing = router.missing();
-        if !missing.is_empty() {
-            return Err(BindError::Unserved(missing));
-        }
         let clock = Clock::system();
         let entropy = Entropy::from_system().map_err(BindError::Entropy)?;
         let data = DataDirectory::open(&config.data_dir)?;
@@ -154,33 +127,13 @@ impl Server {
             .map_err(listen("WebSocket over TCP", config.websocket.listen))?;
         let admin =
             http::bind(config.admin.listen).await.map_err(listen("admin over TCP", config.admin.listen))?;
-        let mut apps = BTreeMap::new();
-        for (id, app) in &config.apps {
-            let id =
-                AppId::new(id).map_err(|error| ConfigError::Inconsistent(format!("apps.{id}: {error}")))?;
-            apps.insert(id, app.clone());
-        }
-        let shared = Shared {
-            apps,
-            clock,
-            hub: Arc::new(Hub::new(entropy.hasher())),
-            store: open_store(&config, &data, &entropy, clock)?,
-            entropy,
-            committer: Committer::default(),
-            metrics: Metrics::new(),
-            session: config.session.clone(),
-        };
-        let server = Self {
-            shared: Arc::new(shared),
-            router: Arc::new(router),
-            config,
-            endpoint,
-            websocket,
-            admin,
-            fingerprint,
-            data,
-        };
-        if server.config.development {
+        let store = open_store(&config, &data, &entropy, clock)?;
+        let admin = Some(admin);
+        let committing = Committing::Thread;
+        let assembly =
+            Assembly::new(Parts { config, clock, entropy, store, endpoint, websocket, admin, committing })?;
+        let server = Self { assembly, fingerprint, data };
+        if server.config().development {
             server.data.write_development(&server.development())?;
         }
         Ok(server)
@@ -188,22 +141,23 @@ impl Server {
 
     /// The configuration in force.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.assembly.config
     }
 
     /// Where QUIC listens.
     pub fn quic_address(&self) -> SocketAddr {
-        self.endpoint.local_addr().unwrap_or(self.config.quic.listen)
+        self.assembly.endpoint.local_addr().unwrap_or(self.config().quic.listen)
     }
 
     /// Where the WebSocket carrier listens.
     pub fn websocket_address(&self) -> SocketAddr {
-        self.websocket.local_addr().unwrap_or(self.config.websocket.listen)
+        self.assembly.websocket.local_addr().unwrap_or(self.config().websocket.listen)
     }
 
     /// Where health and metrics are.
     pub fn admin_address(&self) -> SocketAddr {
-        self.admin.local_addr().unwrap_or(self.config.admin.listen)
+        let listening = self.assembly.admin.as_ref().and_then(|listener| listener.local_addr().ok());
+        listening.unwrap_or(self.config().admin.listen)
     }
 
     /// SHA-256 of the certificate.
@@ -227,75 +181,12 @@ impl Server {
 
     /// Serves until `stop` is ready, then tells every client, gives them a moment, and closes.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
-        let (drain, draining) = watch::channel(false);
-        let (alive, mut all_gone) = mpsc::channel(1);
-        let connections =
-            Connections::new(self.shared.clone(), self.router.clone(), draining.clone(), &alive);
-        let door = http::public::Door {
-            config: Arc::new(self.config.websocket.clone()),
-            development: self.config.development,
-            request_timeout: self.config.session.greeting_timeout,
-            connections: connections.clone(),
-        };
-        let admin = http::admin::routes(self.shared.metrics.clone());
-        let stage = FanOut {
-            hub: self.shared.hub.clone(),
-            store: self.shared.store.clone(),
-            metrics: self.shared.metrics.clone(),
-        };
-
-        let mut tasks = JoinSet::new();
-        tasks.spawn(sweep(self.shared.clone()));
-        let metrics = self.shared.metrics.clone();
-        tasks.spawn(accept(self.endpoint.clone(), self.config.quic.clone(), connections, metrics));
-        tasks.spawn(http::public::serve(self.websocket, door, draining.clone()));
-        tasks.spawn(http::serve(self.admin, admin, draining));
-
-        let mut committing = commit_on_thread(self.shared.clone(), stage);
-        let mut committed = None;
-        let mut task_ended = false;
-        tokio::select! {
-            () = stop => {}
-            ended = &mut committing => committed = Some(ended),
-            // A task that every connection needs has ended: better to end loudly than to live on half dead.
-            ended = tasks.join_next() => {
-                tracing::error!(?ended, "a task of the server ended; stopping");
-                task_ended = true;
-            }
-        }
-        tracing::info!("draining");
-        _ = drain.send(true);
-        drop(alive);
-        // The receiver ends when the last connection gave its sender back.
-        _ = all_gone.recv().await;
-        self.endpoint.close(VarInt::from_u32(Close::Draining.number().into()), b"");
-        tasks.abort_all();
-        self.endpoint.wait_idle().await;
-        self.shared.committer.close();
-        let committed = match committed {
-            Some(ended) => ended,
-            None => committing.await,
-        };
-        tracing::info!("stopped");
-        // Without an answer the committer's thread panicked.
-        committed.map_err(|_| RunError::TaskEnded)??;
-        if task_ended { Err(RunError::TaskEnded) } else { Ok(()) }
+        let Self { assembly, data, .. } = self;
+        let ended = assembly.run(stop).await;
+        // The directory is ours until nothing writes to it any more.
+        drop(data);
+        ended
     }
-}
-
-/// Runs the committer where blocking is allowed, and tells when it ended.
-fn commit_on_thread(shared: Arc<Shared>, stage: FanOut) -> oneshot::Receiver<Result<(), StoreError>> {
-    let (ended, wait) = oneshot::channel();
-    let runtime = tokio::runtime::Handle::current();
-    let run = move || {
-        let committed =
-            runtime.block_on(shared.committer.clone().run(shared.store.clone(), stage, shared.clock));
-        // Nobody listens when the server was dropped.
-        _ = ended.send(committed);
-    };
-    // Without a thread the sender is dropped, which ends the server.
-    _ = std::thread::Builder::new().name("quail-committer".into()).spawn(run);
-    wait
 }
 
 fn open_store(
@@ -324,67 +215,5 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
     } else {
         address
-    }
-}
-
-async fn sweep(shared: Arc<Shared>) {
-    let mut often = tokio::time::interval(SWEEP_INTERVAL);
-    let mut seldom = tokio::time::interval(FORGET_INTERVAL);
-    loop {
-        tokio::select! {
-            _ = often.tick() => shared.hub.sweep(shared.clock.now()),
-            _ = seldom.tick() => {
-                let older_than = Timestamp(shared.clock.timestamp().0.saturating_sub(DEDUP_WINDOW_MS));
-                match shared.store.forget_duplicates(older_than).await {
-                    Ok(forgotten) => tracing::debug!(forgotten, "forgot rows against duplicates"),
-                    Err(error) => tracing::error!(%error, "rows against duplicates could not be removed"),
-                }
-            }
-        }
-    }
-}
-
-/// Takes QUIC connections in until the endpoint closes.
-async fn accept(
-    endpoint: Endpoint,
-    config: carrier::quic::Config,
-    connections: Connections,
-    metrics: Arc<Metrics>,
-) {
-    let mut driving = JoinSet::new();
-    let handshaking = Arc::new(Semaphore::new(config.handshakes_max));
-    while let Some(incoming) = endpoint.accept().await {
-        while driving.try_join_next().is_some() {}
-        let in_flight = config.handshakes_max - handshaking.available_permits();
-        if in_flight >= config.retry_above && incoming.may_retry() && !incoming.remote_address_validated() {
-            metrics.address_asked();
-            // Refused only where a retry is not allowed, which was asked.
-            _ = incoming.retry();
-            continue;
-        }
-        let place = connections.place("quic", config.connections_max);
-        match (place, handshaking.clone().try_acquire_owned()) {
-            (Some(place), Ok(handshake)) => {
-                driving.spawn(greet(incoming, place, handshake, config.handshake_timeout));
-            }
-            _ => incoming.refuse(),
-        }
-    }
-}
-
-async fn greet(
-    incoming: Incoming,
-    place: connections::Place,
-    handshake: OwnedSemaphorePermit,
-    timeout: Duration,
-) {
-    let Ok(connecting) = incoming.accept() else { return };
-    match tokio::time::timeout(timeout, connecting).await {
-        Ok(Ok(connection)) => {
-            drop(handshake);
-            place.drive(Quic::new(connection)).await;
-        }
-        Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
-        Err(_elapsed) => tracing::debug!("handshake timed out"),
     }
 }

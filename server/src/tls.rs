@@ -71,6 +71,11 @@ const RENEW_BEFORE: Duration = Duration::from_secs(24 * 3600);
 const BACKDATE: Duration = Duration::from_secs(5 * 60);
 
 impl Identity {
+    /// A certificate chain, leaf first, and the key of its leaf.
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Self {
+        Self { chain, key }
+    }
+
     /// Reads PEM files.
     pub fn from_files(config: &Config) -> Result<Self, TlsError> {
         let pem = |path: &Path, source| TlsError::Pem { path: path.to_owned(), source };

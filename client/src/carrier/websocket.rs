@@ -1,19 +1,25 @@
 //! The WebSocket carrier: one binary message is a lane tag and whole frames.
 
 use std::{
+    future::Future,
+    io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
 use quail_protocol::{Close, Lane, limits::FRAME_BYTES_MAX, version::WEBSOCKET_SUBPROTOCOL};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    WebSocketStream, client_async_with_config,
     tungstenite::{
         ClientRequestBuilder, Error, Message,
-        error::{ProtocolError, UrlError},
+        error::ProtocolError,
         http::{StatusCode, Uri},
         protocol::{CloseFrame, WebSocketConfig},
     },
@@ -28,8 +34,45 @@ const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX + 16 * 1024;
 /// Read and write buffers of one connection; a message of any size passes through them.
 const BUFFER_BYTES: usize = 32 * 1024;
 
+/// Both directions of a connection.
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
+
+type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn Duplex>>> + Send>>;
+
+/// How TCP connections are opened.
+#[derive(Clone)]
+pub(crate) struct Tcp(Arc<dyn Fn(String) -> Opening + Send + Sync>);
+
+impl Tcp {
+    /// By `connect`, which is handed `host:port`.
+    pub(crate) fn new<F, R, S>(connect: F) -> Self
+    where
+        F: Fn(String) -> R + Send + Sync + 'static,
+        R: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Self(Arc::new(move |address| {
+            let opening = connect(address);
+            Box::pin(async move { Ok(Box::new(opening.await?) as Box<dyn Duplex>) })
+        }))
+    }
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Self::new(|address: String| async move {
+            let stream = TcpStream::connect(address).await?;
+            // Frames are gathered before they are written; waiting for more would only delay them.
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        })
+    }
+}
+
 pub(crate) struct WebSocket {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<Box<dyn Duplex>>,
     /// Something was handed to the socket and not flushed yet.
     unflushed: bool,
     closing: Option<Close>,
@@ -37,24 +80,27 @@ pub(crate) struct WebSocket {
 
 impl WebSocket {
     /// Connects to `url`, which is `ws://host[:port]/path`.
-    pub(crate) async fn connect(url: &str) -> Result<Self, ConnectError> {
+    pub(crate) async fn connect(url: &str, tcp: &Tcp) -> Result<Self, ConnectError> {
         let invalid = || ConnectError::Address(url.to_owned());
         let uri: Uri = url.parse().map_err(|error| {
             tracing::debug!(%error, "not a URL");
             invalid()
         })?;
-        if uri.scheme_str() != Some("ws") || uri.host().is_none() {
-            return Err(invalid());
-        }
+        let Some(host) = uri.host().filter(|_| uri.scheme_str() == Some("ws")) else { return Err(invalid()) };
+        let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER_BYTES)
             .write_buffer_size(BUFFER_BYTES)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let request = ClientRequestBuilder::new(uri).with_sub_protocol(WEBSOCKET_SUBPROTOCOL);
-        match connect_async_with_config(request, Some(config), true).await {
+        let opened = (tcp.0)(address).await.map_err(Error::Io);
+        let upgraded = match opened {
+            Ok(stream) => client_async_with_config(request, stream, Some(config)).await,
+            Err(error) => Err(error),
+        };
+        match upgraded {
             Ok((socket, _)) => Ok(Self { socket, unflushed: false, closing: None }),
-            Err(Error::Url(UrlError::UnsupportedUrlScheme | UrlError::NoHostName)) => Err(invalid()),
             Err(error) => {
                 tracing::debug!(%error, url, "no WebSocket");
                 Err(ConnectError::Failed(upgrade_cause(&error)))
@@ -155,7 +201,10 @@ fn upgrade_cause(error: &Error) -> Cause {
     match error {
         Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => Cause::VersionRefused,
         Error::Http(response) if response.status() == StatusCode::BAD_REQUEST => Cause::VersionRefused,
-        Error::Http(_) | Error::Io(_) => Cause::ServerUnavailable,
+        // A server that goes away or is full hangs up.
+        Error::Http(_) | Error::Io(_) | Error::Protocol(ProtocolError::HandshakeIncomplete) => {
+            Cause::ServerUnavailable
+        }
         other => cause(other),
     }
 }

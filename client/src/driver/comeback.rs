@@ -129,6 +129,8 @@ impl Driver {
         let mut hurry = self.hurry.clone();
         let waiting = async {
             tokio::select! {
+                // In order, so that a simulation repeats itself.
+                biased;
                 () = sleep(wait) => false,
                 Ok(()) = hurry.changed() => true,
             }

@@ -7,6 +7,7 @@ use quail_client::{
     protocol::{Close, Lane, frame::Decoder, limits::FRAME_BYTES_MAX, session::Ping, version},
 };
 use tokio::{
+    io::AsyncReadExt,
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
 };
@@ -163,4 +164,35 @@ async fn nobody_at_the_address_means_unavailable() {
     let builder = Client::builder("unused:1").app("demo").user("alice").token("t").carrier(carrier);
     let error = builder.connect().await.unwrap_err();
     assert!(matches!(error, ConnectError::Failed(Cause::ServerUnavailable)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_before_the_upgrade_is_unavailable() {
+    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // All of the request is read, or the system would reset the connection.
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+    });
+    let carrier = CarrierKind::WebSocket { url };
+    let builder = Client::builder("unused:1").app("demo").user("alice").token("t").carrier(carrier);
+    let error = builder.connect().await.unwrap_err();
+    assert!(matches!(error, ConnectError::Failed(Cause::ServerUnavailable)), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_app_can_open_the_tcp_connection_itself() {
+    let server = start(Some(version::WEBSOCKET_SUBPROTOCOL)).await;
+    let behind = server.url.trim_start_matches("ws://").trim_end_matches(version::WEBSOCKET_PATH).to_owned();
+    let (asked, mut asked_for) = mpsc::unbounded_channel();
+    let carrier = CarrierKind::WebSocket { url: "ws://chat.invalid:81/ws".into() };
+    let builder = alice(&server).carrier(carrier).tcp_with(move |address| {
+        asked.send(address).unwrap();
+        TcpStream::connect(behind.clone())
+    });
+    let (client, _events) = builder.connect().await.unwrap();
+    client.call(Ping {}).await.unwrap();
+    assert_eq!(asked_for.recv().await.as_deref(), Some("chat.invalid:81"));
+    client.close().await;
 }

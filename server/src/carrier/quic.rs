@@ -80,8 +80,19 @@ pub struct Secrets {
     pub token: [u8; 32],
 }
 
-/// The quinn endpoint of a server. All of quinn's limits are set here.
+/// The quinn endpoint of a server, on a socket of the system.
 pub fn endpoint(config: &Config, tls: Arc<rustls::ServerConfig>, secrets: &Secrets) -> io::Result<Endpoint> {
+    let (endpoint, server) = settings(config, tls, secrets)?;
+    let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
+    Endpoint::new(endpoint, Some(server), bind(config.listen)?, runtime)
+}
+
+/// What a server's endpoint is made with, whatever its socket. All of quinn's limits are set here.
+pub fn settings(
+    config: &Config,
+    tls: Arc<rustls::ServerConfig>,
+    secrets: &Secrets,
+) -> io::Result<(EndpointConfig, quinn::ServerConfig)> {
     let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
     let token_key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"quail address tokens").extract(&secrets.token);
     let mut server = quinn::ServerConfig::new(Arc::new(crypto), Arc::new(token_key));
@@ -91,15 +102,13 @@ pub fn endpoint(config: &Config, tls: Arc<rustls::ServerConfig>, secrets: &Secre
         .incoming_buffer_size(64 * 1024)
         .incoming_buffer_size_total(8 * 1024 * 1024)
         .migration(true);
-    let socket = bind(config.listen)?;
-    let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &secrets.reset);
     let ids = hmac::sign(&reset_key, b"connection ids");
     let ids = ids.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
     // Packets for ids that are not recognised as ours are dropped and not reset, so these must outlive us, too.
     endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
-    Endpoint::new(endpoint, Some(server), socket, runtime)
+    Ok((endpoint, server))
 }
 
 fn transport(config: &Config) -> quinn::TransportConfig {

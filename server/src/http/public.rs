@@ -21,12 +21,9 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use quail_protocol::version::{WEBSOCKET_PATH, WEBSOCKET_SUBPROTOCOL};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 
+use super::Listener;
 use crate::{
     carrier::websocket::{Config, Ws, allows, bounded},
     connections::{Connections, Place},
@@ -60,12 +57,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Takes connections in until `draining`. Each has its place from the first byte, one request, and a deadline for it.
-pub async fn serve(listener: TcpListener, door: Door, draining: watch::Receiver<bool>) {
+pub async fn serve<L: Listener>(mut listener: L, door: Door, draining: watch::Receiver<bool>) {
     let mut serving = JoinSet::new();
     let mut draining = pin!(super::until(draining));
     loop {
         while serving.try_join_next().is_some() {}
         let accepted = tokio::select! {
+            biased;
             () = &mut draining => return,
             accepted = listener.accept() => accepted,
         };
@@ -74,10 +72,8 @@ pub async fn serve(listener: TcpListener, door: Door, draining: watch::Receiver<
                 let Some(place) = door.connections.place("websocket", door.config.connections_max) else {
                     continue;
                 };
-                // Frames are gathered before they are written; waiting for more would only delay them.
-                _ = tcp.set_nodelay(true);
                 let arrival = Arrival { remote, place: Arc::new(Mutex::new(Some(place))) };
-                serving.spawn(answer(tcp, door.clone(), arrival));
+                serving.spawn(answer::<L>(tcp, door.clone(), arrival));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -88,7 +84,7 @@ pub async fn serve(listener: TcpListener, door: Door, draining: watch::Receiver<
 }
 
 /// Answers one request. An upgraded connection goes on in a task of its own.
-async fn answer(tcp: TcpStream, door: Door, arrival: Arrival) {
+async fn answer<L: Listener>(tcp: L::Stream, door: Door, arrival: Arrival) {
     let timeout = door.request_timeout;
     let routes = Router::new()
         .route(WEBSOCKET_PATH, get(upgrade))

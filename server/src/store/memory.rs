@@ -20,6 +20,7 @@ use super::{Append, Appended, ConversationKey, Head, ProfileChange, Range, Range
 /// See the module.
 #[derive(Debug)]
 pub struct Memory {
+    epoch: Epoch,
     tables: Mutex<Tables>,
 }
 
@@ -37,23 +38,28 @@ struct Thread {
     by_client_id: HashMap<(UserId, ClientMessageId), Seq>,
 }
 
-/// The memory engine never continues an older history, so there is one incarnation.
+/// By itself the memory engine never continues an older history, so there is one incarnation.
 const EPOCH: Epoch = Epoch(1);
 
 impl Memory {
     /// An empty store.
     pub fn new(hasher: FixedState) -> Self {
+        Self::at(EPOCH, hasher)
+    }
+
+    /// An empty store for an incarnation; what is kept elsewhere may be put into it again.
+    pub fn at(epoch: Epoch, hasher: FixedState) -> Self {
         let tables =
             Tables { threads: HashMap::with_hasher(hasher.clone()), profiles: HashMap::with_hasher(hasher) };
-        Self { tables: Mutex::new(tables) }
+        Self { epoch, tables: Mutex::new(tables) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(tables: &mut Tables, append: Append) -> Appended {
-        let thread = tables.threads.entry(append.key.clone()).or_default();
+    fn append(&self, tables: &mut Tables, append: Append) -> Appended {
+        let thread = tables.threads.entry(append.key.clone()).or_insert_with(|| Thread::empty(self.epoch));
         let dedup_key = (append.sender.clone(), append.client_id);
         if let Some(found) = thread.by_client_id.get(&dedup_key) {
             return match thread.entry(*found) {
@@ -69,13 +75,11 @@ impl Memory {
     }
 }
 
-impl Default for Thread {
-    fn default() -> Self {
-        Self { head: Head::empty(EPOCH), entries: vec![], by_client_id: HashMap::new() }
-    }
-}
-
 impl Thread {
+    fn empty(epoch: Epoch) -> Self {
+        Self { head: Head::empty(epoch), entries: vec![], by_client_id: HashMap::new() }
+    }
+
     fn entry(&self, seq: Seq) -> Option<&Message> {
         self.entries.get(usize::try_from(seq.0.checked_sub(1)?).ok()?)
     }
@@ -88,7 +92,7 @@ impl Store for Memory {
 
     fn append_batch(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>> {
         let mut tables = self.lock();
-        let outcomes = batch.into_iter().map(|append| Self::append(&mut tables, append)).collect();
+        let outcomes = batch.into_iter().map(|append| self.append(&mut tables, append)).collect();
         std::future::ready(Ok(outcomes)).boxed()
     }
 
@@ -114,14 +118,14 @@ impl Store for Memory {
         let tables = self.lock();
         let range = match tables.threads.get(key) {
             Some(thread) => thread.range(query),
-            None => Range::fill(Head::empty(EPOCH), query, []),
+            None => Range::fill(Head::empty(self.epoch), query, []),
         };
         std::future::ready(range).boxed()
     }
 
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {
         let tables = self.lock();
-        let head = |key| tables.threads.get(key).map_or(Head::empty(EPOCH), |thread| thread.head);
+        let head = |key| tables.threads.get(key).map_or(Head::empty(self.epoch), |thread| thread.head);
         let heads = keys.iter().map(head).collect();
         std::future::ready(Ok(heads)).boxed()
     }

@@ -1,0 +1,248 @@
+//! A server as the sum of its parts, wherever they come from: [`crate::Server`] opens files and sockets for them, a
+//! simulation hands in others.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use quail_protocol::{Close, Timestamp, id::AppId, limits::DEDUP_WINDOW_MS};
+use quinn::{Endpoint, Incoming, VarInt};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    BindError, RunError, apps,
+    carrier::{self, quic::Quic},
+    clock::Clock,
+    config::{Config, ConfigError},
+    connections::{Connections, Place},
+    context::Shared,
+    entropy::Entropy,
+    http::{self, Listener},
+    hub::{Hub, fanout::FanOut},
+    router::Router,
+    services,
+    store::{Store, StoreError, commit::Committer},
+    telemetry::Metrics,
+};
+
+/// What a server is made of.
+pub struct Parts<L> {
+    /// The apps, and the bounds of everything. Addresses, files and certificates in it are not looked at.
+    pub config: Config,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// What is kept.
+    pub store: Arc<dyn Store>,
+    /// Where QUIC connections come from; [`carrier::quic::settings`] has what it is made with.
+    pub endpoint: Endpoint,
+    /// Where WebSocket connections come from.
+    pub websocket: L,
+    /// Where health and metrics are asked for, if anywhere.
+    pub admin: Option<TcpListener>,
+    /// Where the committer runs.
+    pub committing: Committing,
+}
+
+/// Where the committer runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committing {
+    /// On a thread of its own: for engines that block.
+    Thread,
+    /// As a task of the runtime, which then decides about every order of events.
+    Task,
+}
+
+/// A server that can run.
+pub struct Assembly<L> {
+    pub(crate) config: Config,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) websocket: L,
+    pub(crate) admin: Option<TcpListener>,
+    shared: Arc<Shared>,
+    router: Arc<Router>,
+    committing: Committing,
+}
+
+/// How often the hub forgets users who are gone.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often the store forgets duplicates that are refused as stale anyway.
+const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
+
+impl<L: Listener> Assembly<L> {
+    /// Puts the parts together.
+    pub fn new(parts: Parts<L>) -> Result<Self, BindError> {
+        let Parts { config, clock, entropy, store, endpoint, websocket, admin, committing } = parts;
+        let router = services::routes();
+        let missing = router.missing();
+        if !missing.is_empty() {
+            return Err(BindError::Unserved(missing));
+        }
+        let shared = Shared {
+            apps: apps_by_id(&config)?,
+            clock,
+            hub: Arc::new(Hub::new(entropy.hasher())),
+            store,
+            entropy,
+            committer: Committer::default(),
+            metrics: Metrics::new(),
+            session: config.session.clone(),
+        };
+        let (shared, router) = (Arc::new(shared), Arc::new(router));
+        Ok(Self { config, endpoint, websocket, admin, shared, router, committing })
+    }
+
+    /// Serves until `stop` is ready, then tells every client, gives them a moment, and closes.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        let (drain, draining) = watch::channel(false);
+        let (alive, mut all_gone) = mpsc::channel(1);
+        let connections =
+            Connections::new(self.shared.clone(), self.router.clone(), draining.clone(), &alive);
+        let door = http::public::Door {
+            config: Arc::new(self.config.websocket.clone()),
+            development: self.config.development,
+            request_timeout: self.config.session.greeting_timeout,
+            connections: connections.clone(),
+        };
+        let stage = FanOut {
+            hub: self.shared.hub.clone(),
+            store: self.shared.store.clone(),
+            metrics: self.shared.metrics.clone(),
+        };
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(sweep(self.shared.clone()));
+        let metrics = self.shared.metrics.clone();
+        tasks.spawn(accept(self.endpoint.clone(), self.config.quic.clone(), connections, metrics));
+        tasks.spawn(http::public::serve(self.websocket, door, draining.clone()));
+        if let Some(admin) = self.admin {
+            tasks.spawn(http::serve(admin, http::admin::routes(self.shared.metrics.clone()), draining));
+        }
+
+        let mut committing = commit(self.shared.clone(), stage, self.committing);
+        let mut committed = None;
+        let mut task_ended = false;
+        tokio::select! {
+            // In order, so that a simulation repeats itself.
+            biased;
+            () = stop => {}
+            ended = &mut committing => committed = Some(ended),
+            // A task that every connection needs has ended: better to end loudly than to live on half dead.
+            ended = tasks.join_next() => {
+                tracing::error!(?ended, "a task of the server ended; stopping");
+                task_ended = true;
+            }
+        }
+        tracing::info!("draining");
+        _ = drain.send(true);
+        drop(alive);
+        // The receiver ends when the last connection gave its sender back.
+        _ = all_gone.recv().await;
+        self.endpoint.close(VarInt::from_u32(Close::Draining.number().into()), b"");
+        tasks.abort_all();
+        self.endpoint.wait_idle().await;
+        self.shared.committer.close();
+        let committed = match committed {
+            Some(ended) => ended,
+            None => committing.await,
+        };
+        tracing::info!("stopped");
+        // Without an answer the committer panicked.
+        committed.map_err(|_| RunError::TaskEnded)??;
+        if task_ended { Err(RunError::TaskEnded) } else { Ok(()) }
+    }
+}
+
+fn apps_by_id(config: &Config) -> Result<BTreeMap<AppId, apps::Config>, ConfigError> {
+    let by_id = |(id, app): (&String, &apps::Config)| match AppId::new(id) {
+        Ok(id) => Ok((id, app.clone())),
+        Err(error) => Err(ConfigError::Inconsistent(format!("apps.{id}: {error}"))),
+    };
+    config.apps.iter().map(by_id).collect()
+}
+
+/// Starts the committer, and tells when it ended.
+fn commit(
+    shared: Arc<Shared>,
+    stage: FanOut,
+    committing: Committing,
+) -> oneshot::Receiver<Result<(), StoreError>> {
+    let (ended, wait) = oneshot::channel();
+    let run = async move {
+        let committed = shared.committer.clone().run(shared.store.clone(), stage, shared.clock).await;
+        // Nobody listens when the server was dropped.
+        _ = ended.send(committed);
+    };
+    match committing {
+        Committing::Task => drop(tokio::spawn(run)),
+        Committing::Thread => {
+            let runtime = tokio::runtime::Handle::current();
+            let run = move || runtime.block_on(run);
+            // Without a thread the sender is dropped, which ends the server.
+            _ = std::thread::Builder::new().name("quail-committer".into()).spawn(run);
+        }
+    }
+    wait
+}
+
+async fn sweep(shared: Arc<Shared>) {
+    let mut often = tokio::time::interval(SWEEP_INTERVAL);
+    let mut seldom = tokio::time::interval(FORGET_INTERVAL);
+    loop {
+        tokio::select! {
+            biased;
+            _ = often.tick() => shared.hub.sweep(shared.clock.now()),
+            _ = seldom.tick() => {
+                let older_than = Timestamp(shared.clock.timestamp().0.saturating_sub(DEDUP_WINDOW_MS));
+                match shared.store.forget_duplicates(older_than).await {
+                    Ok(forgotten) => tracing::debug!(forgotten, "forgot rows against duplicates"),
+                    Err(error) => tracing::error!(%error, "rows against duplicates could not be removed"),
+                }
+            }
+        }
+    }
+}
+
+/// Takes QUIC connections in until the endpoint closes.
+async fn accept(
+    endpoint: Endpoint,
+    config: carrier::quic::Config,
+    connections: Connections,
+    metrics: Arc<Metrics>,
+) {
+    let mut driving = JoinSet::new();
+    let handshaking = Arc::new(Semaphore::new(config.handshakes_max));
+    while let Some(incoming) = endpoint.accept().await {
+        while driving.try_join_next().is_some() {}
+        let in_flight = config.handshakes_max - handshaking.available_permits();
+        if in_flight >= config.retry_above && incoming.may_retry() && !incoming.remote_address_validated() {
+            metrics.address_asked();
+            // Refused only where a retry is not allowed, which was asked.
+            _ = incoming.retry();
+            continue;
+        }
+        let place = connections.place("quic", config.connections_max);
+        match (place, handshaking.clone().try_acquire_owned()) {
+            (Some(place), Ok(handshake)) => {
+                driving.spawn(greet(incoming, place, handshake, config.handshake_timeout));
+            }
+            _ => incoming.refuse(),
+        }
+    }
+}
+
+async fn greet(incoming: Incoming, place: Place, handshake: OwnedSemaphorePermit, timeout: Duration) {
+    let Ok(connecting) = incoming.accept() else { return };
+    match tokio::time::timeout(timeout, connecting).await {
+        Ok(Ok(connection)) => {
+            drop(handshake);
+            place.drive(Quic::new(connection)).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
+        Err(_elapsed) => tracing::debug!("handshake timed out"),
+    }
+}
