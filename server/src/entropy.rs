@@ -45,6 +45,11 @@ impl Entropy {
         base + self.with(|rng| base.mul_f64(rng.random_range(0.0..0.25)))
     }
 
+    /// Anything up to `longest`, so that those who are sent away do not come back together.
+    pub fn up_to(&self, longest: Duration) -> Duration {
+        longest.mul_f64(self.with(|rng| rng.random_range(0.0..=1.0)))
+    }
+
     /// A hasher for tables whose keys strangers choose.
     pub fn hasher(&self) -> FixedState {
         FixedState::with_seed(self.with(Rng::next_u64))
@@ -78,5 +83,7 @@ mod tests {
         assert_ne!(draw(1), draw(2));
         assert!(draw(1).2 < 1 << 53);
         assert!((Duration::from_secs(1)..Duration::from_millis(1250)).contains(&draw(1).1));
+        assert!(Entropy::seeded(1).up_to(Duration::from_secs(1)) <= Duration::from_secs(1));
+        assert_eq!(Entropy::seeded(1).up_to(Duration::ZERO), Duration::ZERO);
     }
 }

@@ -51,6 +51,8 @@ pub struct Config {
     /// Default 30s.
     #[serde(with = "humantime_serde")]
     pub grace: Duration,
+    /// Users per second who are asked to come back when the server stops. Default 500.
+    pub returns_per_second: u32,
     /// How long before its end a session is told that its token expires. Default 30s.
     #[serde(with = "humantime_serde")]
     pub token_warning: Duration,
@@ -69,12 +71,16 @@ impl Default for Config {
             write_timeout: Duration::from_secs(10),
             leave_timeout: Duration::from_secs(1),
             grace: Duration::from_secs(30),
+            returns_per_second: 500,
             token_warning: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
             outbox: outbox::Config::default(),
         }
     }
 }
+
+/// Nobody is sent away for longer.
+const RETURN_MAX: Duration = Duration::from_secs(60);
 
 /// QUIC itself gives a connection up after 30 s without a packet, whatever the idle timeout.
 const PING_AFTER_MAX: Duration = Duration::from_secs(10);
@@ -83,6 +89,12 @@ impl Config {
     /// How long a client may be silent before it pings.
     pub fn ping_after(&self) -> Duration {
         (self.idle_timeout / 3).min(PING_AFTER_MAX)
+    }
+
+    /// The time within which the clients of this many users are to come back to a server's successor.
+    pub fn spread_of_return(&self, users: usize) -> Duration {
+        let seconds = users as f64 / f64::from(self.returns_per_second.max(1));
+        RETURN_MAX.min(Duration::try_from_secs_f64(seconds).unwrap_or(RETURN_MAX))
     }
 }
 
@@ -282,6 +294,15 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_more_users_there_are_the_more_time_they_have_to_come_back() {
+        let config = Config::default();
+        for (users, milliseconds) in [(0, 0), (1, 2), (5_000, 10_000), (10_000_000, 60_000)] {
+            assert_eq!(config.spread_of_return(users).as_millis(), milliseconds);
+        }
+        assert_eq!(Config { returns_per_second: 0, ..config }.spread_of_return(usize::MAX), RETURN_MAX);
+    }
 
     #[test]
     fn clients_ping_before_quic_gives_up_however_long_they_may_be_silent() {

@@ -17,5 +17,6 @@ mod reconnect;
 mod resume;
 mod session;
 mod store;
+mod storm;
 mod tidy;
 mod user;

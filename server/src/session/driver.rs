@@ -167,7 +167,10 @@ impl<C: Carrier> Driver<C> {
             self.drained = true;
             // Whoever waits for the answer to a login is told by the close alone.
             if self.state.is_open() {
-                self.context.session.outbox.push_notice(Draining { retry_after_ms: 0 }.to_frame());
+                let Shared { session: config, hub, entropy, .. } = &*self.context.shared;
+                let wait = entropy.up_to(config.spread_of_return(hub.users()));
+                let draining = Draining { retry_after_ms: wait.as_millis() as u32 };
+                self.context.session.outbox.push_notice(draining.to_frame());
             }
             self.input(Input::Drain)?;
         }
