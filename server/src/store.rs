@@ -8,12 +8,12 @@ pub mod memory;
 use futures_util::future::BoxFuture;
 use quail_protocol::{
     Timestamp,
-    id::{AppId, ClientMessageId, UserId},
-    message::{Ack, Message},
+    id::{AppId, UserId},
+    message::Ack,
     user::Profile,
 };
 
-pub use self::entry::{Append, Appended, Head, Range, RangeQuery};
+pub use self::entry::{Append, Appended, Head, Place, Range, RangeQuery};
 
 /// A conversation as the store knows it: the app first, and the two users of a peer pair in one order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,17 +47,12 @@ pub trait Store: Send + Sync + 'static {
     /// What a committed append promises.
     fn ack(&self) -> Ack;
 
-    /// Places messages in the order given, in one atomic and (if [`Store::ack`] says so) durable step. Duplicates
-    /// are found inside the batch too. One outcome per append, in the same order.
+    /// Places messages in the order given, in one atomic and (if [`Store::ack`] says so) durable step, and removes what
+    /// they crowd out. Duplicates are found inside the batch too. One outcome per append, in the same order.
     fn append_batch(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>>;
 
-    /// Looks for a message by the key against duplicates.
-    fn find(
-        &self,
-        key: &ConversationKey,
-        sender: &UserId,
-        client_id: ClientMessageId,
-    ) -> BoxFuture<'_, Result<Option<Message>, StoreError>>;
+    /// What becomes of `append` because of what was placed before; `None` if nothing was.
+    fn find(&self, append: &Append) -> BoxFuture<'_, Result<Option<Appended>, StoreError>>;
 
     /// Reads entries.
     fn read_range(

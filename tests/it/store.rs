@@ -12,7 +12,7 @@ use quail_server::{
     clock::Clock,
     entropy::Entropy,
     store::{
-        Append, Appended, ConversationKey, ProfileChange, RangeQuery, Store,
+        Append, Appended, ConversationKey, Place, ProfileChange, RangeQuery, Store,
         embedded::{Config, Embedded},
         memory::Memory,
     },
@@ -50,6 +50,7 @@ fn append(sender: &str, to: &str, id: u8, priority: Priority, text: &str) -> App
         kind: MessageKind::Text,
         body: message::Text::encode(text).unwrap(),
         ext: Default::default(),
+        keep: None,
     }
 }
 
@@ -103,20 +104,50 @@ async fn a_repetition_gets_the_first_place_inside_a_batch_and_across_batches() {
             append("b", "a", 1, normal, "x"),
         ];
         let first = store.append_batch(batch).await.unwrap();
-        let message = placed(&first[0]);
-        assert_eq!(first[1], Appended::Duplicate(message.clone()), "{engine}: twice in one batch");
+        let place = Place::of(placed(&first[0]));
+        assert_eq!(first[1], Appended::Duplicate(place), "{engine}: twice in one batch");
         assert_eq!(first[2], Appended::Conflict, "{engine}: another body");
         assert_eq!(placed(&first[3]).position.seq, Seq(2), "{engine}: the same id of another sender");
 
         let again = store.append_batch(vec![append("a", "b", 1, normal, "x")]).await.unwrap();
-        assert_eq!(again[0], Appended::Duplicate(message.clone()), "{engine}: in a later batch");
+        assert_eq!(again[0], Appended::Duplicate(place), "{engine}: in a later batch");
         let urgent = store.append_batch(vec![append("a", "b", 1, Priority::High, "x")]).await.unwrap();
         assert_eq!(urgent[0], Appended::Conflict, "{engine}: another priority");
 
-        let found = store.find(&message_key(), &user("a"), ClientMessageId([1; 16])).await.unwrap();
-        assert_eq!(found.as_ref(), Some(message), "{engine}");
-        let missing = store.find(&message_key(), &user("a"), ClientMessageId([9; 16])).await.unwrap();
-        assert_eq!(missing, None, "{engine}");
+        for (id, text, expected) in
+            [(1, "x", Some(Appended::Duplicate(place))), (1, "y", Some(Appended::Conflict)), (9, "x", None)]
+        {
+            let found = store.find(&append("a", "b", id, normal, text)).await.unwrap();
+            assert_eq!(found, expected, "{engine}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_newest_entries_are_kept_and_what_was_trimmed_is_no_new_message() {
+    for (engine, store, _directory) in engines() {
+        let bounded = |id, keep| {
+            let append = append("a", "b", id, Priority::Normal, "x");
+            Append { keep: std::num::NonZeroU64::new(keep), ..append }
+        };
+        let first = store.append_batch(vec![bounded(1, 3)]).await.unwrap();
+        store.append_batch((2..=40).map(|id| bounded(id, 30)).collect()).await.unwrap();
+        let kept = async || {
+            let read = store.read_range(&message_key(), ALL).await.unwrap();
+            assert_eq!(store.heads(&[message_key()]).await.unwrap()[0].first, read.first, "{engine}");
+            let seqs: Vec<_> = read.messages.iter().map(|message| message.position.seq.0).collect();
+            assert_eq!(seqs, (read.first.0..=read.head.seq.0).collect::<Vec<_>>(), "{engine}");
+            (read.first.0, read.head.seq.0)
+        };
+        assert_eq!(kept().await, (11, 40), "{engine}");
+        let again = store.append_batch(vec![bounded(1, 3)]).await.unwrap();
+        assert_eq!(again[0], Appended::Duplicate(Place::of(placed(&first[0]))), "{engine}");
+        assert_eq!(kept().await, (11, 40), "{engine}: a repetition removes nothing");
+        // A lowered limit is caught up with over several appends.
+        store.append_batch(vec![bounded(41, 5)]).await.unwrap();
+        assert_eq!(kept().await, (27, 41), "{engine}");
+        store.append_batch(vec![bounded(42, 5)]).await.unwrap();
+        assert_eq!(kept().await, (38, 42), "{engine}");
     }
 }
 

@@ -69,6 +69,7 @@ impl Story {
         let message = |seq| if mine.contains(&seq) { self.my_message(seq) } else { self.message(seq) };
         Page {
             head: Position { epoch: Epoch(EPOCH), seq: Seq(head) },
+            first: Seq(1),
             messages: List::new((query.from.0..=end).map(message).collect()).unwrap(),
             next: (end < last).then(|| Seq(end + 1)),
         }
@@ -252,7 +253,8 @@ fn a_server_that_answers_nothing_is_not_asked_for_ever() {
     tracker.event(Event::MessageSent(story.message(4)));
     assert_eq!(told(&mut tracker), [1]);
     let query = tracker.fetch().unwrap();
-    let stuck = Page { messages: List::default(), next: Some(Seq(2)), head: story.message(4).position };
+    let head = story.message(4).position;
+    let stuck = Page { head, first: Seq(1), messages: List::default(), next: Some(Seq(2)) };
     tracker.page(stuck);
     assert_eq!((query.from, told(&mut tracker)), (Seq(2), vec![4, -4]));
     // A history that ends before what the server told of.

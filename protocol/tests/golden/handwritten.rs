@@ -143,7 +143,7 @@ fn behind() -> Behind {
 }
 
 fn empty_page() -> Page {
-    Page { head: at(0), messages: List::default(), next: None }
+    Page { head: at(0), first: Seq(1), messages: List::default(), next: None }
 }
 
 fn websocket_ping() -> Vector {

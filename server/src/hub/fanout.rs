@@ -6,14 +6,14 @@ use quail_protocol::{
     Code, Conversation,
     event::EventBody,
     id::{AppId, UserId},
-    message::{Message, Send, Sent},
+    message::{Message, Send},
 };
 
 use super::Hub;
 use crate::{
     respond::Responder,
     session::{Session, outbox::Subject},
-    store::{Appended, Store, commit::Stage},
+    store::{Appended, Place, Store, commit::Stage},
     telemetry::Metrics,
 };
 
@@ -52,11 +52,11 @@ impl Stage<Ticket> for FanOut {
         match outcome {
             Some(Appended::Placed(message)) => {
                 self.metrics.message_placed();
-                ticket.responder.reply(Ok(Sent::of(&message, self.store.ack())));
+                ticket.responder.reply(Ok(Place::of(&message).sent(self.store.ack())));
                 self.tell(&ticket.app, &ticket.sender, &message);
             }
-            Some(Appended::Duplicate(message)) => {
-                ticket.responder.reply(Ok(Sent::of(&message, self.store.ack())));
+            Some(Appended::Duplicate(place)) => {
+                ticket.responder.reply(Ok(place.sent(self.store.ack())));
             }
             Some(Appended::Conflict) => ticket.responder.reply(Err(Code::MessageConflict.into())),
             None => ticket.responder.reply(Err(Code::Unavailable.into())),

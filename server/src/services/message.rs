@@ -17,7 +17,7 @@ use crate::{
     respond::Responder,
     router::{Failure, Router},
     session::Identity,
-    store::{Append, ConversationKey, RangeQuery, commit::Submission},
+    store::{Append, Appended, ConversationKey, RangeQuery, commit::Submission},
 };
 
 pub(super) fn routes(router: Router) -> Router {
@@ -50,6 +50,7 @@ fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
     let Identity { app, user, .. } = context.identity()?.clone();
     domain::message::check_body(send.kind, &send.body)?;
     let key = key_of(&app, &user, &send.conversation)?;
+    let keep = context.shared.app(&app)?.history.entries_max;
     let time = context.shared.clock.timestamp();
     domain::message::check_id(send.id, time)?;
     let (unix_ms, random) = context.shared.entropy.id_parts(time);
@@ -64,6 +65,7 @@ fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
         kind: send.kind,
         body: send.body,
         ext: send.ext,
+        keep,
     };
     Ok((app, append))
 }
@@ -71,12 +73,10 @@ fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
 /// The first result of a message that was placed before: a retry must get it even when the user asks too often.
 async fn placed_before(context: &Context, append: &Append) -> Option<Result<Sent, Reject>> {
     let store = &context.shared.store;
-    let found = store.find(&append.key, &append.sender, append.client_id).await.ok()??;
-    Some(if append.is_content_of(&found) {
-        Ok(Sent::of(&found, store.ack()))
-    } else {
-        Err(Code::MessageConflict.into())
-    })
+    match store.find(append).await.ok()?? {
+        Appended::Duplicate(place) => Some(Ok(place.sent(store.ack()))),
+        _ => Some(Err(Code::MessageConflict.into())),
+    }
 }
 
 async fn history(context: Context, query: History) -> Result<Page, Failure> {
@@ -89,7 +89,7 @@ async fn history(context: Context, query: History) -> Result<Page, Failure> {
     let range = RangeQuery { from: query.from, to: query.to, entries_max, bytes_max: HISTORY_BYTES_MAX };
     let read = context.shared.store.read_range(&key, range).await?;
     let messages = List::new(read.messages).map_err(|_| Code::Internal)?;
-    Ok(Page { head: read.head, messages, next: read.next })
+    Ok(Page { head: read.head, first: read.first, messages, next: read.next })
 }
 
 fn key_of(app: &AppId, user: &UserId, conversation: &Conversation) -> Result<ConversationKey, Code> {

@@ -240,6 +240,7 @@ mod tests {
             kind: MessageKind::Text,
             body: Text::encode("x".repeat(30_000)).unwrap(),
             ext: Default::default(),
+            keep: None,
         };
         Submission { append, ticket }
     }

@@ -21,16 +21,18 @@ use fjall::{Database, Keyspace, OwnedWriteBatch as WriteBatch, PersistMode, Read
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
     Epoch, Seq, Timestamp,
-    id::{AppId, ClientMessageId, UserId},
-    message::{Ack, Message},
+    id::{AppId, UserId},
+    message::Ack,
     user::Profile,
 };
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
 
 pub use self::open::OpenError;
-use self::{journal::BATCH_KEY, keys::Dedup, mark::Mark};
-use super::{Append, Appended, ConversationKey, Head, ProfileChange, Range, RangeQuery, Store, StoreError};
+use self::{journal::BATCH_KEY, mark::Mark};
+use super::{
+    Append, Appended, ConversationKey, Head, Place, ProfileChange, Range, RangeQuery, Store, StoreError,
+    entry::Remembered,
+};
 use crate::clock::Clock;
 
 /// How the engine behaves.
@@ -163,16 +165,6 @@ impl Inner {
         }
     }
 
-    fn message(
-        &self,
-        durable: &Snapshot,
-        conversation: &[u8],
-        seq: Seq,
-    ) -> Result<Option<Message>, StoreError> {
-        let bytes = durable.get(&self.messages, keys::entry(conversation, seq)).map_err(engine)?;
-        bytes.map(|bytes| keys::decode_message(&bytes)).transpose().map_err(StoreError::new)
-    }
-
     fn append_batch(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
         let mut writer = self.writer();
         if writer.heads.len() >= HEADS_MAX {
@@ -182,41 +174,35 @@ impl Inner {
         let mut outcomes = Vec::with_capacity(appends.len());
         // What this batch changes, seen by what comes later in it; the shared heads follow when it is committed.
         let mut heads = HashMap::<Vec<u8>, Head>::new();
-        let mut placed = HashMap::<Vec<u8>, (u64, Message)>::new();
+        let mut placed = HashMap::<Vec<u8>, Remembered>::new();
         for append in appends {
             let conversation = keys::conversation(&append.key);
-            let content = content_hash(&append);
+            let content = append.content_hash();
             let dedup_key = keys::dedup(&conversation, &append.sender, append.client_id);
-            if let Some((hash, message)) = placed.get(&dedup_key) {
-                outcomes.push(repeated(*hash == content, message.clone()));
-                continue;
-            }
-            if let Some(row) = self.dedup.get(&dedup_key).map_err(engine)? {
-                let row = keys::decode_dedup(&row).map_err(StoreError::new)?;
-                let message = self.message(&self.durable(), &conversation, row.seq)?;
-                outcomes.push(
-                    message.map_or(Appended::Conflict, |message| repeated(row.content == content, message)),
-                );
+            let before = match placed.get(&dedup_key) {
+                Some(row) => Some(*row),
+                None => self.remembered(&self.durable(), &dedup_key)?,
+            };
+            if let Some(row) = before {
+                outcomes.push(row.repeated(content));
                 continue;
             }
             let mut head = match heads.get(&conversation) {
                 Some(head) => *head,
                 None => self.head(&mut writer, &conversation)?,
             };
+            let keep = append.keep;
             let prev = head.advance(append.priority, append.time);
             let message = append.into_message(head.position, prev);
-            batch.insert(
-                &self.messages,
-                keys::entry(&conversation, message.position.seq),
-                keys::encode_message(&message),
-            );
-            batch.insert(
-                &self.dedup,
-                dedup_key.clone(),
-                keys::encode_dedup(&Dedup { seq: message.position.seq, content }),
-            );
+            let entry = keys::entry(&conversation, message.position.seq);
+            batch.insert(&self.messages, entry, keys::encode_message(&message));
+            for trimmed in head.trim(keep) {
+                batch.remove(&self.messages, keys::entry(&conversation, Seq(trimmed)));
+            }
+            let row = Remembered { place: Place::of(&message), content };
+            batch.insert(&self.dedup, dedup_key.clone(), keys::encode_dedup(&row));
+            placed.insert(dedup_key, row);
             heads.insert(conversation, head);
-            placed.insert(dedup_key, (content, message.clone()));
             outcomes.push(Appended::Placed(message));
         }
         if !heads.is_empty() {
@@ -228,6 +214,11 @@ impl Inner {
             self.mark(&mut writer)?;
         }
         Ok(outcomes)
+    }
+
+    fn remembered(&self, durable: &Snapshot, key: &[u8]) -> Result<Option<Remembered>, StoreError> {
+        let bytes = durable.get(&self.dedup, key).map_err(engine)?;
+        bytes.map(|bytes| keys::decode_dedup(&bytes)).transpose().map_err(StoreError::new)
     }
 
     fn forget_duplicates(&self, older_than: Timestamp) -> Result<usize, StoreError> {
@@ -298,19 +289,6 @@ impl Drop for Inner {
     }
 }
 
-fn repeated(same: bool, message: Message) -> Appended {
-    if same { Appended::Duplicate(message) } else { Appended::Conflict }
-}
-
-/// What a repetition must have in common with the first. Stored, so it may never change.
-fn content_hash(append: &Append) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(&append.kind.number().to_be_bytes());
-    hash.update(&[append.priority as u8]);
-    hash.update(&append.body);
-    hash.digest()
-}
-
 fn engine(error: fjall::Error) -> StoreError {
     StoreError::new(error)
 }
@@ -325,19 +303,11 @@ impl Store for Embedded {
         std::future::ready(self.inner.append_batch(batch)).boxed()
     }
 
-    fn find(
-        &self,
-        key: &ConversationKey,
-        sender: &UserId,
-        client_id: ClientMessageId,
-    ) -> BoxFuture<'_, Result<Option<Message>, StoreError>> {
-        let conversation = keys::conversation(key);
-        let dedup = keys::dedup(&conversation, sender, client_id);
+    fn find(&self, append: &Append) -> BoxFuture<'_, Result<Option<Appended>, StoreError>> {
+        let key = keys::dedup(&keys::conversation(&append.key), &append.sender, append.client_id);
+        let content = append.content_hash();
         self.blocking(move |inner| {
-            let durable = inner.durable();
-            let Some(row) = durable.get(&inner.dedup, &dedup).map_err(engine)? else { return Ok(None) };
-            let row = keys::decode_dedup(&row).map_err(StoreError::new)?;
-            inner.message(&durable, &conversation, row.seq)
+            Ok(inner.remembered(&inner.durable(), &key)?.map(|row| row.repeated(content)))
         })
     }
 

@@ -2,7 +2,7 @@
 //! acks say so.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,7 +15,10 @@ use quail_protocol::{
     user::Profile,
 };
 
-use super::{Append, Appended, ConversationKey, Head, ProfileChange, Range, RangeQuery, Store, StoreError};
+use super::{
+    Append, Appended, ConversationKey, Head, Place, ProfileChange, Range, RangeQuery, Store, StoreError,
+    entry::Remembered,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -32,9 +35,9 @@ struct Tables {
 #[derive(Debug)]
 struct Thread {
     head: Head,
-    /// Entry `i` has seq `i + 1`.
-    entries: Vec<Message>,
-    by_client_id: HashMap<(UserId, ClientMessageId), Seq>,
+    /// Entry `i` has the number `head.first` and `i` more.
+    entries: VecDeque<Message>,
+    by_client_id: HashMap<(UserId, ClientMessageId), Remembered>,
 }
 
 /// The memory engine never continues an older history, so there is one incarnation.
@@ -55,29 +58,29 @@ impl Memory {
     fn append(tables: &mut Tables, append: Append) -> Appended {
         let thread = tables.threads.entry(append.key.clone()).or_default();
         let dedup_key = (append.sender.clone(), append.client_id);
-        if let Some(found) = thread.by_client_id.get(&dedup_key) {
-            return match thread.entry(*found) {
-                Some(message) if append.is_content_of(message) => Appended::Duplicate(message.clone()),
-                _ => Appended::Conflict,
-            };
+        let content = append.content_hash();
+        if let Some(row) = thread.by_client_id.get(&dedup_key) {
+            return row.repeated(content);
         }
+        let keep = append.keep;
         let prev = thread.head.advance(append.priority, append.time);
         let message = append.into_message(thread.head.position, prev);
-        thread.entries.push(message.clone());
-        thread.by_client_id.insert(dedup_key, message.position.seq);
+        thread.entries.push_back(message.clone());
+        thread.head.trim(keep).for_each(|_| _ = thread.entries.pop_front());
+        thread.by_client_id.insert(dedup_key, Remembered { place: Place::of(&message), content });
         Appended::Placed(message)
     }
 }
 
 impl Default for Thread {
     fn default() -> Self {
-        Self { head: Head::empty(EPOCH), entries: vec![], by_client_id: HashMap::new() }
+        Self { head: Head::empty(EPOCH), entries: VecDeque::new(), by_client_id: HashMap::new() }
     }
 }
 
 impl Thread {
     fn entry(&self, seq: Seq) -> Option<&Message> {
-        self.entries.get(usize::try_from(seq.0.checked_sub(1)?).ok()?)
+        self.entries.get(usize::try_from(seq.0.checked_sub(self.head.first.0)?).ok()?)
     }
 }
 
@@ -92,16 +95,11 @@ impl Store for Memory {
         std::future::ready(Ok(outcomes)).boxed()
     }
 
-    fn find(
-        &self,
-        key: &ConversationKey,
-        sender: &UserId,
-        client_id: ClientMessageId,
-    ) -> BoxFuture<'_, Result<Option<Message>, StoreError>> {
+    fn find(&self, append: &Append) -> BoxFuture<'_, Result<Option<Appended>, StoreError>> {
         let tables = self.lock();
-        let found = tables.threads.get(key).and_then(|thread| {
-            let seq = thread.by_client_id.get(&(sender.clone(), client_id))?;
-            thread.entry(*seq).cloned()
+        let found = tables.threads.get(&append.key).and_then(|thread| {
+            let row = thread.by_client_id.get(&(append.sender.clone(), append.client_id))?;
+            Some(row.repeated(append.content_hash()))
         });
         std::future::ready(Ok(found)).boxed()
     }

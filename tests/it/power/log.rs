@@ -74,6 +74,7 @@ fn append(number: usize, place: usize, bytes_max: usize, random: &mut Random) ->
         kind: MessageKind::Text,
         body: Body::new(body).unwrap(),
         ext: Default::default(),
+        keep: None,
     }
 }
 
@@ -201,8 +202,8 @@ impl Log {
 }
 
 fn is(append: &Append, message: &Message, seq: u64) -> bool {
-    append.is_content_of(message)
-        && (append.id, append.client_id, Seq(seq)) == (message.id, message.client_id, message.position.seq)
+    append.clone().into_message(message.position, message.prev) == *message
+        && message.position.seq == Seq(seq)
 }
 
 fn text(error: impl Display) -> String {

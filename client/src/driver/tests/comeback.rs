@@ -67,7 +67,7 @@ fn message(seq: u64) -> Message {
 
 fn page(request_id: u32, numbers: impl Iterator<Item = u64>, head: u64) -> Bytes {
     let messages = List::new(numbers.map(message).collect()).unwrap();
-    let page = Page { head: message(head).position, messages, next: None };
+    let page = Page { head: message(head).position, first: Seq(1), messages, next: None };
     frame::encode(&Head::Reply { request_id, outcome: Outcome::Ok }, &page)
 }
 

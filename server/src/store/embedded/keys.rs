@@ -2,13 +2,13 @@
 
 use quail_protocol::{
     Epoch, Position, Priority, Seq, Timestamp,
-    id::{AppId, ClientMessageId, UserId},
+    id::{AppId, ClientMessageId, MessageId, UserId},
     message::Message,
     user::Profile,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::store::{ConversationKey, Head};
+use crate::store::{ConversationKey, Head, Place, entry::Remembered};
 
 /// The format of every value. A later format gets the next number; this one stays readable.
 const FORMAT: u8 = 1;
@@ -22,13 +22,6 @@ pub(super) const SCHEMA: u32 = 2;
 pub(super) struct Unreadable {
     what: &'static str,
     format: Option<u8>,
-}
-
-/// A row against duplicates: where the message stands and what it said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Dedup {
-    pub(super) seq: Seq,
-    pub(super) content: u64,
 }
 
 /// `app`, then the two users, each behind its length: no key is a prefix of another conversation's.
@@ -104,18 +97,28 @@ pub(super) fn decode_head(bytes: &[u8], epoch: Epoch) -> Result<Head, Unreadable
     })
 }
 
-pub(super) fn encode_dedup(dedup: &Dedup) -> Vec<u8> {
+pub(super) fn encode_dedup(row: &Remembered) -> Vec<u8> {
+    let Remembered { place: Place { id, position, prev, time }, content } = row;
     let mut bytes = vec![FORMAT];
-    bytes.extend_from_slice(&dedup.seq.0.to_be_bytes());
-    bytes.extend_from_slice(&dedup.content.to_be_bytes());
+    for number in [position.epoch.0, position.seq.0, prev.0, time.0, *content] {
+        bytes.extend_from_slice(&number.to_be_bytes());
+    }
+    bytes.extend_from_slice(&id.0);
     bytes
 }
 
-pub(super) fn decode_dedup(bytes: &[u8]) -> Result<Dedup, Unreadable> {
+pub(super) fn decode_dedup(bytes: &[u8]) -> Result<Remembered, Unreadable> {
     let unreadable = || Unreadable { what: "row against duplicates", format: bytes.first().copied() };
     let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
-    let (&[seq, content], []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
-    Ok(Dedup { seq: Seq(u64::from_be_bytes(seq)), content: u64::from_be_bytes(content) })
+    let Some((rest, id)) = rest.split_last_chunk() else { return Err(unreadable()) };
+    let (&[epoch, seq, prev, time, content], []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
+    let place = Place {
+        id: MessageId(*id),
+        position: Position { epoch: Epoch(u64::from_be_bytes(epoch)), seq: Seq(u64::from_be_bytes(seq)) },
+        prev: Seq(u64::from_be_bytes(prev)),
+        time: Timestamp(u64::from_be_bytes(time)),
+    };
+    Ok(Remembered { place, content: u64::from_be_bytes(content) })
 }
 
 pub(super) fn encode_message(message: &Message) -> Vec<u8> {
@@ -150,7 +153,6 @@ fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Un
 mod tests {
     use quail_protocol::{
         Conversation,
-        id::MessageId,
         message::{MessageKind, Text},
     };
 
@@ -192,8 +194,19 @@ mod tests {
         );
         assert_eq!(decode_head(&bytes, Epoch(1)).unwrap(), head);
 
-        let row = Dedup { seq: Seq(9), content: 0x1122_3344_5566_7788 };
-        assert_eq!(hex(&encode_dedup(&row)), "0100000000000000091122334455667788");
+        let place = Place {
+            id: MessageId([1; 16]),
+            position: Position { epoch: Epoch(1), seq: Seq(9) },
+            prev: Seq(3),
+            time: Timestamp(1_800_000_000_000),
+        };
+        let row = Remembered { place, content: 0x1122_3344_5566_7788 };
+        assert_eq!(
+            hex(&encode_dedup(&row)),
+            "01 0000000000000001 0000000000000009 0000000000000003 000001a3185c5000 1122334455667788 \
+             01010101010101010101010101010101"
+                .replace(' ', "")
+        );
         assert_eq!(decode_dedup(&encode_dedup(&row)).unwrap(), row);
 
         let message = Message {
