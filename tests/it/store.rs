@@ -12,11 +12,12 @@ use quail_server::{
     clock::Clock,
     entropy::Entropy,
     store::{
-        Append, Appended, ConversationKey, Place, ProfileChange, RangeQuery, Store,
+        Append, Appended, ConversationKey, Place, ProfileChange, RangeQuery, Store, Write, Written,
         embedded::{Config, Embedded},
         memory::Memory,
     },
 };
+use quail_tests::store::append_batch;
 use tempfile::TempDir;
 
 fn engines() -> Vec<(&'static str, Arc<dyn Store>, TempDir)> {
@@ -74,7 +75,7 @@ async fn a_batch_gets_dense_numbers_per_conversation_and_the_last_of_each_priori
             append("a", "b", 4, Low, "4"),
             append("a", "b", 5, High, "5"),
         ];
-        let outcomes = store.append_batch(batch).await.unwrap();
+        let outcomes = append_batch(&*store, batch).await.unwrap();
         let places: Vec<_> =
             outcomes.iter().map(placed).map(|m| (m.position.seq.0, m.prev.0, m.time.0)).collect();
         assert_eq!(places, [(1, 0, 1), (2, 0, 2), (1, 0, 3), (3, 1, 4), (4, 2, 5)], "{engine}");
@@ -103,15 +104,15 @@ async fn a_repetition_gets_the_first_place_inside_a_batch_and_across_batches() {
             append("a", "b", 1, normal, "y"),
             append("b", "a", 1, normal, "x"),
         ];
-        let first = store.append_batch(batch).await.unwrap();
+        let first = append_batch(&*store, batch).await.unwrap();
         let place = Place::of(placed(&first[0]));
         assert_eq!(first[1], Appended::Duplicate(place), "{engine}: twice in one batch");
         assert_eq!(first[2], Appended::Conflict, "{engine}: another body");
         assert_eq!(placed(&first[3]).position.seq, Seq(2), "{engine}: the same id of another sender");
 
-        let again = store.append_batch(vec![append("a", "b", 1, normal, "x")]).await.unwrap();
+        let again = append_batch(&*store, vec![append("a", "b", 1, normal, "x")]).await.unwrap();
         assert_eq!(again[0], Appended::Duplicate(place), "{engine}: in a later batch");
-        let urgent = store.append_batch(vec![append("a", "b", 1, Priority::High, "x")]).await.unwrap();
+        let urgent = append_batch(&*store, vec![append("a", "b", 1, Priority::High, "x")]).await.unwrap();
         assert_eq!(urgent[0], Appended::Conflict, "{engine}: another priority");
 
         for (id, text, expected) in
@@ -130,8 +131,8 @@ async fn the_newest_entries_are_kept_and_what_was_trimmed_is_no_new_message() {
             let append = append("a", "b", id, Priority::Normal, "x");
             Append { keep: std::num::NonZeroU64::new(keep), ..append }
         };
-        let first = store.append_batch(vec![bounded(1, 3)]).await.unwrap();
-        store.append_batch((2..=40).map(|id| bounded(id, 30)).collect()).await.unwrap();
+        let first = append_batch(&*store, vec![bounded(1, 3)]).await.unwrap();
+        append_batch(&*store, (2..=40).map(|id| bounded(id, 30)).collect()).await.unwrap();
         let kept = async || {
             let read = store.read_range(&message_key(), ALL).await.unwrap();
             assert_eq!(store.heads(&[message_key()]).await.unwrap()[0].first, read.first, "{engine}");
@@ -140,13 +141,13 @@ async fn the_newest_entries_are_kept_and_what_was_trimmed_is_no_new_message() {
             (read.first.0, read.head.seq.0)
         };
         assert_eq!(kept().await, (11, 40), "{engine}");
-        let again = store.append_batch(vec![bounded(1, 3)]).await.unwrap();
+        let again = append_batch(&*store, vec![bounded(1, 3)]).await.unwrap();
         assert_eq!(again[0], Appended::Duplicate(Place::of(placed(&first[0]))), "{engine}");
         assert_eq!(kept().await, (11, 40), "{engine}: a repetition removes nothing");
         // A lowered limit is caught up with over several appends.
-        store.append_batch(vec![bounded(41, 5)]).await.unwrap();
+        append_batch(&*store, vec![bounded(41, 5)]).await.unwrap();
         assert_eq!(kept().await, (27, 41), "{engine}");
-        store.append_batch(vec![bounded(42, 5)]).await.unwrap();
+        append_batch(&*store, vec![bounded(42, 5)]).await.unwrap();
         assert_eq!(kept().await, (38, 42), "{engine}");
     }
 }
@@ -159,7 +160,7 @@ fn message_key() -> ConversationKey {
 async fn a_range_ends_at_its_bounds_and_says_where_to_go_on() {
     for (engine, store, _directory) in engines() {
         let batch = (1..=9).map(|id| append("a", "b", id, Priority::Normal, "0123456789")).collect();
-        store.append_batch(batch).await.unwrap();
+        append_batch(&*store, batch).await.unwrap();
         for (from, to, entries_max, bytes_max, expected, next) in [
             (0, 99, 99, 9999, 1..=9, None),
             (3, 5, 99, 9999, 3..=5, None),
@@ -181,17 +182,21 @@ async fn a_range_ends_at_its_bounds_and_says_where_to_go_on() {
 async fn a_profile_keeps_what_a_change_leaves_out() {
     for (engine, store, _directory) in engines() {
         let change = |name: Option<&str>, avatar: Option<&str>| ProfileChange {
+            app: app("demo"),
             user: user("a"),
             name: name.map(|name| Text::new(name).unwrap()),
             avatar: avatar.map(|avatar| Text::new(avatar).unwrap()),
         };
-        for (name, avatar, expected) in [
-            (None, None, ("", "")),
-            (Some("A"), None, ("A", "")),
-            (None, Some("u"), ("A", "u")),
-            (Some("B"), None, ("B", "u")),
+        for (name, avatar, expected, changed) in [
+            (None, None, ("", ""), true),
+            (Some("A"), None, ("A", ""), true),
+            (None, Some("u"), ("A", "u"), true),
+            (Some("B"), None, ("B", "u"), true),
+            (Some("B"), None, ("B", "u"), false),
         ] {
-            store.put_profile(&app("demo"), change(name, avatar)).await.unwrap();
+            let written = store.write_batch(vec![Write::Profile(change(name, avatar))]).await.unwrap();
+            let [Written::Profile(kept)] = &written[..] else { panic!("{engine}: {written:?}") };
+            assert_eq!(kept.changed, changed, "{engine}: {name:?} {avatar:?}");
             let found = store.profiles(&app("demo"), &[user("x"), user("a")]).await.unwrap();
             let [profile] = &found[..] else { panic!("{engine}: {found:?}") };
             assert_eq!((profile.name.as_str(), profile.avatar.as_str()), expected, "{engine}");
@@ -214,11 +219,11 @@ async fn duplicates_are_forgotten_by_the_age_of_their_ids() {
             append
         };
         for day in [10, 11, 20] {
-            placed(&store.append_batch(vec![send(day)]).await.unwrap()[0]);
+            placed(&append_batch(&*store, vec![send(day)]).await.unwrap()[0]);
         }
         assert_eq!(store.forget_duplicates(Timestamp(12 * DAY_MS)).await.unwrap(), 2, "{engine}");
         assert_eq!(store.forget_duplicates(Timestamp(12 * DAY_MS)).await.unwrap(), 0, "{engine}");
-        let again = store.append_batch(vec![send(20), send(10)]).await.unwrap();
+        let again = append_batch(&*store, vec![send(20), send(10)]).await.unwrap();
         assert!(matches!(again[0], Appended::Duplicate(_)), "{engine}: still remembered");
         assert_eq!(placed(&again[1]).position.seq, Seq(4), "{engine}: forgotten");
     }

@@ -1,7 +1,5 @@
 //! Domain `message`: sending and reading back.
 
-use std::time::Duration;
-
 use quail_protocol::{
     Code, Conversation, Reject,
     bounded::List,
@@ -13,19 +11,19 @@ use quail_protocol::{
 use crate::{
     context::Context,
     domain,
-    hub::{Draw, fanout::Ticket},
+    hub::{
+        Draw,
+        fanout::{Reply, Ticket},
+    },
     respond::Responder,
     router::{Failure, Router},
     session::Identity,
-    store::{Append, Appended, ConversationKey, RangeQuery, commit::Submission},
+    store::{Append, Appended, ConversationKey, RangeQuery, Write},
 };
 
 pub(super) fn routes(router: Router) -> Router {
     router.on_deferred(send).on(history)
 }
-
-/// How long a sender is told to wait when the commit queue is full.
-const COMMIT_QUEUE_RETRY: Duration = Duration::from_secs(1);
 
 /// Checks a message and queues it for the committer, which answers. Nothing is awaited before the queue, so messages
 /// of one lane are placed in the order in which they arrived.
@@ -38,12 +36,8 @@ async fn send(context: Context, send: Send, responder: Responder<Send>) {
         let answer = placed_before(&context, &append).await.unwrap_or(Err(reject));
         return responder.reply(answer);
     }
-    let ticket = Ticket { app, sender: context.session.clone(), responder };
-    if let Err(refused) = context.shared.committer.submit(Submission { append, ticket }) {
-        let wait = context.shared.entropy.jittered(COMMIT_QUEUE_RETRY);
-        let reject = Reject { retry_after_ms: Some(wait.as_millis() as u32), ..Code::Unavailable.into() };
-        refused.ticket.responder.reply(Err(reject));
-    }
+    let ticket = Ticket { app, sender: context.session.clone(), reply: Reply::Send(responder) };
+    context.shared.submit(Write::Append(append), ticket);
 }
 
 fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {

@@ -10,6 +10,7 @@ use quail_protocol::{
     version::REVISION,
 };
 
+use super::user;
 use crate::{
     apps,
     context::{Context, Shared},
@@ -38,8 +39,13 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     let app = shared.app(&login.app)?;
     let time = shared.clock.timestamp();
     let token_expires = apps::verify(&login.app, app, &login.user, login.token.as_str(), time)?;
-    let change = ProfileChange { user: login.user.clone(), name: login.name, avatar: login.avatar };
-    shared.store.put_profile(&login.app, change).await?;
+    let change = ProfileChange {
+        app: login.app.clone(),
+        user: login.user.clone(),
+        name: login.name,
+        avatar: login.avatar,
+    };
+    user::keep_profile(shared, session, change).await?;
     let (unix_ms, random) = shared.entropy.id_parts(time);
     let id = SessionId::at(unix_ms, random);
     let class = login.platform.class();

@@ -16,8 +16,8 @@ use quail_protocol::{
 };
 
 use super::{
-    Append, Appended, ConversationKey, Head, Place, ProfileChange, Range, RangeQuery, Store, StoreError,
-    entry::Remembered,
+    Append, Appended, ConversationKey, Head, Place, ProfileChange, ProfileKept, Range, RangeQuery, Store,
+    StoreError, Write, Written, entry::Remembered,
 };
 
 /// See the module.
@@ -54,9 +54,11 @@ impl Memory {
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn append(tables: &mut Tables, append: Append) -> Appended {
-        let thread = tables.threads.entry(append.key.clone()).or_default();
+impl Tables {
+    fn append(&mut self, append: Append) -> Appended {
+        let thread = self.threads.entry(append.key.clone()).or_default();
         let dedup_key = (append.sender.clone(), append.client_id);
         let content = append.content_hash();
         if let Some(row) = thread.by_client_id.get(&dedup_key) {
@@ -69,6 +71,15 @@ impl Memory {
         thread.head.trim(keep).for_each(|_| _ = thread.entries.pop_front());
         thread.by_client_id.insert(dedup_key, Remembered { place: Place::of(&message), content });
         Appended::Placed(message)
+    }
+
+    fn keep_profile(&mut self, change: ProfileChange) -> ProfileKept {
+        let key = (change.app.clone(), change.user.clone());
+        let before = self.profiles.get(&key).cloned();
+        let profile = change.apply(before.clone());
+        let changed = before.as_ref() != Some(&profile);
+        self.profiles.insert(key, profile.clone());
+        ProfileKept { profile, changed }
     }
 }
 
@@ -89,9 +100,13 @@ impl Store for Memory {
         Ack::Accepted
     }
 
-    fn append_batch(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>> {
+    fn write_batch(&self, batch: Vec<Write>) -> BoxFuture<'_, Result<Vec<Written>, StoreError>> {
         let mut tables = self.lock();
-        let outcomes = batch.into_iter().map(|append| Self::append(&mut tables, append)).collect();
+        let write = |write| match write {
+            Write::Append(append) => Written::Append(tables.append(append)),
+            Write::Profile(change) => Written::Profile(tables.keep_profile(change)),
+        };
+        let outcomes = batch.into_iter().map(write).collect();
         std::future::ready(Ok(outcomes)).boxed()
     }
 
@@ -133,14 +148,6 @@ impl Store for Memory {
             forgotten += before - thread.by_client_id.len();
         }
         std::future::ready(Ok(forgotten)).boxed()
-    }
-
-    fn put_profile(&self, app: &AppId, change: ProfileChange) -> BoxFuture<'_, Result<(), StoreError>> {
-        let mut tables = self.lock();
-        let key = (app.clone(), change.user.clone());
-        let profile = change.apply(tables.profiles.remove(&key));
-        tables.profiles.insert(key, profile);
-        std::future::ready(Ok(())).boxed()
     }
 
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {

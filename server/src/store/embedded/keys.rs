@@ -10,6 +10,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::store::{ConversationKey, Head, Place, entry::Remembered};
 
+/// A key of the engine.
+pub(super) type Key = Vec<u8>;
+
 /// The format of every value. A later format gets the next number; this one stays readable.
 const FORMAT: u8 = 1;
 
@@ -25,7 +28,7 @@ pub(super) struct Unreadable {
 }
 
 /// `app`, then the two users, each behind its length: no key is a prefix of another conversation's.
-pub(super) fn conversation(key: &ConversationKey) -> Vec<u8> {
+pub(super) fn conversation(key: &ConversationKey) -> Key {
     let ConversationKey::Peer(app, low, high) = key;
     let mut bytes = Vec::with_capacity(64);
     push(&mut bytes, app.as_str());
@@ -57,8 +60,8 @@ pub(super) fn day_of(unix_ms: u64) -> u32 {
     u32::try_from(unix_ms / (24 * 3600 * 1000)).unwrap_or(u32::MAX)
 }
 
-/// The key of a profile.
-pub(super) fn profile(app: &AppId, user: &UserId) -> Vec<u8> {
+/// The key of what there is once for each user: a profile.
+pub(super) fn user(app: &AppId, user: &UserId) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
     push(&mut bytes, app.as_str());
     push(&mut bytes, user.as_str());
@@ -177,7 +180,7 @@ mod tests {
             hex(&dedup(&key, &bob, id)),
             "000051610464656d6f0105616c69636503626f6203626f6201a3185c500077078707070707070707"
         );
-        assert_eq!(hex(&profile(&app, &bob)), "0464656d6f03626f62");
+        assert_eq!(hex(&user(&app, &bob)), "0464656d6f03626f62");
 
         let head = Head {
             position: Position { epoch: Epoch(1), seq: Seq(9) },

@@ -1,7 +1,6 @@
 //! Making a store, finding what is damaged in it, and opening it.
 
 use std::{
-    collections::HashMap,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -12,10 +11,11 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use quail_protocol::Epoch;
 
 use super::{
-    Config, Embedded, Inner, Writer,
+    Config, Embedded, Inner,
     journal::{self, BATCH_KEY},
     keys,
     mark::Mark,
+    write::Writer,
 };
 use crate::clock::Clock;
 
@@ -158,7 +158,7 @@ impl Embedded {
             mark.reset(batch).map_err(failed)?;
         }
         sync_directories(directory).map_err(failed)?;
-        let writer = Writer { batch, mark, marked_at: clock.now(), heads: HashMap::new() };
+        let writer = Writer::new(batch, mark, clock.now());
         let inner = Inner {
             durable: RwLock::new(Arc::new(database.snapshot())),
             database,
