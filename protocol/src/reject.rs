@@ -146,6 +146,7 @@ codes! {
     111 TokenLifetimeTooLong LogIn "" "The token lives longer than the app allows.";
     112 AlreadyLoggedIn FixInput "Z 6000111, T 2025" "This session is logged in already.";
     113 TooManySessions Retry "" "The user has as many sessions as the app allows.";
+    501 EpochMismatch FixInput "" "The conversation is in another epoch: its history was not continued.";
     601 MessageTooLarge FixInput "R 30016, T 80002" "The body exceeds the limit of its kind.";
     602 MessageConflict FixInput "" "The client message id was used with another body.";
     603 MessageKindRefused FixInput "" "This server does not carry messages of this kind.";

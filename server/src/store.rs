@@ -8,7 +8,7 @@ mod user;
 
 use futures_util::future::BoxFuture;
 use quail_protocol::{
-    Priority, Timestamp,
+    Code, Conversation, Priority, Timestamp,
     id::{AppId, UserId},
     message::Ack,
     user::Profile,
@@ -16,7 +16,7 @@ use quail_protocol::{
 
 pub use self::{
     entry::{Append, Appended, Head, Place, Range, RangeQuery},
-    user::{ProfileChange, ProfileKept},
+    user::{MarkChange, MarkKept, ProfileChange, ProfileKept},
 };
 
 /// A conversation as the store knows it: the app first, and the two users of a peer pair in one order.
@@ -32,6 +32,14 @@ impl ConversationKey {
         let (low, high) = if one <= other { (one, other) } else { (other, one) };
         Self::Peer(app.clone(), low.clone(), high.clone())
     }
+
+    /// The conversation that `user` names so. `InvalidArgument` if it is of a kind that is not kept.
+    pub fn of(app: &AppId, user: &UserId, conversation: &Conversation) -> Result<Self, Code> {
+        match conversation {
+            Conversation::Peer(peer) => Ok(Self::peer(app, user, peer)),
+            Conversation::Room(_) | Conversation::Group(_) => Err(Code::InvalidArgument),
+        }
+    }
 }
 
 /// A change that waits for its turn.
@@ -39,6 +47,8 @@ impl ConversationKey {
 pub enum Write {
     /// A message that is to be placed.
     Append(Append),
+    /// How far a user has come.
+    Mark(MarkChange),
     /// What a user says of themself.
     Profile(ProfileChange),
 }
@@ -48,7 +58,7 @@ impl Write {
     pub fn priority(&self) -> Priority {
         match self {
             Self::Append(append) => append.priority,
-            Self::Profile(_) => Priority::Normal,
+            Self::Mark(_) | Self::Profile(_) => Priority::Normal,
         }
     }
 
@@ -56,7 +66,7 @@ impl Write {
     pub(crate) fn stamp(&mut self, time: Timestamp) {
         match self {
             Self::Append(append) => append.time = time,
-            Self::Profile(_) => {}
+            Self::Mark(_) | Self::Profile(_) => {}
         }
     }
 
@@ -66,7 +76,7 @@ impl Write {
             Self::Append(Append { body, ext, .. }) => {
                 body.len() + ext.iter().map(|pair| pair.value.len()).sum::<usize>()
             }
-            Self::Profile(_) => 0,
+            Self::Mark(_) | Self::Profile(_) => 0,
         }
     }
 }
@@ -76,6 +86,8 @@ impl Write {
 pub enum Written {
     /// Of a message.
     Append(Appended),
+    /// Of marks; `None` if they were of another epoch.
+    Mark(Option<MarkKept>),
     /// Of a profile.
     Profile(ProfileKept),
 }

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use quail_protocol::{
-    Conversation, Priority, Seq, Timestamp,
+    Conversation, Epoch, Priority, Seq, Timestamp,
     bounded::Text,
     id::{AppId, ClientMessageId, MessageId, UserId},
     message::{self, Message, MessageKind},
 };
 use quail_server::{
     clock::Clock,
+    domain::conversation::Marks,
     entropy::Entropy,
     store::{
-        Append, Appended, ConversationKey, Place, ProfileChange, RangeQuery, Store, Write, Written,
+        Append, Appended, ConversationKey, MarkChange, Place, ProfileChange, RangeQuery, Store, Write,
+        Written,
         embedded::{Config, Embedded},
         memory::Memory,
     },
@@ -227,4 +229,64 @@ async fn duplicates_are_forgotten_by_the_age_of_their_ids() {
         assert!(matches!(again[0], Appended::Duplicate(_)), "{engine}: still remembered");
         assert_eq!(placed(&again[1]).position.seq, Seq(4), "{engine}: forgotten");
     }
+}
+
+async fn mark(
+    store: &dyn Store,
+    of: &str,
+    epoch: u64,
+    delivered: u64,
+    read: u64,
+) -> Option<(u64, u64, bool)> {
+    let change = MarkChange {
+        app: app("demo"),
+        user: user(of),
+        key: message_key(),
+        conversation: Conversation::Peer(user(if of == "a" { "b" } else { "a" })),
+        epoch: Epoch(epoch),
+        marks: Marks { delivered: Seq(delivered), read: Seq(read) },
+    };
+    let written = store.write_batch(vec![Write::Mark(change)]).await.unwrap();
+    let [Written::Mark(kept)] = &written[..] else { panic!("{written:?}") };
+    kept.as_ref().map(|kept| (kept.marks.delivered.0, kept.marks.read.0, kept.changed))
+}
+
+#[tokio::test]
+async fn marks_are_kept_for_each_user_and_never_go_back() {
+    for (engine, store, _directory) in engines() {
+        assert_eq!(mark(&*store, "a", 1, 9, 9).await, Some((0, 0, false)), "{engine}: nothing there yet");
+        append_batch(&*store, (1..=5).map(|id| append("a", "b", id, Priority::Normal, "x")).collect())
+            .await
+            .unwrap();
+        for (of, epoch, delivered, read, expected) in [
+            ("a", 1, 3, 2, Some((3, 2, true))),
+            ("a", 1, 2, 1, Some((3, 2, false))),
+            ("b", 1, 0, 1, Some((1, 1, true))),
+            ("a", 2, 5, 5, None),
+            ("a", 1, 9, 0, Some((5, 2, true))),
+        ] {
+            assert_eq!(mark(&*store, of, epoch, delivered, read).await, expected, "{engine}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_the_store_is_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        Embedded::open(&directory.path().join("store"), &Config::default(), false, Clock::system()).unwrap()
+    };
+    let store = open();
+    let bounded =
+        |id| Append { keep: std::num::NonZeroU64::new(3), ..append("a", "b", id, Priority::High, "x") };
+    append_batch(&store, (1..=5).map(bounded).collect()).await.unwrap();
+    mark(&store, "b", 1, 4, 3).await.unwrap();
+    let head = store.heads(&[message_key()]).await.unwrap();
+    drop(store);
+    let store = open();
+    assert_eq!(store.heads(&[message_key()]).await.unwrap(), head);
+    assert_eq!((head[0].first, head[0].position.seq), (Seq(3), Seq(5)));
+    assert_eq!(mark(&store, "b", 1, 0, 0).await, Some((4, 3, false)));
+    let again = append_batch(&store, vec![bounded(1)]).await.unwrap();
+    assert!(matches!(again[0], Appended::Duplicate(place) if place.position.seq == Seq(1)));
 }

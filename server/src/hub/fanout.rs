@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quail_protocol::{
     Code, Conversation, Reject,
+    conversation::{ConversationMarked, Mark, Marked},
     event::EventBody,
     id::{AppId, UserId},
     message::{Message, Send},
@@ -13,9 +14,10 @@ use tokio::sync::oneshot;
 
 use super::Hub;
 use crate::{
+    domain::conversation::Marks,
     respond::Responder,
     session::{Session, outbox::Subject},
-    store::{Appended, Place, Store, Written, commit::Stage},
+    store::{Appended, MarkKept, Place, Store, Written, commit::Stage},
     telemetry::Metrics,
 };
 
@@ -35,6 +37,8 @@ pub struct Ticket {
 pub enum Reply {
     /// To a send.
     Send(Responder<Send>),
+    /// To marks.
+    Mark(Responder<Mark>),
     /// To a handler that goes on when the write is kept, or with why it is not.
     Handler(oneshot::Sender<Result<(), Reject>>),
 }
@@ -44,6 +48,7 @@ impl Reply {
     pub fn refuse(self, reject: Reject) {
         match self {
             Self::Send(responder) => responder.reply(Err(reject)),
+            Self::Mark(responder) => responder.reply(Err(reject)),
             // A handler that was given up waits no more.
             Self::Handler(waiting) => _ = waiting.send(Err(reject)),
         }
@@ -76,6 +81,9 @@ impl Stage<Ticket> for FanOut {
             (Reply::Send(responder), Some(Written::Append(appended))) => {
                 self.appended(&app, &sender, responder, appended);
             }
+            (Reply::Mark(responder), Some(Written::Mark(kept))) => {
+                self.marked(&app, &sender, responder, kept);
+            }
             (Reply::Handler(waiting), Some(_)) => _ = waiting.send(Ok(())),
             (reply, None) => reply.refuse(Code::Unavailable.into()),
             // An outcome of what was not asked for: a fault of the store.
@@ -95,6 +103,25 @@ impl FanOut {
             Appended::Duplicate(place) => responder.reply(Ok(place.sent(self.store.ack()))),
             Appended::Conflict => responder.reply(Err(Code::MessageConflict.into())),
         }
+    }
+
+    fn marked(&self, app: &AppId, sender: &Arc<Session>, responder: Responder<Mark>, kept: Option<MarkKept>) {
+        let Some(MarkKept { conversation, user, epoch, marks, changed }) = kept else {
+            return responder.reply(Err(Code::EpochMismatch.into()));
+        };
+        let Marks { delivered, read } = marks;
+        responder.reply(Ok(Marked { delivered, read }));
+        if changed {
+            let event = ConversationMarked { conversation, epoch, delivered, read };
+            self.tell_others(app, sender, &user, &event);
+        }
+    }
+
+    /// Tells a change of a user to their sessions, but for the one that made it.
+    fn tell_others(&self, app: &AppId, sender: &Arc<Session>, user: &UserId, event: &impl EventBody) {
+        let frame = event.to_frame();
+        let others = self.hub.sessions(app, user).into_iter().filter(|session| !Arc::ptr_eq(session, sender));
+        others.for_each(|session| session.outbox.push_notice(frame.clone()));
     }
 
     fn tell(&self, app: &AppId, sending: &Arc<Session>, message: &Message) {

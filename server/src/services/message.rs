@@ -1,9 +1,9 @@
 //! Domain `message`: sending and reading back.
 
 use quail_protocol::{
-    Code, Conversation, Reject,
+    Code, Reject,
     bounded::List,
-    id::{AppId, MessageId, UserId},
+    id::{AppId, MessageId},
     limits::{HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX},
     message::{History, Page, Send, Sent},
 };
@@ -43,7 +43,7 @@ async fn send(context: Context, send: Send, responder: Responder<Send>) {
 fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
     let Identity { app, user, .. } = context.identity()?.clone();
     domain::message::check_body(send.kind, &send.body)?;
-    let key = key_of(&app, &user, &send.conversation)?;
+    let key = ConversationKey::of(&app, &user, &send.conversation)?;
     let keep = context.shared.app(&app)?.history.entries_max;
     let time = context.shared.clock.timestamp();
     domain::message::check_id(send.id, time)?;
@@ -79,16 +79,9 @@ async fn history(context: Context, query: History) -> Result<Page, Failure> {
         return Err(Code::InvalidArgument.into());
     }
     let identity = context.identity()?;
-    let key = key_of(&identity.app, &identity.user, &query.conversation)?;
+    let key = ConversationKey::of(&identity.app, &identity.user, &query.conversation)?;
     let range = RangeQuery { from: query.from, to: query.to, entries_max, bytes_max: HISTORY_BYTES_MAX };
     let read = context.shared.store.read_range(&key, range).await?;
     let messages = List::new(read.messages).map_err(|_| Code::Internal)?;
     Ok(Page { head: read.head, first: read.first, messages, next: read.next })
-}
-
-fn key_of(app: &AppId, user: &UserId, conversation: &Conversation) -> Result<ConversationKey, Code> {
-    match conversation {
-        Conversation::Peer(peer) => Ok(ConversationKey::peer(app, user, peer)),
-        Conversation::Room(_) | Conversation::Group(_) => Err(Code::InvalidArgument),
-    }
 }

@@ -33,7 +33,7 @@ use super::{
     Append, Appended, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write, Written,
     entry::Remembered,
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, domain::conversation::Marks};
 
 /// How the engine behaves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,6 +81,8 @@ struct Inner {
     dedup: Keyspace,
     heads: Keyspace,
     profiles: Keyspace,
+    /// How users see their conversations.
+    views: Keyspace,
     epoch: Epoch,
     writer: Mutex<Writer>,
     /// All that was synced. The engine itself shows a batch to readers before that, when it must not be told yet.
@@ -126,6 +128,13 @@ impl Inner {
     fn profile(&self, durable: &Snapshot, key: &[u8]) -> Result<Option<Profile>, StoreError> {
         let bytes = durable.get(&self.profiles, key).map_err(engine)?;
         bytes.map(|bytes| keys::decode_profile(&bytes)).transpose().map_err(StoreError::new)
+    }
+
+    fn view(&self, durable: &Snapshot, key: &[u8]) -> Result<Marks, StoreError> {
+        match durable.get(&self.views, key).map_err(engine)? {
+            Some(bytes) => keys::decode_view(&bytes, self.epoch).map_err(StoreError::new),
+            None => Ok(Marks::default()),
+        }
     }
 
     fn read_range(&self, key: &ConversationKey, query: RangeQuery) -> Result<Range, StoreError> {

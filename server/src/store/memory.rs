@@ -2,23 +2,24 @@
 //! acks say so.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use foldhash::fast::FixedState;
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Epoch, Seq, Timestamp,
+    Conversation, Epoch, Seq, Timestamp,
     id::{AppId, ClientMessageId, UserId},
     message::{Ack, Message},
     user::Profile,
 };
 
 use super::{
-    Append, Appended, ConversationKey, Head, Place, ProfileChange, ProfileKept, Range, RangeQuery, Store,
-    StoreError, Write, Written, entry::Remembered,
+    Append, Appended, ConversationKey, Head, MarkChange, MarkKept, Place, ProfileChange, ProfileKept, Range,
+    RangeQuery, Store, StoreError, Write, Written, entry::Remembered,
 };
+use crate::domain::conversation::Marks;
 
 /// See the module.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Memory {
 struct Tables {
     threads: HashMap<ConversationKey, Thread, FixedState>,
     profiles: HashMap<(AppId, UserId), Profile, FixedState>,
+    /// Of each user, by the conversation as they name it.
+    views: BTreeMap<(AppId, UserId, Conversation), Marks>,
 }
 
 #[derive(Debug)]
@@ -46,8 +49,11 @@ const EPOCH: Epoch = Epoch(1);
 impl Memory {
     /// An empty store.
     pub fn new(hasher: FixedState) -> Self {
-        let tables =
-            Tables { threads: HashMap::with_hasher(hasher.clone()), profiles: HashMap::with_hasher(hasher) };
+        let tables = Tables {
+            threads: HashMap::with_hasher(hasher.clone()),
+            profiles: HashMap::with_hasher(hasher),
+            views: BTreeMap::new(),
+        };
         Self { tables: Mutex::new(tables) }
     }
 
@@ -71,6 +77,21 @@ impl Tables {
         thread.head.trim(keep).for_each(|_| _ = thread.entries.pop_front());
         thread.by_client_id.insert(dedup_key, Remembered { place: Place::of(&message), content });
         Appended::Placed(message)
+    }
+
+    fn mark(&mut self, change: MarkChange) -> Option<MarkKept> {
+        let MarkChange { app, user, key, conversation, epoch, marks } = change;
+        if epoch != EPOCH {
+            return None;
+        }
+        let head = self.threads.get(&key).map_or(Seq(0), |thread| thread.head.position.seq);
+        let view = (app, user.clone(), conversation.clone());
+        let before = self.views.get(&view).copied().unwrap_or_default();
+        let marks = before.advance(marks, head);
+        if marks != before {
+            self.views.insert(view, marks);
+        }
+        Some(MarkKept { conversation, user, epoch, marks, changed: marks != before })
     }
 
     fn keep_profile(&mut self, change: ProfileChange) -> ProfileKept {
@@ -104,6 +125,7 @@ impl Store for Memory {
         let mut tables = self.lock();
         let write = |write| match write {
             Write::Append(append) => Written::Append(tables.append(append)),
+            Write::Mark(change) => Written::Mark(tables.mark(change)),
             Write::Profile(change) => Written::Profile(tables.keep_profile(change)),
         };
         let outcomes = batch.into_iter().map(write).collect();

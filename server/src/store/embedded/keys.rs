@@ -1,13 +1,14 @@
 //! Stored bytes: keys that sort by conversation, and values that begin with a format byte.
 
 use quail_protocol::{
-    Epoch, Position, Priority, Seq, Timestamp,
+    Conversation, Epoch, Position, Priority, Seq, Timestamp,
     id::{AppId, ClientMessageId, MessageId, UserId},
     message::Message,
     user::Profile,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::domain::conversation::Marks;
 use crate::store::{ConversationKey, Head, Place, entry::Remembered};
 
 /// A key of the engine.
@@ -38,8 +39,10 @@ pub(super) fn conversation(key: &ConversationKey) -> Key {
     bytes
 }
 
-/// Tells peer conversations from the kinds that come later.
+/// Kinds of conversations.
 const PEER: u8 = 1;
+const ROOM: u8 = 2;
+const GROUP: u8 = 3;
 
 /// The key of an entry; entries of a conversation sort by number.
 pub(super) fn entry(conversation: &[u8], seq: Seq) -> Vec<u8> {
@@ -66,6 +69,16 @@ pub(super) fn user(app: &AppId, user: &UserId) -> Vec<u8> {
     push(&mut bytes, app.as_str());
     push(&mut bytes, user.as_str());
     bytes
+}
+
+/// The key of how a user sees a conversation, which they name so. Sorted as the names are.
+pub(super) fn view(user: &[u8], conversation: &Conversation) -> Key {
+    let (kind, id) = match conversation {
+        Conversation::Peer(user) => (PEER, user.as_str()),
+        Conversation::Room(room) => (ROOM, room.as_str()),
+        Conversation::Group(group) => (GROUP, group.as_str()),
+    };
+    [user, &[kind], id.as_bytes()].concat()
 }
 
 fn push(bytes: &mut Vec<u8>, text: &str) {
@@ -124,6 +137,24 @@ pub(super) fn decode_dedup(bytes: &[u8]) -> Result<Remembered, Unreadable> {
     Ok(Remembered { place, content: u64::from_be_bytes(content) })
 }
 
+/// Marks and the incarnation of the conversation that they are of.
+pub(super) fn encode_view(epoch: Epoch, marks: Marks) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    for number in [epoch.0, marks.delivered.0, marks.read.0] {
+        bytes.extend_from_slice(&number.to_be_bytes());
+    }
+    bytes
+}
+
+/// Marks of another incarnation say nothing of this one.
+pub(super) fn decode_view(bytes: &[u8], epoch: Epoch) -> Result<Marks, Unreadable> {
+    let unreadable = || Unreadable { what: "view", format: bytes.first().copied() };
+    let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
+    let (&[of, delivered, read], []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
+    let marks = Marks { delivered: Seq(u64::from_be_bytes(delivered)), read: Seq(u64::from_be_bytes(read)) };
+    Ok(if u64::from_be_bytes(of) == epoch.0 { marks } else { Marks::default() })
+}
+
 pub(super) fn encode_message(message: &Message) -> Vec<u8> {
     encode(message)
 }
@@ -154,10 +185,7 @@ fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Un
 
 #[cfg(test)]
 mod tests {
-    use quail_protocol::{
-        Conversation,
-        message::{MessageKind, Text},
-    };
+    use quail_protocol::message::{MessageKind, Text};
 
     use super::*;
 
@@ -212,6 +240,16 @@ mod tests {
         );
         assert_eq!(decode_dedup(&encode_dedup(&row)).unwrap(), row);
 
+        assert_eq!(
+            hex(&view(&user(&app, &bob), &Conversation::Peer(alice.clone()))),
+            "0464656d6f03626f6201616c696365"
+        );
+        let marks = Marks { delivered: Seq(9), read: Seq(3) };
+        let bytes = encode_view(Epoch(2), marks);
+        assert_eq!(hex(&bytes), "01000000000000000200000000000000090000000000000003");
+        assert_eq!(decode_view(&bytes, Epoch(2)).unwrap(), marks);
+        assert_eq!(decode_view(&bytes, Epoch(3)).unwrap(), Marks::default());
+
         let message = Message {
             id: MessageId([1; 16]),
             client_id: id,
@@ -241,6 +279,7 @@ mod tests {
         for bytes in [&[][..], &head[..8], &[&head[..], &[0]].concat(), &[2]] {
             assert!(decode_head(bytes, Epoch(1)).is_err());
             assert!(decode_dedup(bytes).is_err());
+            assert!(decode_view(bytes, Epoch(1)).is_err());
             assert!(decode_message(bytes).is_err());
         }
     }

@@ -15,8 +15,10 @@ use super::{
     keys::{self, Key},
     mark::Mark,
 };
+use crate::domain::conversation::Marks;
 use crate::store::{
-    Append, Appended, Head, Place, ProfileChange, ProfileKept, StoreError, Write, Written, entry::Remembered,
+    Append, Appended, Head, MarkChange, MarkKept, Place, ProfileChange, ProfileKept, StoreError, Write,
+    Written, entry::Remembered,
 };
 
 /// Rows against duplicates that are removed in one commit.
@@ -58,6 +60,7 @@ struct Batch<'a> {
     writes: OwnedWriteBatch,
     heads: HashMap<Key, Head>,
     remembered: HashMap<Key, Remembered>,
+    views: HashMap<Key, Marks>,
     profiles: HashMap<Key, Profile>,
 }
 
@@ -97,6 +100,24 @@ impl Batch<'_> {
         }
     }
 
+    fn mark(&mut self, change: MarkChange) -> Result<Option<MarkKept>, StoreError> {
+        let MarkChange { app, user, key, conversation, epoch, marks } = change;
+        if epoch != self.inner.epoch {
+            return Ok(None);
+        }
+        let head = self.head(&keys::conversation(&key))?;
+        let view = keys::view(&keys::user(&app, &user), &conversation);
+        let before = match self.views.get(&view) {
+            Some(marks) => *marks,
+            None => self.inner.view(&self.durable, &view)?,
+        };
+        let marks = before.advance(marks, head.position.seq);
+        if marks != before {
+            self.views.insert(view, marks);
+        }
+        Ok(Some(MarkKept { conversation, user, epoch, marks, changed: marks != before }))
+    }
+
     fn keep_profile(&mut self, change: ProfileChange) -> Result<ProfileKept, StoreError> {
         let key = keys::user(&change.app, &change.user);
         let before = match self.profiles.get(&key) {
@@ -113,9 +134,12 @@ impl Batch<'_> {
 
     /// All that is to be written, and the heads that are in force then.
     fn finish(self) -> (OwnedWriteBatch, HashMap<Key, Head>) {
-        let Self { inner, mut writes, heads, profiles, .. } = self;
+        let Self { inner, mut writes, heads, views, profiles, .. } = self;
         for (key, head) in &heads {
             writes.insert(&inner.heads, key.clone(), keys::encode_head(head));
+        }
+        for (key, marks) in views {
+            writes.insert(&inner.views, key, keys::encode_view(inner.epoch, marks));
         }
         for (key, profile) in profiles {
             writes.insert(&inner.profiles, key, keys::encode_profile(&profile));
@@ -141,10 +165,12 @@ impl Inner {
             writes: self.database.batch(),
             heads: HashMap::new(),
             remembered: HashMap::new(),
+            views: HashMap::new(),
             profiles: HashMap::new(),
         };
         let write = |write| match write {
             Write::Append(append) => open.append(append).map(Written::Append),
+            Write::Mark(change) => open.mark(change).map(Written::Mark),
             Write::Profile(change) => open.keep_profile(change).map(Written::Profile),
         };
         let outcomes = batch.into_iter().map(write).collect::<Result<_, _>>()?;
