@@ -1,11 +1,19 @@
-//! Domain `conversation`: naming one.
+//! Domain `conversation`: naming one, and how far a user has come in it.
 
 use std::fmt;
 
 use postcard_schema::{Schema, schema::NamedType};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::id::{GroupId, InvalidId, RoomId, UserId};
+use crate::{
+    id::{GroupId, InvalidId, RoomId, UserId},
+    operation::operations,
+    position::{Epoch, Seq},
+};
+
+operations! { 0x05 "conversation" {
+    0x01 "mark" Mark => Marked, User, Change, Change, control;
+}}
 
 /// A conversation as one of its users names it.
 ///
@@ -76,4 +84,42 @@ impl<'de> Deserialize<'de> for Conversation {
 impl Schema for Conversation {
     const SCHEMA: &'static NamedType =
         &NamedType { name: "Conversation", ty: <Wire<'static> as Schema>::SCHEMA.ty };
+}
+
+/// Say how far the user has come. What was read was delivered; lower numbers than before change nothing, and numbers
+/// above the head mean the head.
+///
+/// Rejects: `RateLimited`, `EpochMismatch`, `InvalidArgument`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Mark {
+    /// Where.
+    pub conversation: Conversation,
+    /// The incarnation that the numbers are of.
+    pub epoch: Epoch,
+    /// Every entry up to here reached a terminal of the user.
+    pub delivered: Seq,
+    /// Every entry up to here was read; 0 if only `delivered` is to change.
+    pub read: Seq,
+}
+
+/// The marks that are in force, on all terminals of the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Marked {
+    /// Up to here entries reached the user.
+    pub delivered: Seq,
+    /// Up to here they were read; not above `delivered`.
+    pub read: Seq,
+}
+
+/// The user has come further, on another terminal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct ConversationMarked {
+    /// Where.
+    pub conversation: Conversation,
+    /// Its incarnation.
+    pub epoch: Epoch,
+    /// Up to here entries reached the user.
+    pub delivered: Seq,
+    /// Up to here they were read; not above `delivered`.
+    pub read: Seq,
 }

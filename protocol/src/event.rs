@@ -5,6 +5,7 @@ use postcard_schema::Schema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    conversation::ConversationMarked,
     frame::{self, Head, Malformed},
     message::{Behind, Message},
     session::{Draining, TokenWillExpire},
@@ -91,6 +92,8 @@ events! {
         "The server is about to close every connection with `Close::Draining`.";
     0x0102 "session.token_will_expire" TokenWillExpire(TokenWillExpire)
         "The session ends with `Close::TokenExpired` unless the token is renewed.";
+    0x0501 "conversation.marked" ConversationMarked(ConversationMarked)
+        "The user has come further in a conversation: for their other sessions.";
     0x0601 "message.sent" MessageSent(Message)
         "A message was stored: for the recipient, and for the sender's other sessions.";
     0x0602 "message.behind" Behind(Behind)

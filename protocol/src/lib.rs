@@ -42,5 +42,5 @@ pub fn operations() -> impl Iterator<Item = &'static Info> {
 
 /// The shapes of every operation, in opcode order.
 pub fn schemas() -> impl Iterator<Item = &'static operation::Schemas> {
-    [session::SCHEMAS, user::SCHEMAS, message::SCHEMAS].into_iter().flatten()
+    [session::SCHEMAS, user::SCHEMAS, conversation::SCHEMAS, message::SCHEMAS].into_iter().flatten()
 }

@@ -175,7 +175,7 @@ pub struct History {
 pub struct Page {
     /// The conversation's newest position; seq 0 if it has no entry.
     pub head: Position,
-    /// The first number that is still kept.
+    /// The first number that is still kept; what was asked for before it is gone. 1 if nothing is.
     pub first: Seq,
     /// The entries, fewer than asked for if a frame could not hold them.
     pub messages: List<Message, HISTORY_ENTRIES_MAX>,

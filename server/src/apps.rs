@@ -1,6 +1,6 @@
 //! The apps this server carries: their keys, limits and rates.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroU64, time::Duration};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use quail_protocol::{
@@ -30,6 +30,16 @@ pub struct Config {
     pub sessions_per_user: usize,
     /// How often one user may ask.
     pub rates: Rates,
+    /// How long messages are kept.
+    pub history: History,
+}
+
+/// What is kept of a conversation.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// Its newest entries, so many of them. Default: all.
+    pub entries_max: Option<NonZeroU64>,
 }
 
 impl Default for Config {
@@ -40,6 +50,7 @@ impl Default for Config {
             multi_login: MultiLogin::default(),
             sessions_per_user: 8,
             rates: Rates::default(),
+            history: History::default(),
         }
     }
 }

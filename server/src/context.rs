@@ -1,21 +1,31 @@
 //! All a handler may touch.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use quail_protocol::{
     Code, Reject,
     id::{AppId, UserId},
 };
+use tokio::sync::oneshot;
 
 use crate::{
     apps,
     clock::Clock,
     entropy::Entropy,
-    hub::{Draw, Hub, fanout::Ticket},
+    hub::{
+        Draw, Hub,
+        fanout::{Reply, Ticket},
+    },
     session::{self, Identity, Session},
-    store::{Store, commit::Committer},
+    store::{
+        Store, Write,
+        commit::{Committer, Submission},
+    },
     telemetry::Metrics,
 };
+
+/// How long those who write are told to wait when the commit queue is full.
+const COMMIT_QUEUE_RETRY: Duration = Duration::from_secs(1);
 
 /// What all connections of a server share.
 pub struct Shared {
@@ -41,6 +51,24 @@ impl Shared {
     /// The app of this id.
     pub fn app(&self, app: &AppId) -> Result<&apps::Config, Reject> {
         self.apps.get(app).ok_or(Code::AppUnknown.into())
+    }
+
+    /// Queues a write for the committer, which answers; refuses it at once when too many wait.
+    pub fn submit(&self, write: Write, ticket: Ticket) {
+        if let Err(refused) = self.committer.submit(Submission { write, ticket }) {
+            let wait = self.entropy.jittered(COMMIT_QUEUE_RETRY);
+            let reject = Reject { retry_after_ms: Some(wait.as_millis() as u32), ..Code::Unavailable.into() };
+            refused.ticket.reply.refuse(reject);
+        }
+    }
+
+    /// Queues a write of `sender`, a session that need not be logged in yet, and returns when it is kept.
+    pub async fn write(&self, sender: &Arc<Session>, app: &AppId, write: Write) -> Result<(), Reject> {
+        let (reply, written) = oneshot::channel();
+        let ticket = Ticket { app: app.clone(), sender: sender.clone(), reply: Reply::Handler(reply) };
+        self.submit(write, ticket);
+        // Without an answer the committer is gone.
+        written.await.unwrap_or(Err(Code::Unavailable.into()))
     }
 }
 

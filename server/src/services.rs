@@ -1,5 +1,6 @@
 //! Handlers. They orchestrate; rules are in [`crate::domain`].
 
+pub mod conversation;
 pub mod message;
 pub mod session;
 pub mod user;
@@ -8,7 +9,7 @@ use crate::router::Router;
 
 /// Every route of the server.
 pub fn routes() -> Router {
-    [session::routes, user::routes, message::routes]
+    [session::routes, user::routes, conversation::routes, message::routes]
         .into_iter()
         .fold(Router::default(), |router, add| add(router))
 }

@@ -4,16 +4,20 @@ pub mod commit;
 pub mod embedded;
 mod entry;
 pub mod memory;
+mod user;
 
 use futures_util::future::BoxFuture;
 use quail_protocol::{
-    Timestamp,
-    id::{AppId, ClientMessageId, UserId},
-    message::{Ack, Message},
+    Code, Conversation, Priority, Timestamp,
+    id::{AppId, UserId},
+    message::Ack,
     user::Profile,
 };
 
-pub use self::entry::{Append, Appended, Head, Range, RangeQuery};
+pub use self::{
+    entry::{Append, Appended, Head, Place, Range, RangeQuery},
+    user::{MarkChange, MarkKept, ProfileChange, ProfileKept},
+};
 
 /// A conversation as the store knows it: the app first, and the two users of a peer pair in one order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +32,64 @@ impl ConversationKey {
         let (low, high) = if one <= other { (one, other) } else { (other, one) };
         Self::Peer(app.clone(), low.clone(), high.clone())
     }
+
+    /// The conversation that `user` names so. `InvalidArgument` if it is of a kind that is not kept.
+    pub fn of(app: &AppId, user: &UserId, conversation: &Conversation) -> Result<Self, Code> {
+        match conversation {
+            Conversation::Peer(peer) => Ok(Self::peer(app, user, peer)),
+            Conversation::Room(_) | Conversation::Group(_) => Err(Code::InvalidArgument),
+        }
+    }
+}
+
+/// A change that waits for its turn.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// A message that is to be placed.
+    Append(Append),
+    /// How far a user has come.
+    Mark(MarkChange),
+    /// What a user says of themself.
+    Profile(ProfileChange),
+}
+
+impl Write {
+    /// How urgent.
+    pub fn priority(&self) -> Priority {
+        match self {
+            Self::Append(append) => append.priority,
+            Self::Mark(_) | Self::Profile(_) => Priority::Normal,
+        }
+    }
+
+    /// Says when it was made.
+    pub(crate) fn stamp(&mut self, time: Timestamp) {
+        match self {
+            Self::Append(append) => append.time = time,
+            Self::Mark(_) | Self::Profile(_) => {}
+        }
+    }
+
+    /// Bytes of bodies and extensions.
+    fn content_bytes(&self) -> usize {
+        match self {
+            Self::Append(Append { body, ext, .. }) => {
+                body.len() + ext.iter().map(|pair| pair.value.len()).sum::<usize>()
+            }
+            Self::Mark(_) | Self::Profile(_) => 0,
+        }
+    }
+}
+
+/// What became of a [`Write`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Of a message.
+    Append(Appended),
+    /// Of marks; `None` if they were of another epoch.
+    Mark(Option<MarkKept>),
+    /// Of a profile.
+    Profile(ProfileKept),
 }
 
 /// The engine failed. Nothing is known about what it was asked to write.
@@ -47,17 +109,13 @@ pub trait Store: Send + Sync + 'static {
     /// What a committed append promises.
     fn ack(&self) -> Ack;
 
-    /// Places messages in the order given, in one atomic and (if [`Store::ack`] says so) durable step. Duplicates
-    /// are found inside the batch too. One outcome per append, in the same order.
-    fn append_batch(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>>;
+    /// Makes changes in the order given, in one atomic and (if [`Store::ack`] says so) durable step; each sees those
+    /// before it. A message gets the next place, removes what it crowds out, and is recognised as a repetition inside
+    /// the batch too. One outcome per write, in the same order.
+    fn write_batch(&self, batch: Vec<Write>) -> BoxFuture<'_, Result<Vec<Written>, StoreError>>;
 
-    /// Looks for a message by the key against duplicates.
-    fn find(
-        &self,
-        key: &ConversationKey,
-        sender: &UserId,
-        client_id: ClientMessageId,
-    ) -> BoxFuture<'_, Result<Option<Message>, StoreError>>;
+    /// What becomes of `append` because of what was placed before; `None` if nothing was.
+    fn find(&self, append: &Append) -> BoxFuture<'_, Result<Option<Appended>, StoreError>>;
 
     /// Reads entries.
     fn read_range(
@@ -72,38 +130,6 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets rows against duplicates whose ids are older, some days late at most. Returns how many.
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>>;
 
-    /// Keeps what a user said of themself at login; `None` keeps what was there.
-    fn put_profile(&self, app: &AppId, change: ProfileChange) -> BoxFuture<'_, Result<(), StoreError>>;
-
     /// Profiles of those who ever logged in, in the order asked.
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>>;
-}
-
-/// A change of a [`Profile`].
-#[derive(Clone, Debug)]
-pub struct ProfileChange {
-    /// Whose.
-    pub user: UserId,
-    /// New display name.
-    pub name: Option<quail_protocol::bounded::Text<{ quail_protocol::limits::NAME_BYTES_MAX }>>,
-    /// New avatar URL.
-    pub avatar: Option<quail_protocol::bounded::Text<{ quail_protocol::limits::AVATAR_BYTES_MAX }>>,
-}
-
-impl ProfileChange {
-    /// The profile after the change.
-    pub fn apply(self, before: Option<Profile>) -> Profile {
-        let mut profile = before.unwrap_or_else(|| Profile {
-            user: self.user,
-            name: Default::default(),
-            avatar: Default::default(),
-        });
-        if let Some(name) = self.name {
-            profile.name = name;
-        }
-        if let Some(avatar) = self.avatar {
-            profile.avatar = avatar;
-        }
-        profile
-    }
 }

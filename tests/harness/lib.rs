@@ -6,6 +6,7 @@ pub mod history;
 pub mod power;
 pub mod process;
 pub mod raw;
+pub mod store;
 pub mod terminal;
 pub mod token;
 

@@ -4,6 +4,7 @@
 
 mod canary;
 mod cli;
+mod conversation;
 mod crash;
 mod damage;
 mod hostile;

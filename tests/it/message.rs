@@ -1,4 +1,4 @@
-use std::{sync::LazyLock, time::Duration};
+use std::{num::NonZeroU64, sync::LazyLock, time::Duration};
 
 use quail_client::{CallError, Client};
 use quail_protocol::{
@@ -9,6 +9,7 @@ use quail_protocol::{
     message::{Ack, Body, History, Message, MessageKind, Send, Text},
     session::Ping,
 };
+use quail_server::config::Config;
 use quail_tests::{
     Carrier, FAST, STRICT, Town, next_message,
     raw::{Raw, Said},
@@ -244,6 +245,31 @@ async fn over_the_rate_a_text_is_refused_with_the_time_to_wait_and_a_retry_is_no
     assert!((1..=1000).contains(&reject.retry_after_ms.unwrap()));
     assert_eq!(alice.call(send_to("bob", 0, "x")).await.unwrap(), first);
     assert!(alice.call(quail_protocol::session::Ping {}).await.is_ok(), "the session lives on");
+}
+
+#[tokio::test]
+async fn history_begins_where_the_app_stopped_keeping_it() {
+    let keep_two = |config: &mut Config| {
+        config.apps.values_mut().for_each(|app| app.history.entries_max = NonZeroU64::new(2));
+    };
+    let town = Town::with(keep_two).await;
+    for carrier in Carrier::ALL {
+        let to = format!("bob-over-{carrier:?}");
+        let (alice, _events) = town.connect(carrier, "alice").await;
+        let first = alice.call(send_to(&to, 1, "1")).await.unwrap();
+        for id in 2..=5 {
+            alice.call(send_to(&to, id, "x")).await.unwrap();
+        }
+        let query = History { conversation: peer(&to), from: Seq(1), to: Seq(99), limit: 100 };
+        let page = alice.call(query).await.unwrap();
+        let seqs: Vec<_> = page.messages.iter().map(|message| message.position.seq.0).collect();
+        assert_eq!((page.first, page.head.seq, seqs), (Seq(4), Seq(5), vec![4, 5]));
+        assert_eq!(
+            alice.call(send_to(&to, 1, "1")).await.unwrap(),
+            first,
+            "its entry is gone, its place is not"
+        );
+    }
 }
 
 #[tokio::test]

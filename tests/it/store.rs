@@ -3,20 +3,23 @@
 use std::sync::Arc;
 
 use quail_protocol::{
-    Conversation, Priority, Seq, Timestamp,
+    Conversation, Epoch, Priority, Seq, Timestamp,
     bounded::Text,
     id::{AppId, ClientMessageId, MessageId, UserId},
     message::{self, Message, MessageKind},
 };
 use quail_server::{
     clock::Clock,
+    domain::conversation::Marks,
     entropy::Entropy,
     store::{
-        Append, Appended, ConversationKey, ProfileChange, RangeQuery, Store,
+        Append, Appended, ConversationKey, MarkChange, Place, ProfileChange, RangeQuery, Store, Write,
+        Written,
         embedded::{Config, Embedded},
         memory::Memory,
     },
 };
+use quail_tests::store::append_batch;
 use tempfile::TempDir;
 
 fn engines() -> Vec<(&'static str, Arc<dyn Store>, TempDir)> {
@@ -50,6 +53,7 @@ fn append(sender: &str, to: &str, id: u8, priority: Priority, text: &str) -> App
         kind: MessageKind::Text,
         body: message::Text::encode(text).unwrap(),
         ext: Default::default(),
+        keep: None,
     }
 }
 
@@ -73,7 +77,7 @@ async fn a_batch_gets_dense_numbers_per_conversation_and_the_last_of_each_priori
             append("a", "b", 4, Low, "4"),
             append("a", "b", 5, High, "5"),
         ];
-        let outcomes = store.append_batch(batch).await.unwrap();
+        let outcomes = append_batch(&*store, batch).await.unwrap();
         let places: Vec<_> =
             outcomes.iter().map(placed).map(|m| (m.position.seq.0, m.prev.0, m.time.0)).collect();
         assert_eq!(places, [(1, 0, 1), (2, 0, 2), (1, 0, 3), (3, 1, 4), (4, 2, 5)], "{engine}");
@@ -102,21 +106,51 @@ async fn a_repetition_gets_the_first_place_inside_a_batch_and_across_batches() {
             append("a", "b", 1, normal, "y"),
             append("b", "a", 1, normal, "x"),
         ];
-        let first = store.append_batch(batch).await.unwrap();
-        let message = placed(&first[0]);
-        assert_eq!(first[1], Appended::Duplicate(message.clone()), "{engine}: twice in one batch");
+        let first = append_batch(&*store, batch).await.unwrap();
+        let place = Place::of(placed(&first[0]));
+        assert_eq!(first[1], Appended::Duplicate(place), "{engine}: twice in one batch");
         assert_eq!(first[2], Appended::Conflict, "{engine}: another body");
         assert_eq!(placed(&first[3]).position.seq, Seq(2), "{engine}: the same id of another sender");
 
-        let again = store.append_batch(vec![append("a", "b", 1, normal, "x")]).await.unwrap();
-        assert_eq!(again[0], Appended::Duplicate(message.clone()), "{engine}: in a later batch");
-        let urgent = store.append_batch(vec![append("a", "b", 1, Priority::High, "x")]).await.unwrap();
+        let again = append_batch(&*store, vec![append("a", "b", 1, normal, "x")]).await.unwrap();
+        assert_eq!(again[0], Appended::Duplicate(place), "{engine}: in a later batch");
+        let urgent = append_batch(&*store, vec![append("a", "b", 1, Priority::High, "x")]).await.unwrap();
         assert_eq!(urgent[0], Appended::Conflict, "{engine}: another priority");
 
-        let found = store.find(&message_key(), &user("a"), ClientMessageId([1; 16])).await.unwrap();
-        assert_eq!(found.as_ref(), Some(message), "{engine}");
-        let missing = store.find(&message_key(), &user("a"), ClientMessageId([9; 16])).await.unwrap();
-        assert_eq!(missing, None, "{engine}");
+        for (id, text, expected) in
+            [(1, "x", Some(Appended::Duplicate(place))), (1, "y", Some(Appended::Conflict)), (9, "x", None)]
+        {
+            let found = store.find(&append("a", "b", id, normal, text)).await.unwrap();
+            assert_eq!(found, expected, "{engine}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_newest_entries_are_kept_and_what_was_trimmed_is_no_new_message() {
+    for (engine, store, _directory) in engines() {
+        let bounded = |id, keep| {
+            let append = append("a", "b", id, Priority::Normal, "x");
+            Append { keep: std::num::NonZeroU64::new(keep), ..append }
+        };
+        let first = append_batch(&*store, vec![bounded(1, 3)]).await.unwrap();
+        append_batch(&*store, (2..=40).map(|id| bounded(id, 30)).collect()).await.unwrap();
+        let kept = async || {
+            let read = store.read_range(&message_key(), ALL).await.unwrap();
+            assert_eq!(store.heads(&[message_key()]).await.unwrap()[0].first, read.first, "{engine}");
+            let seqs: Vec<_> = read.messages.iter().map(|message| message.position.seq.0).collect();
+            assert_eq!(seqs, (read.first.0..=read.head.seq.0).collect::<Vec<_>>(), "{engine}");
+            (read.first.0, read.head.seq.0)
+        };
+        assert_eq!(kept().await, (11, 40), "{engine}");
+        let again = append_batch(&*store, vec![bounded(1, 3)]).await.unwrap();
+        assert_eq!(again[0], Appended::Duplicate(Place::of(placed(&first[0]))), "{engine}");
+        assert_eq!(kept().await, (11, 40), "{engine}: a repetition removes nothing");
+        // A lowered limit is caught up with over several appends.
+        append_batch(&*store, vec![bounded(41, 5)]).await.unwrap();
+        assert_eq!(kept().await, (27, 41), "{engine}");
+        append_batch(&*store, vec![bounded(42, 5)]).await.unwrap();
+        assert_eq!(kept().await, (38, 42), "{engine}");
     }
 }
 
@@ -128,7 +162,7 @@ fn message_key() -> ConversationKey {
 async fn a_range_ends_at_its_bounds_and_says_where_to_go_on() {
     for (engine, store, _directory) in engines() {
         let batch = (1..=9).map(|id| append("a", "b", id, Priority::Normal, "0123456789")).collect();
-        store.append_batch(batch).await.unwrap();
+        append_batch(&*store, batch).await.unwrap();
         for (from, to, entries_max, bytes_max, expected, next) in [
             (0, 99, 99, 9999, 1..=9, None),
             (3, 5, 99, 9999, 3..=5, None),
@@ -150,17 +184,21 @@ async fn a_range_ends_at_its_bounds_and_says_where_to_go_on() {
 async fn a_profile_keeps_what_a_change_leaves_out() {
     for (engine, store, _directory) in engines() {
         let change = |name: Option<&str>, avatar: Option<&str>| ProfileChange {
+            app: app("demo"),
             user: user("a"),
             name: name.map(|name| Text::new(name).unwrap()),
             avatar: avatar.map(|avatar| Text::new(avatar).unwrap()),
         };
-        for (name, avatar, expected) in [
-            (None, None, ("", "")),
-            (Some("A"), None, ("A", "")),
-            (None, Some("u"), ("A", "u")),
-            (Some("B"), None, ("B", "u")),
+        for (name, avatar, expected, changed) in [
+            (None, None, ("", ""), true),
+            (Some("A"), None, ("A", ""), true),
+            (None, Some("u"), ("A", "u"), true),
+            (Some("B"), None, ("B", "u"), true),
+            (Some("B"), None, ("B", "u"), false),
         ] {
-            store.put_profile(&app("demo"), change(name, avatar)).await.unwrap();
+            let written = store.write_batch(vec![Write::Profile(change(name, avatar))]).await.unwrap();
+            let [Written::Profile(kept)] = &written[..] else { panic!("{engine}: {written:?}") };
+            assert_eq!(kept.changed, changed, "{engine}: {name:?} {avatar:?}");
             let found = store.profiles(&app("demo"), &[user("x"), user("a")]).await.unwrap();
             let [profile] = &found[..] else { panic!("{engine}: {found:?}") };
             assert_eq!((profile.name.as_str(), profile.avatar.as_str()), expected, "{engine}");
@@ -183,12 +221,72 @@ async fn duplicates_are_forgotten_by_the_age_of_their_ids() {
             append
         };
         for day in [10, 11, 20] {
-            placed(&store.append_batch(vec![send(day)]).await.unwrap()[0]);
+            placed(&append_batch(&*store, vec![send(day)]).await.unwrap()[0]);
         }
         assert_eq!(store.forget_duplicates(Timestamp(12 * DAY_MS)).await.unwrap(), 2, "{engine}");
         assert_eq!(store.forget_duplicates(Timestamp(12 * DAY_MS)).await.unwrap(), 0, "{engine}");
-        let again = store.append_batch(vec![send(20), send(10)]).await.unwrap();
+        let again = append_batch(&*store, vec![send(20), send(10)]).await.unwrap();
         assert!(matches!(again[0], Appended::Duplicate(_)), "{engine}: still remembered");
         assert_eq!(placed(&again[1]).position.seq, Seq(4), "{engine}: forgotten");
     }
+}
+
+async fn mark(
+    store: &dyn Store,
+    of: &str,
+    epoch: u64,
+    delivered: u64,
+    read: u64,
+) -> Option<(u64, u64, bool)> {
+    let change = MarkChange {
+        app: app("demo"),
+        user: user(of),
+        key: message_key(),
+        conversation: Conversation::Peer(user(if of == "a" { "b" } else { "a" })),
+        epoch: Epoch(epoch),
+        marks: Marks { delivered: Seq(delivered), read: Seq(read) },
+    };
+    let written = store.write_batch(vec![Write::Mark(change)]).await.unwrap();
+    let [Written::Mark(kept)] = &written[..] else { panic!("{written:?}") };
+    kept.as_ref().map(|kept| (kept.marks.delivered.0, kept.marks.read.0, kept.changed))
+}
+
+#[tokio::test]
+async fn marks_are_kept_for_each_user_and_never_go_back() {
+    for (engine, store, _directory) in engines() {
+        assert_eq!(mark(&*store, "a", 1, 9, 9).await, Some((0, 0, false)), "{engine}: nothing there yet");
+        append_batch(&*store, (1..=5).map(|id| append("a", "b", id, Priority::Normal, "x")).collect())
+            .await
+            .unwrap();
+        for (of, epoch, delivered, read, expected) in [
+            ("a", 1, 3, 2, Some((3, 2, true))),
+            ("a", 1, 2, 1, Some((3, 2, false))),
+            ("b", 1, 0, 1, Some((1, 1, true))),
+            ("a", 2, 5, 5, None),
+            ("a", 1, 9, 0, Some((5, 2, true))),
+        ] {
+            assert_eq!(mark(&*store, of, epoch, delivered, read).await, expected, "{engine}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_the_store_is_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        Embedded::open(&directory.path().join("store"), &Config::default(), false, Clock::system()).unwrap()
+    };
+    let store = open();
+    let bounded =
+        |id| Append { keep: std::num::NonZeroU64::new(3), ..append("a", "b", id, Priority::High, "x") };
+    append_batch(&store, (1..=5).map(bounded).collect()).await.unwrap();
+    mark(&store, "b", 1, 4, 3).await.unwrap();
+    let head = store.heads(&[message_key()]).await.unwrap();
+    drop(store);
+    let store = open();
+    assert_eq!(store.heads(&[message_key()]).await.unwrap(), head);
+    assert_eq!((head[0].first, head[0].position.seq), (Seq(3), Seq(5)));
+    assert_eq!(mark(&store, "b", 1, 0, 0).await, Some((4, 3, false)));
+    let again = append_batch(&store, vec![bounded(1)]).await.unwrap();
+    assert!(matches!(again[0], Appended::Duplicate(place) if place.position.seq == Seq(1)));
 }

@@ -66,8 +66,14 @@ async fn connect(server: &Process, endpoint: &quinn::Endpoint, number: usize) ->
         async move { Ok::<_, TokenError>(token) }
     };
     let builder = server.client_over(carrier, &name(number)).endpoint(endpoint.clone());
-    let (client, events) = builder.token_with(token).call_timeout(PATIENCE).connect().await?;
-    Ok(Guest { client, events, logins, heard: vec![] })
+    let builder = builder.token_with(token).call_timeout(PATIENCE);
+    // The first connect is tried once, and a machine that is busy with other tests may be too slow for its deadline.
+    loop {
+        if let Ok((client, events)) = builder.clone().connect().await {
+            logins.store(0, Ordering::Release);
+            return Ok(Guest { client, events, logins, heard: vec![] });
+        }
+    }
 }
 
 impl Guest {
@@ -121,7 +127,7 @@ async fn everybody_comes_back(leave: fn(Process)) {
         assert_eq!(guest.heard, ["before", "during", "after"], "{}", guest.client.user_id());
     }
 
-    let mut tries: Vec<_> = guests.iter().map(|guest| guest.logins.load(Ordering::Acquire) - 1).collect();
+    let mut tries: Vec<_> = guests.iter().map(|guest| guest.logins.load(Ordering::Acquire)).collect();
     tries.sort_unstable();
     let (all, most) = (tries.iter().sum::<usize>(), tries[CLIENTS - 1]);
     println!(

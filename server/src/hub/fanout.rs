@@ -1,31 +1,58 @@
-//! One placed message to many outboxes: the ack first, then the events, in the order of the places.
+//! What was committed to many outboxes: the ack first, then the events, in the order of the places.
 
 use std::sync::Arc;
 
 use quail_protocol::{
-    Code, Conversation,
+    Code, Conversation, Reject,
+    conversation::{ConversationMarked, Mark, Marked},
     event::EventBody,
     id::{AppId, UserId},
-    message::{Message, Send, Sent},
+    message::{Message, Send},
 };
+
+use tokio::sync::oneshot;
 
 use super::Hub;
 use crate::{
+    domain::conversation::Marks,
     respond::Responder,
     session::{Session, outbox::Subject},
-    store::{Appended, Store, commit::Stage},
+    store::{Appended, MarkKept, Place, Store, Written, commit::Stage},
     telemetry::Metrics,
 };
 
-/// Who waits for a send's outcome.
+/// Who waits for the outcome of a write.
 #[derive(Debug)]
 pub struct Ticket {
     /// The tenant.
     pub app: AppId,
-    /// The session that sent; it gets the ack and no event.
+    /// The session that asked; it gets the reply and no event.
     pub sender: Arc<Session>,
     /// The way back.
-    pub responder: Responder<Send>,
+    pub reply: Reply,
+}
+
+/// How a write is answered.
+#[derive(Debug)]
+pub enum Reply {
+    /// To a send.
+    Send(Responder<Send>),
+    /// To marks.
+    Mark(Responder<Mark>),
+    /// To a handler that goes on when the write is kept, or with why it is not.
+    Handler(oneshot::Sender<Result<(), Reject>>),
+}
+
+impl Reply {
+    /// Says that the write was not made.
+    pub fn refuse(self, reject: Reject) {
+        match self {
+            Self::Send(responder) => responder.reply(Err(reject)),
+            Self::Mark(responder) => responder.reply(Err(reject)),
+            // A handler that was given up waits no more.
+            Self::Handler(waiting) => _ = waiting.send(Err(reject)),
+        }
+    }
 }
 
 /// Stands behind the committer and tells everyone.
@@ -39,32 +66,64 @@ pub struct FanOut {
 }
 
 impl Stage<Ticket> for FanOut {
-    /// A session that was displaced places nothing more, even what waited already.
+    /// A session that was displaced changes nothing more, not even what waited already.
     fn admits(&self, ticket: &Ticket) -> bool {
         ticket.sender.may_send()
     }
 
     fn refuse(&self, ticket: Ticket) {
-        ticket.responder.reply(Err(Code::NotLoggedIn.into()));
+        ticket.reply.refuse(Code::NotLoggedIn.into());
     }
 
-    fn deliver(&self, ticket: Ticket, outcome: Option<Appended>) {
-        match outcome {
-            Some(Appended::Placed(message)) => {
-                self.metrics.message_placed();
-                ticket.responder.reply(Ok(Sent::of(&message, self.store.ack())));
-                self.tell(&ticket.app, &ticket.sender, &message);
+    fn deliver(&self, ticket: Ticket, outcome: Option<Written>) {
+        let Ticket { app, sender, reply } = ticket;
+        match (reply, outcome) {
+            (Reply::Send(responder), Some(Written::Append(appended))) => {
+                self.appended(&app, &sender, responder, appended);
             }
-            Some(Appended::Duplicate(message)) => {
-                ticket.responder.reply(Ok(Sent::of(&message, self.store.ack())));
+            (Reply::Mark(responder), Some(Written::Mark(kept))) => {
+                self.marked(&app, &sender, responder, kept);
             }
-            Some(Appended::Conflict) => ticket.responder.reply(Err(Code::MessageConflict.into())),
-            None => ticket.responder.reply(Err(Code::Unavailable.into())),
+            (Reply::Handler(waiting), Some(_)) => _ = waiting.send(Ok(())),
+            (reply, None) => reply.refuse(Code::Unavailable.into()),
+            // An outcome of what was not asked for: a fault of the store.
+            (reply, Some(_)) => reply.refuse(Code::Internal.into()),
         }
     }
 }
 
 impl FanOut {
+    fn appended(&self, app: &AppId, sender: &Arc<Session>, responder: Responder<Send>, outcome: Appended) {
+        match outcome {
+            Appended::Placed(message) => {
+                self.metrics.message_placed();
+                responder.reply(Ok(Place::of(&message).sent(self.store.ack())));
+                self.tell(app, sender, &message);
+            }
+            Appended::Duplicate(place) => responder.reply(Ok(place.sent(self.store.ack()))),
+            Appended::Conflict => responder.reply(Err(Code::MessageConflict.into())),
+        }
+    }
+
+    fn marked(&self, app: &AppId, sender: &Arc<Session>, responder: Responder<Mark>, kept: Option<MarkKept>) {
+        let Some(MarkKept { conversation, user, epoch, marks, changed }) = kept else {
+            return responder.reply(Err(Code::EpochMismatch.into()));
+        };
+        let Marks { delivered, read } = marks;
+        responder.reply(Ok(Marked { delivered, read }));
+        if changed {
+            let event = ConversationMarked { conversation, epoch, delivered, read };
+            self.tell_others(app, sender, &user, &event);
+        }
+    }
+
+    /// Tells a change of a user to their sessions, but for the one that made it.
+    fn tell_others(&self, app: &AppId, sender: &Arc<Session>, user: &UserId, event: &impl EventBody) {
+        let frame = event.to_frame();
+        let others = self.hub.sessions(app, user).into_iter().filter(|session| !Arc::ptr_eq(session, sender));
+        others.for_each(|session| session.outbox.push_notice(frame.clone()));
+    }
+
     fn tell(&self, app: &AppId, sending: &Arc<Session>, message: &Message) {
         let frame = message.to_frame();
         let tell = |session: &Arc<Session>, as_named: &Conversation| {

@@ -1,11 +1,9 @@
 //! Domain `message`: sending and reading back.
 
-use std::time::Duration;
-
 use quail_protocol::{
-    Code, Conversation, Reject, Seq,
+    Code, Reject,
     bounded::List,
-    id::{AppId, MessageId, UserId},
+    id::{AppId, MessageId},
     limits::{HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX},
     message::{History, Page, Send, Sent},
 };
@@ -13,19 +11,19 @@ use quail_protocol::{
 use crate::{
     context::Context,
     domain,
-    hub::{Draw, fanout::Ticket},
+    hub::{
+        Draw,
+        fanout::{Reply, Ticket},
+    },
     respond::Responder,
     router::{Failure, Router},
     session::Identity,
-    store::{Append, ConversationKey, RangeQuery, commit::Submission},
+    store::{Append, Appended, ConversationKey, RangeQuery, Write},
 };
 
 pub(super) fn routes(router: Router) -> Router {
     router.on_deferred(send).on(history)
 }
-
-/// How long a sender is told to wait when the commit queue is full.
-const COMMIT_QUEUE_RETRY: Duration = Duration::from_secs(1);
 
 /// Checks a message and queues it for the committer, which answers. Nothing is awaited before the queue, so messages
 /// of one lane are placed in the order in which they arrived.
@@ -38,18 +36,15 @@ async fn send(context: Context, send: Send, responder: Responder<Send>) {
         let answer = placed_before(&context, &append).await.unwrap_or(Err(reject));
         return responder.reply(answer);
     }
-    let ticket = Ticket { app, sender: context.session.clone(), responder };
-    if let Err(refused) = context.shared.committer.submit(Submission { append, ticket }) {
-        let wait = context.shared.entropy.jittered(COMMIT_QUEUE_RETRY);
-        let reject = Reject { retry_after_ms: Some(wait.as_millis() as u32), ..Code::Unavailable.into() };
-        refused.ticket.responder.reply(Err(reject));
-    }
+    let ticket = Ticket { app, sender: context.session.clone(), reply: Reply::Send(responder) };
+    context.shared.submit(Write::Append(append), ticket);
 }
 
 fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
     let Identity { app, user, .. } = context.identity()?.clone();
     domain::message::check_body(send.kind, &send.body)?;
-    let key = key_of(&app, &user, &send.conversation)?;
+    let key = ConversationKey::of(&app, &user, &send.conversation)?;
+    let keep = context.shared.app(&app)?.history.entries_max;
     let time = context.shared.clock.timestamp();
     domain::message::check_id(send.id, time)?;
     let (unix_ms, random) = context.shared.entropy.id_parts(time);
@@ -64,6 +59,7 @@ fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
         kind: send.kind,
         body: send.body,
         ext: send.ext,
+        keep,
     };
     Ok((app, append))
 }
@@ -71,12 +67,10 @@ fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
 /// The first result of a message that was placed before: a retry must get it even when the user asks too often.
 async fn placed_before(context: &Context, append: &Append) -> Option<Result<Sent, Reject>> {
     let store = &context.shared.store;
-    let found = store.find(&append.key, &append.sender, append.client_id).await.ok()??;
-    Some(if append.is_content_of(&found) {
-        Ok(Sent::of(&found, store.ack()))
-    } else {
-        Err(Code::MessageConflict.into())
-    })
+    match store.find(append).await.ok()?? {
+        Appended::Duplicate(place) => Some(Ok(place.sent(store.ack()))),
+        _ => Some(Err(Code::MessageConflict.into())),
+    }
 }
 
 async fn history(context: Context, query: History) -> Result<Page, Failure> {
@@ -85,21 +79,9 @@ async fn history(context: Context, query: History) -> Result<Page, Failure> {
         return Err(Code::InvalidArgument.into());
     }
     let identity = context.identity()?;
-    let key = key_of(&identity.app, &identity.user, &query.conversation)?;
+    let key = ConversationKey::of(&identity.app, &identity.user, &query.conversation)?;
     let range = RangeQuery { from: query.from, to: query.to, entries_max, bytes_max: HISTORY_BYTES_MAX };
     let read = context.shared.store.read_range(&key, range).await?;
     let messages = List::new(read.messages).map_err(|_| Code::Internal)?;
-    Ok(Page { head: read.head, first: Seq(1), messages, next: read.next })
-}
-
-/// How the store names a conversation of `user`.
-pub(super) fn key_of(
-    app: &AppId,
-    user: &UserId,
-    conversation: &Conversation,
-) -> Result<ConversationKey, Code> {
-    match conversation {
-        Conversation::Peer(peer) => Ok(ConversationKey::peer(app, user, peer)),
-        Conversation::Room(_) | Conversation::Group(_) => Err(Code::InvalidArgument),
-    }
+    Ok(Page { head: read.head, first: read.first, messages, next: read.next })
 }

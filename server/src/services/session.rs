@@ -14,7 +14,7 @@ use quail_protocol::{
     version::REVISION,
 };
 
-use super::message::key_of;
+use super::user;
 use crate::{
     apps,
     context::{Context, Shared},
@@ -48,9 +48,13 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     if login.resume.is_some_and(|token| shared.hub.was_displaced(&login.app, &login.user, token, now)) {
         return Err(Code::LoggedInElsewhere.into());
     }
-    let change =
-        ProfileChange { user: login.user.clone(), name: login.name.clone(), avatar: login.avatar.clone() };
-    shared.store.put_profile(&login.app, change).await?;
+    let change = ProfileChange {
+        app: login.app.clone(),
+        user: login.user.clone(),
+        name: login.name.clone(),
+        avatar: login.avatar.clone(),
+    };
+    user::keep_profile(shared, session, change).await?;
     let (current, resumed) = match resume(shared, session, &login) {
         Some(older) => (older, true),
         None => (begin(shared, app, session, login).await?, false),
@@ -153,7 +157,7 @@ async fn catch_up(context: Context, resume: Resume) -> Result<Resumed, Failure> 
     let keys: Vec<_> = resume
         .cursors
         .iter()
-        .map(|cursor| key_of(&identity.app, &identity.user, &cursor.conversation).ok())
+        .map(|cursor| ConversationKey::of(&identity.app, &identity.user, &cursor.conversation).ok())
         .collect();
     let known: Vec<_> = keys.iter().flatten().cloned().collect();
     let mut heads = context.shared.store.heads(&known).await?.into_iter();

@@ -1,7 +1,7 @@
-//! The one place where messages get their order.
+//! The one place where messages, and all other changes that are kept, get their order.
 //!
-//! Sends queue here by priority, High first; one committer takes what waits as one batch, has the store place it, and
-//! tells the fan-out stage in the order of the places. Nothing waits for a receiver.
+//! Writes queue here by priority, High first; one committer takes what waits as one batch, which the store syncs once,
+//! and tells the fan-out stage in the order of the places. Nothing waits for a receiver.
 
 use std::{
     collections::VecDeque,
@@ -14,23 +14,23 @@ use std::{
 use quail_protocol::{Priority, Timestamp};
 use tokio::sync::{Notify, watch};
 
-use super::{Append, Appended, Store, StoreError};
+use super::{Store, StoreError, Write, Written};
 use crate::clock::Clock;
 
-/// Messages that go to the store together at most.
+/// Writes that go to the store together at most.
 const BATCH_ITEMS_MAX: usize = 1024;
 
-/// Messages that may wait for the store; past it senders are told to come back.
+/// Writes that may wait for the store; past it those who ask are told to come back.
 const QUEUE_ITEMS_MAX: usize = 16 * 1024;
 
 /// Bytes of bodies and extensions that may wait for the store.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A message on its way and what waits for its outcome.
+/// A write on its way and what waits for its outcome.
 #[derive(Debug)]
 pub struct Submission<T> {
-    /// The message.
-    pub append: Append,
+    /// The write.
+    pub write: Write,
     /// Who is to be told.
     pub ticket: T,
 }
@@ -52,13 +52,13 @@ impl<T> Default for CommitQueue<T> {
 impl<T> CommitQueue<T> {
     /// Adds a submission, or gives it back when the queue is full.
     pub fn push(&mut self, submission: Submission<T>) -> Result<(), Box<Submission<T>>> {
-        let bytes = self.bytes + weight(&submission);
+        let bytes = self.bytes + submission.write.content_bytes();
         if self.items == QUEUE_ITEMS_MAX || bytes > QUEUE_BYTES_MAX {
             return Err(Box::new(submission));
         }
         self.items += 1;
         self.bytes = bytes;
-        self.by_priority[submission.append.priority.index()].push_back(submission);
+        self.by_priority[submission.write.priority().index()].push_back(submission);
         Ok(())
     }
 
@@ -70,14 +70,9 @@ impl<T> CommitQueue<T> {
             batch.extend(queue.drain(..room.min(queue.len())));
         }
         self.items -= batch.len();
-        self.bytes -= batch.iter().map(weight).sum::<usize>();
+        self.bytes -= batch.iter().map(|submission| submission.write.content_bytes()).sum::<usize>();
         batch
     }
-}
-
-fn weight<T>(submission: &Submission<T>) -> usize {
-    let Append { body, ext, .. } = &submission.append;
-    body.len() + ext.iter().map(|pair| pair.value.len()).sum::<usize>()
 }
 
 /// Takes what was committed, in the order of the places.
@@ -88,8 +83,8 @@ pub trait Stage<T>: Send + 'static {
     /// Tells that a submission got no place because it was not admitted.
     fn refuse(&self, ticket: T);
 
-    /// One message and its outcome; `None` if the store failed.
-    fn deliver(&self, ticket: T, outcome: Option<Appended>);
+    /// One write and its outcome; `None` if the store failed.
+    fn deliver(&self, ticket: T, outcome: Option<Written>);
 }
 
 /// The sending side of the committer.
@@ -181,12 +176,12 @@ impl<T: Send + 'static> Committer<T> {
                 self.shared.wake.notified().await;
                 continue;
             }
-            // Messages are stamped where they get their order, so that time never runs against the numbers.
+            // Writes are stamped where they get their order, so that time never runs against the numbers.
             time = clock.timestamp().max(time);
-            batch.iter_mut().for_each(|submission| submission.append.time = time);
-            let (appends, tickets): (Vec<_>, Vec<_>) =
-                batch.into_iter().map(|submission| (submission.append, submission.ticket)).unzip();
-            match store.append_batch(appends).await {
+            batch.iter_mut().for_each(|submission| submission.write.stamp(time));
+            let (writes, tickets): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|submission| (submission.write, submission.ticket)).unzip();
+            match store.write_batch(writes).await {
                 Ok(outcomes) => {
                     for (ticket, outcome) in tickets.into_iter().zip(outcomes) {
                         stage.deliver(ticket, Some(outcome));
@@ -194,7 +189,7 @@ impl<T: Send + 'static> Committer<T> {
                     self.count_delivered();
                 }
                 Err(error) => {
-                    tracing::error!(%error, "a batch of messages could not be committed");
+                    tracing::error!(%error, "a batch could not be committed");
                     for ticket in tickets {
                         stage.deliver(ticket, None);
                     }
@@ -225,11 +220,11 @@ mod tests {
     };
 
     use super::*;
-    use crate::store::ConversationKey;
+    use crate::store::{Append, ConversationKey};
 
-    fn submission(priority: Priority, ticket: u32) -> Submission<u32> {
+    fn append(priority: Priority) -> Append {
         let (app, user) = (AppId::new("demo").unwrap(), UserId::new("alice").unwrap());
-        let append = Append {
+        Append {
             key: ConversationKey::peer(&app, &user, &user),
             conversation: Conversation::Peer(user.clone()),
             sender: user,
@@ -240,8 +235,12 @@ mod tests {
             kind: MessageKind::Text,
             body: Text::encode("x".repeat(30_000)).unwrap(),
             ext: Default::default(),
-        };
-        Submission { append, ticket }
+            keep: None,
+        }
+    }
+
+    fn submission(priority: Priority, ticket: u32) -> Submission<u32> {
+        Submission { write: Write::Append(append(priority)), ticket }
     }
 
     fn tickets(batch: Vec<Submission<u32>>) -> Vec<u32> {
@@ -264,7 +263,7 @@ mod tests {
     #[test]
     fn a_full_queue_gives_the_message_back_and_takes_more_when_it_was_emptied() {
         let mut queue = CommitQueue::default();
-        let fitting = QUEUE_BYTES_MAX / submission(Priority::Low, 0).append.body.len();
+        let fitting = QUEUE_BYTES_MAX / append(Priority::Low).body.len();
         for ticket in 0..fitting as u32 {
             queue.push(submission(Priority::Low, ticket)).unwrap();
         }
@@ -277,12 +276,12 @@ mod tests {
     fn extensions_fill_the_queue_too() {
         let mut queue = CommitQueue::default();
         let pair = |tag| ExtPair { tag, value: Blob::new(vec![0; EXT_VALUE_BYTES_MAX]).unwrap() };
-        let mut extended = submission(Priority::Low, 0);
-        extended.append.body = Text::encode("x").unwrap();
-        extended.append.ext = List::new((0..16).map(pair).collect()).unwrap();
+        let mut extended = append(Priority::Low);
+        extended.body = Text::encode("x").unwrap();
+        extended.ext = List::new((0..16).map(pair).collect()).unwrap();
         let fitting = QUEUE_BYTES_MAX / (16 * EXT_VALUE_BYTES_MAX);
         let pushed = (0..QUEUE_ITEMS_MAX).take_while(|_| {
-            let again = Submission { append: extended.append.clone(), ticket: 0 };
+            let again = Submission { write: Write::Append(extended.clone()), ticket: 0 };
             queue.push(again).is_ok()
         });
         assert!(pushed.count() <= fitting);

@@ -9,29 +9,31 @@ mod journal;
 mod keys;
 mod mark;
 mod open;
+mod write;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 
 use bytesize::ByteSize;
-use fjall::{Database, Keyspace, OwnedWriteBatch as WriteBatch, PersistMode, Readable, Snapshot};
+use fjall::{Database, Keyspace, Readable, Snapshot};
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Epoch, Seq, Timestamp,
-    id::{AppId, ClientMessageId, UserId},
-    message::{Ack, Message},
+    Epoch, Timestamp,
+    id::{AppId, UserId},
+    message::Ack,
     user::Profile,
 };
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
 
 pub use self::open::OpenError;
-use self::{journal::BATCH_KEY, keys::Dedup, mark::Mark};
-use super::{Append, Appended, ConversationKey, Head, ProfileChange, Range, RangeQuery, Store, StoreError};
-use crate::clock::Clock;
+use self::write::Writer;
+use super::{
+    Append, Appended, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write, Written,
+    entry::Remembered,
+};
+use crate::{clock::Clock, domain::conversation::Marks};
 
 /// How the engine behaves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -66,12 +68,6 @@ impl Default for Config {
     }
 }
 
-/// Rows against duplicates that are removed in one commit.
-const FORGET_AT_ONCE: usize = 10_000;
-
-/// Heads kept in memory; past it they are read again when needed.
-const HEADS_MAX: usize = 1_000_000;
-
 /// See the module.
 pub struct Embedded {
     inner: Arc<Inner>,
@@ -85,20 +81,14 @@ struct Inner {
     dedup: Keyspace,
     heads: Keyspace,
     profiles: Keyspace,
+    /// How users see their conversations.
+    views: Keyspace,
     epoch: Epoch,
     writer: Mutex<Writer>,
     /// All that was synced. The engine itself shows a batch to readers before that, when it must not be told yet.
     durable: RwLock<Arc<Snapshot>>,
     mark_interval: Duration,
     clock: Clock,
-}
-
-/// What only one commit at a time may touch.
-struct Writer {
-    batch: u64,
-    mark: Mark,
-    marked_at: Instant,
-    heads: HashMap<Vec<u8>, Head>,
 }
 
 impl Embedded {
@@ -118,42 +108,9 @@ impl Embedded {
 }
 
 impl Inner {
-    fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Commits one batch under the next number and syncs it.
-    fn commit(&self, writer: &mut Writer, mut batch: WriteBatch) -> Result<(), StoreError> {
-        let number = writer.batch + 1;
-        batch.insert(&self.singles, BATCH_KEY, number.to_be_bytes());
-        batch.commit().map_err(engine)?;
-        self.database.persist(PersistMode::SyncAll).map_err(engine)?;
-        writer.batch = number;
-        *self.durable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(self.database.snapshot());
-        Ok(())
-    }
-
-    fn mark(&self, writer: &mut Writer) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        if now.duration_since(writer.marked_at) >= self.mark_interval {
-            writer.mark.set(writer.batch).map_err(StoreError::new)?;
-            writer.marked_at = now;
-        }
-        Ok(())
-    }
-
     /// What may be told, as of one moment.
     fn durable(&self) -> Arc<Snapshot> {
         self.durable.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn head(&self, writer: &mut Writer, key: &[u8]) -> Result<Head, StoreError> {
-        if let Some(head) = writer.heads.get(key) {
-            return Ok(*head);
-        }
-        let head = self.stored_head(&self.durable(), key)?;
-        writer.heads.insert(key.to_vec(), head);
-        Ok(head)
     }
 
     fn stored_head(&self, durable: &Snapshot, key: &[u8]) -> Result<Head, StoreError> {
@@ -163,111 +120,21 @@ impl Inner {
         }
     }
 
-    fn message(
-        &self,
-        durable: &Snapshot,
-        conversation: &[u8],
-        seq: Seq,
-    ) -> Result<Option<Message>, StoreError> {
-        let bytes = durable.get(&self.messages, keys::entry(conversation, seq)).map_err(engine)?;
-        bytes.map(|bytes| keys::decode_message(&bytes)).transpose().map_err(StoreError::new)
-    }
-
-    fn append_batch(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
-        let mut writer = self.writer();
-        if writer.heads.len() >= HEADS_MAX {
-            writer.heads.clear();
-        }
-        let mut batch = self.database.batch();
-        let mut outcomes = Vec::with_capacity(appends.len());
-        // What this batch changes, seen by what comes later in it; the shared heads follow when it is committed.
-        let mut heads = HashMap::<Vec<u8>, Head>::new();
-        let mut placed = HashMap::<Vec<u8>, (u64, Message)>::new();
-        for append in appends {
-            let conversation = keys::conversation(&append.key);
-            let content = content_hash(&append);
-            let dedup_key = keys::dedup(&conversation, &append.sender, append.client_id);
-            if let Some((hash, message)) = placed.get(&dedup_key) {
-                outcomes.push(repeated(*hash == content, message.clone()));
-                continue;
-            }
-            if let Some(row) = self.dedup.get(&dedup_key).map_err(engine)? {
-                let row = keys::decode_dedup(&row).map_err(StoreError::new)?;
-                let message = self.message(&self.durable(), &conversation, row.seq)?;
-                outcomes.push(
-                    message.map_or(Appended::Conflict, |message| repeated(row.content == content, message)),
-                );
-                continue;
-            }
-            let mut head = match heads.get(&conversation) {
-                Some(head) => *head,
-                None => self.head(&mut writer, &conversation)?,
-            };
-            let prev = head.advance(append.priority, append.time);
-            let message = append.into_message(head.position, prev);
-            batch.insert(
-                &self.messages,
-                keys::entry(&conversation, message.position.seq),
-                keys::encode_message(&message),
-            );
-            batch.insert(
-                &self.dedup,
-                dedup_key.clone(),
-                keys::encode_dedup(&Dedup { seq: message.position.seq, content }),
-            );
-            heads.insert(conversation, head);
-            placed.insert(dedup_key, (content, message.clone()));
-            outcomes.push(Appended::Placed(message));
-        }
-        if !heads.is_empty() {
-            for (conversation, head) in &heads {
-                batch.insert(&self.heads, conversation.clone(), keys::encode_head(head));
-            }
-            self.commit(&mut writer, batch)?;
-            writer.heads.extend(heads);
-            self.mark(&mut writer)?;
-        }
-        Ok(outcomes)
-    }
-
-    fn forget_duplicates(&self, older_than: Timestamp) -> Result<usize, StoreError> {
-        let end = keys::day_of(older_than.0).to_be_bytes();
-        let mut forgotten = 0;
-        loop {
-            // In pieces, so that messages are committed in between.
-            let mut writer = self.writer();
-            let mut batch = self.database.batch();
-            for stored in self.dedup.range(..end).take(FORGET_AT_ONCE) {
-                batch.remove(&self.dedup, stored.key().map_err(engine)?);
-            }
-            if batch.is_empty() {
-                return Ok(forgotten);
-            }
-            forgotten += batch.len();
-            self.commit(&mut writer, batch)?;
-        }
-    }
-
-    fn put_profile(&self, app: &AppId, change: ProfileChange) -> Result<(), StoreError> {
-        let key = keys::profile(app, &change.user);
-        let changed = |stored: Option<Profile>| {
-            let profile = change.clone().apply(stored.clone());
-            (stored.as_ref() != Some(&profile)).then_some(profile)
-        };
-        // Most logins change nothing and need no turn at the writer.
-        if changed(self.profile(&self.durable(), &key)?).is_none() {
-            return Ok(());
-        }
-        let mut writer = self.writer();
-        let Some(profile) = changed(self.profile(&self.durable(), &key)?) else { return Ok(()) };
-        let mut batch = self.database.batch();
-        batch.insert(&self.profiles, key, keys::encode_profile(&profile));
-        self.commit(&mut writer, batch)
+    fn remembered(&self, durable: &Snapshot, key: &[u8]) -> Result<Option<Remembered>, StoreError> {
+        let bytes = durable.get(&self.dedup, key).map_err(engine)?;
+        bytes.map(|bytes| keys::decode_dedup(&bytes)).transpose().map_err(StoreError::new)
     }
 
     fn profile(&self, durable: &Snapshot, key: &[u8]) -> Result<Option<Profile>, StoreError> {
         let bytes = durable.get(&self.profiles, key).map_err(engine)?;
         bytes.map(|bytes| keys::decode_profile(&bytes)).transpose().map_err(StoreError::new)
+    }
+
+    fn view(&self, durable: &Snapshot, key: &[u8]) -> Result<Marks, StoreError> {
+        match durable.get(&self.views, key).map_err(engine)? {
+            Some(bytes) => keys::decode_view(&bytes, self.epoch).map_err(StoreError::new),
+            None => Ok(Marks::default()),
+        }
     }
 
     fn read_range(&self, key: &ConversationKey, query: RangeQuery) -> Result<Range, StoreError> {
@@ -290,25 +157,8 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let batch = writer.batch;
-        if let Err(error) = writer.mark.set(batch) {
-            tracing::error!(%error, "the last mark could not be written");
-        }
+        self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).close();
     }
-}
-
-fn repeated(same: bool, message: Message) -> Appended {
-    if same { Appended::Duplicate(message) } else { Appended::Conflict }
-}
-
-/// What a repetition must have in common with the first. Stored, so it may never change.
-fn content_hash(append: &Append) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(&append.kind.number().to_be_bytes());
-    hash.update(&[append.priority as u8]);
-    hash.update(&append.body);
-    hash.digest()
 }
 
 fn engine(error: fjall::Error) -> StoreError {
@@ -321,23 +171,15 @@ impl Store for Embedded {
     }
 
     /// Blocks: the committer has a thread of its own.
-    fn append_batch(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>> {
-        std::future::ready(self.inner.append_batch(batch)).boxed()
+    fn write_batch(&self, batch: Vec<Write>) -> BoxFuture<'_, Result<Vec<Written>, StoreError>> {
+        std::future::ready(self.inner.write_batch(batch)).boxed()
     }
 
-    fn find(
-        &self,
-        key: &ConversationKey,
-        sender: &UserId,
-        client_id: ClientMessageId,
-    ) -> BoxFuture<'_, Result<Option<Message>, StoreError>> {
-        let conversation = keys::conversation(key);
-        let dedup = keys::dedup(&conversation, sender, client_id);
+    fn find(&self, append: &Append) -> BoxFuture<'_, Result<Option<Appended>, StoreError>> {
+        let key = keys::dedup(&keys::conversation(&append.key), &append.sender, append.client_id);
+        let content = append.content_hash();
         self.blocking(move |inner| {
-            let durable = inner.durable();
-            let Some(row) = durable.get(&inner.dedup, &dedup).map_err(engine)? else { return Ok(None) };
-            let row = keys::decode_dedup(&row).map_err(StoreError::new)?;
-            inner.message(&durable, &conversation, row.seq)
+            Ok(inner.remembered(&inner.durable(), &key)?.map(|row| row.repeated(content)))
         })
     }
 
@@ -362,13 +204,8 @@ impl Store for Embedded {
         self.blocking(move |inner| inner.forget_duplicates(older_than))
     }
 
-    fn put_profile(&self, app: &AppId, change: ProfileChange) -> BoxFuture<'_, Result<(), StoreError>> {
-        let app = app.clone();
-        self.blocking(move |inner| inner.put_profile(&app, change))
-    }
-
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {
-        let keys: Vec<_> = users.iter().map(|user| keys::profile(app, user)).collect();
+        let keys: Vec<_> = users.iter().map(|user| keys::user(app, user)).collect();
         self.blocking(move |inner| {
             let durable = inner.durable();
             keys.iter().filter_map(|key| inner.profile(&durable, key).transpose()).collect()

@@ -1,10 +1,13 @@
 //! Entries of a conversation: one that waits for its place, those that have it, and how far they go.
 
+use std::num::NonZeroU64;
+
 use quail_protocol::{
     Conversation, Epoch, Position, Priority, Seq, Timestamp,
     id::{ClientMessageId, MessageId, UserId},
-    message::{Body, Ext, Message, MessageKind},
+    message::{Ack, Body, Ext, Message, MessageKind, Sent},
 };
+use xxhash_rust::xxh3::Xxh3;
 
 use super::{ConversationKey, StoreError};
 
@@ -31,12 +34,18 @@ pub struct Append {
     pub body: Body,
     /// Extensions.
     pub ext: Ext,
+    /// How many entries of the conversation are kept, the newest; `None` keeps all.
+    pub keep: Option<NonZeroU64>,
 }
 
 impl Append {
-    /// True if `message` says the same, so that placing this again would be a repetition.
-    pub fn is_content_of(&self, message: &Message) -> bool {
-        self.kind == message.kind && self.priority == message.priority && self.body == message.body
+    /// What a repetition must have in common with the first. Stored, so it may never change.
+    pub(super) fn content_hash(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        hash.update(&self.kind.number().to_be_bytes());
+        hash.update(&[self.priority as u8]);
+        hash.update(&self.body);
+        hash.digest()
     }
 
     /// The message, once it has its place.
@@ -62,11 +71,54 @@ impl Append {
 pub enum Appended {
     /// It has its place.
     Placed(Message),
-    /// The same message was placed before; this is it.
-    Duplicate(Message),
+    /// The same message was placed before, there. It may have been trimmed since.
+    Duplicate(Place),
     /// Its client message id was used with another body.
     Conflict,
 }
+
+/// Where a message was placed: what its sender is told, however often they ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The server's name for the message.
+    pub id: MessageId,
+    /// Its position.
+    pub position: Position,
+    /// The number of the conversation's previous message of the same priority, 0 if there is none.
+    pub prev: Seq,
+    /// When it was placed.
+    pub time: Timestamp,
+}
+
+impl Place {
+    /// The place of `message`.
+    pub fn of(message: &Message) -> Self {
+        Self { id: message.id, position: message.position, prev: message.prev, time: message.time }
+    }
+
+    /// The reply to its sender.
+    pub fn sent(self, ack: Ack) -> Sent {
+        let Self { id, position, prev, time } = self;
+        Sent { id, position, prev, time, ack }
+    }
+}
+
+/// A row against duplicates: where the message was placed and what it said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Remembered {
+    pub(super) place: Place,
+    pub(super) content: u64,
+}
+
+impl Remembered {
+    /// What becomes of an append with this content under the same client message id.
+    pub(super) fn repeated(self, content: u64) -> Appended {
+        if self.content == content { Appended::Duplicate(self.place) } else { Appended::Conflict }
+    }
+}
+
+/// Entries that one append removes at most.
+const TRIM_AT_ONCE: u64 = 16;
 
 /// How far a conversation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +144,15 @@ impl Head {
         }
     }
 
+    /// Gives up the oldest entries past `keep` and returns their numbers: a few of them, so that an append stays cheap
+    /// where the limit was lowered, and more than one, so that it catches up.
+    pub(super) fn trim(&mut self, keep: Option<NonZeroU64>) -> std::ops::Range<u64> {
+        let first = self.first.0;
+        let kept_from = keep.map_or(first, |keep| (self.position.seq.0 + 1).saturating_sub(keep.get()));
+        self.first = Seq(kept_from.clamp(first, first + TRIM_AT_ONCE));
+        first..self.first.0
+    }
+
     /// Takes the next number for an entry. Returns the newest number of its priority before.
     pub(super) fn advance(&mut self, priority: Priority, time: Timestamp) -> Seq {
         self.position.seq = self.position.seq.next();
@@ -105,6 +166,8 @@ impl Head {
 pub struct Range {
     /// The newest position; seq 0 if there is no entry.
     pub head: Position,
+    /// The first number that is still kept.
+    pub first: Seq,
     /// The entries.
     pub messages: Vec<Message>,
     /// Where to go on, if entries of the range are left.
@@ -131,7 +194,7 @@ impl Range {
         query: RangeQuery,
         entries: impl IntoIterator<Item = Result<Message, StoreError>>,
     ) -> Result<Self, StoreError> {
-        let mut range = Self { head: head.position, messages: vec![], next: None };
+        let mut range = Self { head: head.position, first: head.first, messages: vec![], next: None };
         let mut bytes = 0;
         for message in entries {
             let message = message?;
@@ -151,5 +214,33 @@ impl RangeQuery {
     /// First and last number that there can be; the first may be above the last.
     pub(super) fn within(&self, head: &Head) -> (Seq, Seq) {
         (self.from.max(head.first), self.to.min(head.position.seq))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_of_the_oldest_give_way_at_a_time() {
+        for (first, newest, keep, expected) in [
+            (1, 5, None, 1..1),
+            (1, 5, Some(5), 1..1),
+            (1, 5, Some(9), 1..1),
+            (1, 6, Some(5), 1..2),
+            (3, 8, Some(1), 3..8),
+            (1, 100, Some(10), 1..17),
+            (17, 100, Some(90), 17..17),
+            (1, 3, Some(u64::MAX), 1..1),
+        ] {
+            let mut head = Head::empty(Epoch(1));
+            (head.first, head.position.seq) = (Seq(first), Seq(newest));
+            assert_eq!(
+                head.trim(keep.and_then(NonZeroU64::new)),
+                expected,
+                "{first} to {newest}, keep {keep:?}"
+            );
+            assert_eq!(head.first.0, expected.end);
+        }
     }
 }

@@ -2,40 +2,46 @@
 //! acks say so.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use foldhash::fast::FixedState;
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Epoch, Seq, Timestamp,
+    Conversation, Epoch, Seq, Timestamp,
     id::{AppId, ClientMessageId, UserId},
     message::{Ack, Message},
     user::Profile,
 };
 
-use super::{Append, Appended, ConversationKey, Head, ProfileChange, Range, RangeQuery, Store, StoreError};
+use super::{
+    Append, Appended, ConversationKey, Head, MarkChange, MarkKept, Place, ProfileChange, ProfileKept, Range,
+    RangeQuery, Store, StoreError, Write, Written, entry::Remembered,
+};
+use crate::domain::conversation::Marks;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Memory {
-    epoch: Epoch,
     tables: Mutex<Tables>,
 }
 
 #[derive(Debug)]
 struct Tables {
+    epoch: Epoch,
     threads: HashMap<ConversationKey, Thread, FixedState>,
     profiles: HashMap<(AppId, UserId), Profile, FixedState>,
+    /// Of each user, by the conversation as they name it.
+    views: BTreeMap<(AppId, UserId, Conversation), Marks>,
 }
 
 #[derive(Debug)]
 struct Thread {
     head: Head,
-    /// Entry `i` has seq `i + 1`.
-    entries: Vec<Message>,
-    by_client_id: HashMap<(UserId, ClientMessageId), Seq>,
+    /// Entry `i` has the number `head.first` and `i` more.
+    entries: VecDeque<Message>,
+    by_client_id: HashMap<(UserId, ClientMessageId), Remembered>,
 }
 
 /// By itself the memory engine never continues an older history, so there is one incarnation.
@@ -49,39 +55,70 @@ impl Memory {
 
     /// An empty store for an incarnation; what is kept elsewhere may be put into it again.
     pub fn at(epoch: Epoch, hasher: FixedState) -> Self {
-        let tables =
-            Tables { threads: HashMap::with_hasher(hasher.clone()), profiles: HashMap::with_hasher(hasher) };
-        Self { epoch, tables: Mutex::new(tables) }
+        let tables = Tables {
+            epoch,
+            threads: HashMap::with_hasher(hasher.clone()),
+            profiles: HashMap::with_hasher(hasher),
+            views: BTreeMap::new(),
+        };
+        Self { tables: Mutex::new(tables) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn append(&self, tables: &mut Tables, append: Append) -> Appended {
-        let thread = tables.threads.entry(append.key.clone()).or_insert_with(|| Thread::empty(self.epoch));
+impl Tables {
+    fn append(&mut self, append: Append) -> Appended {
+        let epoch = self.epoch;
+        let thread = self.threads.entry(append.key.clone()).or_insert_with(|| Thread::empty(epoch));
         let dedup_key = (append.sender.clone(), append.client_id);
-        if let Some(found) = thread.by_client_id.get(&dedup_key) {
-            return match thread.entry(*found) {
-                Some(message) if append.is_content_of(message) => Appended::Duplicate(message.clone()),
-                _ => Appended::Conflict,
-            };
+        let content = append.content_hash();
+        if let Some(row) = thread.by_client_id.get(&dedup_key) {
+            return row.repeated(content);
         }
+        let keep = append.keep;
         let prev = thread.head.advance(append.priority, append.time);
         let message = append.into_message(thread.head.position, prev);
-        thread.entries.push(message.clone());
-        thread.by_client_id.insert(dedup_key, message.position.seq);
+        thread.entries.push_back(message.clone());
+        thread.head.trim(keep).for_each(|_| _ = thread.entries.pop_front());
+        thread.by_client_id.insert(dedup_key, Remembered { place: Place::of(&message), content });
         Appended::Placed(message)
+    }
+
+    fn mark(&mut self, change: MarkChange) -> Option<MarkKept> {
+        let MarkChange { app, user, key, conversation, epoch, marks } = change;
+        if epoch != self.epoch {
+            return None;
+        }
+        let head = self.threads.get(&key).map_or(Seq(0), |thread| thread.head.position.seq);
+        let view = (app, user.clone(), conversation.clone());
+        let before = self.views.get(&view).copied().unwrap_or_default();
+        let marks = before.advance(marks, head);
+        if marks != before {
+            self.views.insert(view, marks);
+        }
+        Some(MarkKept { conversation, user, epoch, marks, changed: marks != before })
+    }
+
+    fn keep_profile(&mut self, change: ProfileChange) -> ProfileKept {
+        let key = (change.app.clone(), change.user.clone());
+        let before = self.profiles.get(&key).cloned();
+        let profile = change.apply(before.clone());
+        let changed = before.as_ref() != Some(&profile);
+        self.profiles.insert(key, profile.clone());
+        ProfileKept { profile, changed }
     }
 }
 
 impl Thread {
     fn empty(epoch: Epoch) -> Self {
-        Self { head: Head::empty(epoch), entries: vec![], by_client_id: HashMap::new() }
+        Self { head: Head::empty(epoch), entries: VecDeque::new(), by_client_id: HashMap::new() }
     }
 
     fn entry(&self, seq: Seq) -> Option<&Message> {
-        self.entries.get(usize::try_from(seq.0.checked_sub(1)?).ok()?)
+        self.entries.get(usize::try_from(seq.0.checked_sub(self.head.first.0)?).ok()?)
     }
 }
 
@@ -90,22 +127,22 @@ impl Store for Memory {
         Ack::Accepted
     }
 
-    fn append_batch(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>> {
+    fn write_batch(&self, batch: Vec<Write>) -> BoxFuture<'_, Result<Vec<Written>, StoreError>> {
         let mut tables = self.lock();
-        let outcomes = batch.into_iter().map(|append| self.append(&mut tables, append)).collect();
+        let write = |write| match write {
+            Write::Append(append) => Written::Append(tables.append(append)),
+            Write::Mark(change) => Written::Mark(tables.mark(change)),
+            Write::Profile(change) => Written::Profile(tables.keep_profile(change)),
+        };
+        let outcomes = batch.into_iter().map(write).collect();
         std::future::ready(Ok(outcomes)).boxed()
     }
 
-    fn find(
-        &self,
-        key: &ConversationKey,
-        sender: &UserId,
-        client_id: ClientMessageId,
-    ) -> BoxFuture<'_, Result<Option<Message>, StoreError>> {
+    fn find(&self, append: &Append) -> BoxFuture<'_, Result<Option<Appended>, StoreError>> {
         let tables = self.lock();
-        let found = tables.threads.get(key).and_then(|thread| {
-            let seq = thread.by_client_id.get(&(sender.clone(), client_id))?;
-            thread.entry(*seq).cloned()
+        let found = tables.threads.get(&append.key).and_then(|thread| {
+            let row = thread.by_client_id.get(&(append.sender.clone(), append.client_id))?;
+            Some(row.repeated(append.content_hash()))
         });
         std::future::ready(Ok(found)).boxed()
     }
@@ -118,14 +155,14 @@ impl Store for Memory {
         let tables = self.lock();
         let range = match tables.threads.get(key) {
             Some(thread) => thread.range(query),
-            None => Range::fill(Head::empty(self.epoch), query, []),
+            None => Range::fill(Head::empty(tables.epoch), query, []),
         };
         std::future::ready(range).boxed()
     }
 
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {
         let tables = self.lock();
-        let head = |key| tables.threads.get(key).map_or(Head::empty(self.epoch), |thread| thread.head);
+        let head = |key| tables.threads.get(key).map_or(Head::empty(tables.epoch), |thread| thread.head);
         let heads = keys.iter().map(head).collect();
         std::future::ready(Ok(heads)).boxed()
     }
@@ -139,14 +176,6 @@ impl Store for Memory {
             forgotten += before - thread.by_client_id.len();
         }
         std::future::ready(Ok(forgotten)).boxed()
-    }
-
-    fn put_profile(&self, app: &AppId, change: ProfileChange) -> BoxFuture<'_, Result<(), StoreError>> {
-        let mut tables = self.lock();
-        let key = (app.clone(), change.user.clone());
-        let profile = change.apply(tables.profiles.remove(&key));
-        tables.profiles.insert(key, profile);
-        std::future::ready(Ok(())).boxed()
     }
 
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {

@@ -20,7 +20,10 @@ use quail_server::{
         embedded::{Config, Embedded},
     },
 };
-use quail_tests::power::{Power, Random};
+use quail_tests::{
+    power::{Power, Random},
+    store::append_batch,
+};
 
 use super::seed;
 
@@ -74,6 +77,7 @@ fn append(number: usize, place: usize, bytes_max: usize, random: &mut Random) ->
         kind: MessageKind::Text,
         body: Body::new(body).unwrap(),
         ext: Default::default(),
+        keep: None,
     }
 }
 
@@ -111,7 +115,7 @@ impl Log {
     pub(super) async fn append(&mut self, store: &Embedded, power: &mut Power, count: usize) {
         for _ in 0..count {
             let batch = self.batches[self.acked_at.len()].clone();
-            let outcomes = store.append_batch(batch).await.unwrap();
+            let outcomes = append_batch(store, batch).await.unwrap();
             assert!(outcomes.iter().all(|outcome| matches!(outcome, Appended::Placed(_))));
             self.acked_at.push(power.points());
         }
@@ -178,12 +182,12 @@ impl Log {
         let store = open(disk)?;
         let has = self.check(&store, acked).await?;
         if let Some(last) = has.checked_sub(1) {
-            let again = store.append_batch(self.batches[last].clone()).await.map_err(text)?;
+            let again = append_batch(&store, self.batches[last].clone()).await.map_err(text)?;
             if !again.iter().all(|outcome| matches!(outcome, Appended::Duplicate(_))) {
                 return Err(format!("batch {last} can be appended twice"));
             }
         }
-        let next = store.append_batch(self.batches[has].clone()).await.map_err(text)?;
+        let next = append_batch(&store, self.batches[has].clone()).await.map_err(text)?;
         if !next.iter().all(|outcome| matches!(outcome, Appended::Placed(_))) {
             return Err(format!("batch {has} is taken for a repetition"));
         }
@@ -201,8 +205,8 @@ impl Log {
 }
 
 fn is(append: &Append, message: &Message, seq: u64) -> bool {
-    append.is_content_of(message)
-        && (append.id, append.client_id, Seq(seq)) == (message.id, message.client_id, message.position.seq)
+    append.clone().into_message(message.position, message.prev) == *message
+        && message.position.seq == Seq(seq)
 }
 
 fn text(error: impl Display) -> String {

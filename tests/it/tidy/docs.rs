@@ -1,6 +1,6 @@
 //! Documents name what is there, and name all of it.
 
-use std::{fs, path::Path};
+use std::{fs, num::NonZeroU64, path::Path};
 
 use quail_server::{
     apps::{self, Key, KeyAlgorithm, Secret},
@@ -127,7 +127,8 @@ fn a_name_of_nothing_is_found() {
 /// Every key of a configuration with its default as TOML writes it; names an operator chooses in angle brackets.
 fn keys() -> Vec<(String, String)> {
     let key = Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new("") };
-    let app = apps::Config { keys: [("KID".into(), key)].into(), ..apps::Config::default() };
+    let history = apps::History { entries_max: Some(NonZeroU64::MIN) };
+    let app = apps::Config { keys: [("KID".into(), key)].into(), history, ..apps::Config::default() };
     let tls = tls::Config { certificate: "".into(), key: "".into() };
     let config = Config { tls: Some(tls), apps: [("APP".into(), app)].into(), ..Config::default() };
     let mut section = String::new();
@@ -146,11 +147,16 @@ fn keys() -> Vec<(String, String)> {
 const WITHOUT_DEFAULT: [&str; 4] =
     ["tls.certificate", "tls.key", "apps.<app>.keys.<kid>.algorithm", "apps.<app>.keys.<kid>.secret"];
 
+/// Keys without which there is no bound.
+const OPTIONAL: [&str; 1] = ["apps.<app>.history.entries_max"];
+
 fn undocumented(operations: &str, keys: &[(String, String)]) -> Vec<String> {
     let mut found = Vec::new();
     for (key, default) in keys {
         let row = if WITHOUT_DEFAULT.contains(&&**key) {
             format!("| `{key}` | required |")
+        } else if OPTIONAL.contains(&&**key) {
+            format!("| `{key}` | none |")
         } else {
             format!("| `{key}` | `{default}` |")
         };

@@ -1,14 +1,18 @@
 //! Stored bytes: keys that sort by conversation, and values that begin with a format byte.
 
 use quail_protocol::{
-    Epoch, Position, Priority, Seq, Timestamp,
-    id::{AppId, ClientMessageId, UserId},
+    Conversation, Epoch, Position, Priority, Seq, Timestamp,
+    id::{AppId, ClientMessageId, MessageId, UserId},
     message::Message,
     user::Profile,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::store::{ConversationKey, Head};
+use crate::domain::conversation::Marks;
+use crate::store::{ConversationKey, Head, Place, entry::Remembered};
+
+/// A key of the engine.
+pub(super) type Key = Vec<u8>;
 
 /// The format of every value. A later format gets the next number; this one stays readable.
 const FORMAT: u8 = 1;
@@ -24,15 +28,8 @@ pub(super) struct Unreadable {
     format: Option<u8>,
 }
 
-/// A row against duplicates: where the message stands and what it said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Dedup {
-    pub(super) seq: Seq,
-    pub(super) content: u64,
-}
-
 /// `app`, then the two users, each behind its length: no key is a prefix of another conversation's.
-pub(super) fn conversation(key: &ConversationKey) -> Vec<u8> {
+pub(super) fn conversation(key: &ConversationKey) -> Key {
     let ConversationKey::Peer(app, low, high) = key;
     let mut bytes = Vec::with_capacity(64);
     push(&mut bytes, app.as_str());
@@ -42,8 +39,10 @@ pub(super) fn conversation(key: &ConversationKey) -> Vec<u8> {
     bytes
 }
 
-/// Tells peer conversations from the kinds that come later.
+/// Kinds of conversations.
 const PEER: u8 = 1;
+const ROOM: u8 = 2;
+const GROUP: u8 = 3;
 
 /// The key of an entry; entries of a conversation sort by number.
 pub(super) fn entry(conversation: &[u8], seq: Seq) -> Vec<u8> {
@@ -64,12 +63,22 @@ pub(super) fn day_of(unix_ms: u64) -> u32 {
     u32::try_from(unix_ms / (24 * 3600 * 1000)).unwrap_or(u32::MAX)
 }
 
-/// The key of a profile.
-pub(super) fn profile(app: &AppId, user: &UserId) -> Vec<u8> {
+/// The key of what there is once for each user: a profile.
+pub(super) fn user(app: &AppId, user: &UserId) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
     push(&mut bytes, app.as_str());
     push(&mut bytes, user.as_str());
     bytes
+}
+
+/// The key of how a user sees a conversation, which they name so. Sorted as the names are.
+pub(super) fn view(user: &[u8], conversation: &Conversation) -> Key {
+    let (kind, id) = match conversation {
+        Conversation::Peer(user) => (PEER, user.as_str()),
+        Conversation::Room(room) => (ROOM, room.as_str()),
+        Conversation::Group(group) => (GROUP, group.as_str()),
+    };
+    [user, &[kind], id.as_bytes()].concat()
 }
 
 fn push(bytes: &mut Vec<u8>, text: &str) {
@@ -104,18 +113,46 @@ pub(super) fn decode_head(bytes: &[u8], epoch: Epoch) -> Result<Head, Unreadable
     })
 }
 
-pub(super) fn encode_dedup(dedup: &Dedup) -> Vec<u8> {
+pub(super) fn encode_dedup(row: &Remembered) -> Vec<u8> {
+    let Remembered { place: Place { id, position, prev, time }, content } = row;
     let mut bytes = vec![FORMAT];
-    bytes.extend_from_slice(&dedup.seq.0.to_be_bytes());
-    bytes.extend_from_slice(&dedup.content.to_be_bytes());
+    for number in [position.epoch.0, position.seq.0, prev.0, time.0, *content] {
+        bytes.extend_from_slice(&number.to_be_bytes());
+    }
+    bytes.extend_from_slice(&id.0);
     bytes
 }
 
-pub(super) fn decode_dedup(bytes: &[u8]) -> Result<Dedup, Unreadable> {
+pub(super) fn decode_dedup(bytes: &[u8]) -> Result<Remembered, Unreadable> {
     let unreadable = || Unreadable { what: "row against duplicates", format: bytes.first().copied() };
     let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
-    let (&[seq, content], []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
-    Ok(Dedup { seq: Seq(u64::from_be_bytes(seq)), content: u64::from_be_bytes(content) })
+    let Some((rest, id)) = rest.split_last_chunk() else { return Err(unreadable()) };
+    let (&[epoch, seq, prev, time, content], []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
+    let place = Place {
+        id: MessageId(*id),
+        position: Position { epoch: Epoch(u64::from_be_bytes(epoch)), seq: Seq(u64::from_be_bytes(seq)) },
+        prev: Seq(u64::from_be_bytes(prev)),
+        time: Timestamp(u64::from_be_bytes(time)),
+    };
+    Ok(Remembered { place, content: u64::from_be_bytes(content) })
+}
+
+/// Marks and the incarnation of the conversation that they are of.
+pub(super) fn encode_view(epoch: Epoch, marks: Marks) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    for number in [epoch.0, marks.delivered.0, marks.read.0] {
+        bytes.extend_from_slice(&number.to_be_bytes());
+    }
+    bytes
+}
+
+/// Marks of another incarnation say nothing of this one.
+pub(super) fn decode_view(bytes: &[u8], epoch: Epoch) -> Result<Marks, Unreadable> {
+    let unreadable = || Unreadable { what: "view", format: bytes.first().copied() };
+    let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
+    let (&[of, delivered, read], []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
+    let marks = Marks { delivered: Seq(u64::from_be_bytes(delivered)), read: Seq(u64::from_be_bytes(read)) };
+    Ok(if u64::from_be_bytes(of) == epoch.0 { marks } else { Marks::default() })
 }
 
 pub(super) fn encode_message(message: &Message) -> Vec<u8> {
@@ -148,11 +185,7 @@ fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Un
 
 #[cfg(test)]
 mod tests {
-    use quail_protocol::{
-        Conversation,
-        id::MessageId,
-        message::{MessageKind, Text},
-    };
+    use quail_protocol::message::{MessageKind, Text};
 
     use super::*;
 
@@ -175,7 +208,7 @@ mod tests {
             hex(&dedup(&key, &bob, id)),
             "000051610464656d6f0105616c69636503626f6203626f6201a3185c500077078707070707070707"
         );
-        assert_eq!(hex(&profile(&app, &bob)), "0464656d6f03626f62");
+        assert_eq!(hex(&user(&app, &bob)), "0464656d6f03626f62");
 
         let head = Head {
             position: Position { epoch: Epoch(1), seq: Seq(9) },
@@ -192,9 +225,30 @@ mod tests {
         );
         assert_eq!(decode_head(&bytes, Epoch(1)).unwrap(), head);
 
-        let row = Dedup { seq: Seq(9), content: 0x1122_3344_5566_7788 };
-        assert_eq!(hex(&encode_dedup(&row)), "0100000000000000091122334455667788");
+        let place = Place {
+            id: MessageId([1; 16]),
+            position: Position { epoch: Epoch(1), seq: Seq(9) },
+            prev: Seq(3),
+            time: Timestamp(1_800_000_000_000),
+        };
+        let row = Remembered { place, content: 0x1122_3344_5566_7788 };
+        assert_eq!(
+            hex(&encode_dedup(&row)),
+            "01 0000000000000001 0000000000000009 0000000000000003 000001a3185c5000 1122334455667788 \
+             01010101010101010101010101010101"
+                .replace(' ', "")
+        );
         assert_eq!(decode_dedup(&encode_dedup(&row)).unwrap(), row);
+
+        assert_eq!(
+            hex(&view(&user(&app, &bob), &Conversation::Peer(alice.clone()))),
+            "0464656d6f03626f6201616c696365"
+        );
+        let marks = Marks { delivered: Seq(9), read: Seq(3) };
+        let bytes = encode_view(Epoch(2), marks);
+        assert_eq!(hex(&bytes), "01000000000000000200000000000000090000000000000003");
+        assert_eq!(decode_view(&bytes, Epoch(2)).unwrap(), marks);
+        assert_eq!(decode_view(&bytes, Epoch(3)).unwrap(), Marks::default());
 
         let message = Message {
             id: MessageId([1; 16]),
@@ -225,6 +279,7 @@ mod tests {
         for bytes in [&[][..], &head[..8], &[&head[..], &[0]].concat(), &[2]] {
             assert!(decode_head(bytes, Epoch(1)).is_err());
             assert!(decode_dedup(bytes).is_err());
+            assert!(decode_view(bytes, Epoch(1)).is_err());
             assert!(decode_message(bytes).is_err());
         }
     }

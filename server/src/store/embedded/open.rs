@@ -1,7 +1,6 @@
 //! Making a store, finding what is damaged in it, and opening it.
 
 use std::{
-    collections::HashMap,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -12,10 +11,11 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use quail_protocol::Epoch;
 
 use super::{
-    Config, Embedded, Inner, Writer,
+    Config, Embedded, Inner,
     journal::{self, BATCH_KEY},
     keys,
     mark::Mark,
+    write::Writer,
 };
 use crate::clock::Clock;
 
@@ -63,7 +63,7 @@ const SCHEMA_KEY: &[u8] = b"quail.schema";
 const GENERATION_KEY: &[u8] = b"quail.generation";
 const ENGINE: &str = "engine";
 const MARK: &str = "mark";
-const KEYSPACES: [&str; 5] = ["singles", "messages", "dedup", "heads", "profiles"];
+const KEYSPACES: [&str; 6] = ["singles", "messages", "dedup", "heads", "profiles", "views"];
 
 impl Embedded {
     /// Opens the store of `directory`, or makes it. `accept_data_loss` goes on where messages are missing, and keeps
@@ -132,7 +132,7 @@ impl Embedded {
         let failed = |source| OpenError::Io { path: path(), source };
         let refused = |source| OpenError::Engine { path: path(), source };
         let damaged = |what: String| OpenError::Damaged { path: path(), what };
-        let (database, [singles, messages, dedup, heads, profiles]) =
+        let (database, [singles, messages, dedup, heads, profiles, views]) =
             open_database(&directory.join(ENGINE), config).map_err(refused)?;
         let single = |key| singles.get(key).map_err(refused);
         let schema = single(SCHEMA_KEY)?.ok_or_else(|| damaged("its layout is gone".into()))?;
@@ -158,7 +158,7 @@ impl Embedded {
             mark.reset(batch).map_err(failed)?;
         }
         sync_directories(directory).map_err(failed)?;
-        let writer = Writer { batch, mark, marked_at: clock.now(), heads: HashMap::new() };
+        let writer = Writer::new(batch, mark, clock.now());
         let inner = Inner {
             durable: RwLock::new(Arc::new(database.snapshot())),
             database,
@@ -167,6 +167,7 @@ impl Embedded {
             dedup,
             heads,
             profiles,
+            views,
             epoch: Epoch(generation),
             writer: Mutex::new(writer),
             mark_interval: config.mark_interval,
@@ -180,7 +181,7 @@ fn ends_early(batch: u64, mark: u64) -> String {
     format!("it ends at batch {batch}, and batch {mark} was acknowledged")
 }
 
-fn open_database(path: &Path, config: &Config) -> fjall::Result<(Database, [Keyspace; 5])> {
+fn open_database(path: &Path, config: &Config) -> fjall::Result<(Database, [Keyspace; 6])> {
     let database = Database::builder(path)
         .cache_size(config.cache.as_u64())
         .max_journaling_size(config.journals.as_u64())

@@ -1,0 +1,223 @@
+//! Putting a batch together and committing it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use fjall::{OwnedWriteBatch, PersistMode, Snapshot};
+use quail_protocol::{Seq, Timestamp, user::Profile};
+
+use super::{
+    Inner, engine,
+    journal::BATCH_KEY,
+    keys::{self, Key},
+    mark::Mark,
+};
+use crate::domain::conversation::Marks;
+use crate::store::{
+    Append, Appended, Head, MarkChange, MarkKept, Place, ProfileChange, ProfileKept, StoreError, Write,
+    Written, entry::Remembered,
+};
+
+/// Rows against duplicates that are removed in one commit.
+const FORGET_AT_ONCE: usize = 10_000;
+
+/// Heads kept in memory; past it they are read again when needed.
+const HEADS_MAX: usize = 1_000_000;
+
+/// What only one commit at a time may touch.
+pub(super) struct Writer {
+    batch: u64,
+    mark: Mark,
+    marked_at: Instant,
+    heads: HashMap<Key, Head>,
+}
+
+impl Writer {
+    /// Goes on behind `batch`.
+    pub(super) fn new(batch: u64, mark: Mark, now: Instant) -> Self {
+        Self { batch, mark, marked_at: now, heads: HashMap::new() }
+    }
+
+    /// Marks the last batch, at the end.
+    pub(super) fn close(&mut self) {
+        if let Err(error) = self.mark.set(self.batch) {
+            tracing::error!(%error, "the last mark could not be written");
+        }
+    }
+}
+
+/// One batch while it is put together: what it changes is seen by what comes later in it. A row that it changes often
+/// is written once.
+struct Batch<'a> {
+    inner: &'a Inner,
+    /// What was before it.
+    durable: Arc<Snapshot>,
+    /// Newest heads of conversations, so that most are not read.
+    known: &'a HashMap<Key, Head>,
+    writes: OwnedWriteBatch,
+    heads: HashMap<Key, Head>,
+    remembered: HashMap<Key, Remembered>,
+    views: HashMap<Key, Marks>,
+    profiles: HashMap<Key, Profile>,
+}
+
+impl Batch<'_> {
+    fn append(&mut self, append: Append) -> Result<Appended, StoreError> {
+        let inner = self.inner;
+        let conversation = keys::conversation(&append.key);
+        let content = append.content_hash();
+        let dedup_key = keys::dedup(&conversation, &append.sender, append.client_id);
+        let before = match self.remembered.get(&dedup_key) {
+            Some(row) => Some(*row),
+            None => inner.remembered(&self.durable, &dedup_key)?,
+        };
+        if let Some(row) = before {
+            return Ok(row.repeated(content));
+        }
+        let mut head = self.head(&conversation)?;
+        let keep = append.keep;
+        let prev = head.advance(append.priority, append.time);
+        let message = append.into_message(head.position, prev);
+        let entry = keys::entry(&conversation, message.position.seq);
+        self.writes.insert(&inner.messages, entry, keys::encode_message(&message));
+        for trimmed in head.trim(keep) {
+            self.writes.remove(&inner.messages, keys::entry(&conversation, Seq(trimmed)));
+        }
+        let row = Remembered { place: Place::of(&message), content };
+        self.writes.insert(&inner.dedup, dedup_key.clone(), keys::encode_dedup(&row));
+        self.remembered.insert(dedup_key, row);
+        self.heads.insert(conversation, head);
+        Ok(Appended::Placed(message))
+    }
+
+    fn head(&self, conversation: &Key) -> Result<Head, StoreError> {
+        match self.heads.get(conversation).or_else(|| self.known.get(conversation)) {
+            Some(head) => Ok(*head),
+            None => self.inner.stored_head(&self.durable, conversation),
+        }
+    }
+
+    fn mark(&mut self, change: MarkChange) -> Result<Option<MarkKept>, StoreError> {
+        let MarkChange { app, user, key, conversation, epoch, marks } = change;
+        if epoch != self.inner.epoch {
+            return Ok(None);
+        }
+        let head = self.head(&keys::conversation(&key))?;
+        let view = keys::view(&keys::user(&app, &user), &conversation);
+        let before = match self.views.get(&view) {
+            Some(marks) => *marks,
+            None => self.inner.view(&self.durable, &view)?,
+        };
+        let marks = before.advance(marks, head.position.seq);
+        if marks != before {
+            self.views.insert(view, marks);
+        }
+        Ok(Some(MarkKept { conversation, user, epoch, marks, changed: marks != before }))
+    }
+
+    fn keep_profile(&mut self, change: ProfileChange) -> Result<ProfileKept, StoreError> {
+        let key = keys::user(&change.app, &change.user);
+        let before = match self.profiles.get(&key) {
+            Some(profile) => Some(profile.clone()),
+            None => self.inner.profile(&self.durable, &key)?,
+        };
+        let profile = change.apply(before.clone());
+        let changed = before.as_ref() != Some(&profile);
+        if changed {
+            self.profiles.insert(key, profile.clone());
+        }
+        Ok(ProfileKept { profile, changed })
+    }
+
+    /// All that is to be written, and the heads that are in force then.
+    fn finish(self) -> (OwnedWriteBatch, HashMap<Key, Head>) {
+        let Self { inner, mut writes, heads, views, profiles, .. } = self;
+        for (key, head) in &heads {
+            writes.insert(&inner.heads, key.clone(), keys::encode_head(head));
+        }
+        for (key, marks) in views {
+            writes.insert(&inner.views, key, keys::encode_view(inner.epoch, marks));
+        }
+        for (key, profile) in profiles {
+            writes.insert(&inner.profiles, key, keys::encode_profile(&profile));
+        }
+        (writes, heads)
+    }
+}
+
+impl Inner {
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write_batch(&self, batch: Vec<Write>) -> Result<Vec<Written>, StoreError> {
+        let mut writer = self.writer();
+        if writer.heads.len() >= HEADS_MAX {
+            writer.heads.clear();
+        }
+        let mut open = Batch {
+            inner: self,
+            durable: self.durable(),
+            known: &writer.heads,
+            writes: self.database.batch(),
+            heads: HashMap::new(),
+            remembered: HashMap::new(),
+            views: HashMap::new(),
+            profiles: HashMap::new(),
+        };
+        let write = |write| match write {
+            Write::Append(append) => open.append(append).map(Written::Append),
+            Write::Mark(change) => open.mark(change).map(Written::Mark),
+            Write::Profile(change) => open.keep_profile(change).map(Written::Profile),
+        };
+        let outcomes = batch.into_iter().map(write).collect::<Result<_, _>>()?;
+        let (writes, heads) = open.finish();
+        if !writes.is_empty() {
+            self.commit(&mut writer, writes)?;
+            writer.heads.extend(heads);
+            self.mark(&mut writer)?;
+        }
+        Ok(outcomes)
+    }
+
+    /// Commits one batch under the next number and syncs it.
+    fn commit(&self, writer: &mut Writer, mut batch: OwnedWriteBatch) -> Result<(), StoreError> {
+        let number = writer.batch + 1;
+        batch.insert(&self.singles, BATCH_KEY, number.to_be_bytes());
+        batch.commit().map_err(engine)?;
+        self.database.persist(PersistMode::SyncAll).map_err(engine)?;
+        writer.batch = number;
+        *self.durable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(self.database.snapshot());
+        Ok(())
+    }
+
+    fn mark(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if now.duration_since(writer.marked_at) >= self.mark_interval {
+            writer.mark.set(writer.batch).map_err(StoreError::new)?;
+            writer.marked_at = now;
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget_duplicates(&self, older_than: Timestamp) -> Result<usize, StoreError> {
+        let end = keys::day_of(older_than.0).to_be_bytes();
+        let mut forgotten = 0;
+        loop {
+            // In pieces, so that messages are committed in between.
+            let mut writer = self.writer();
+            let mut batch = self.database.batch();
+            for stored in self.dedup.range(..end).take(FORGET_AT_ONCE) {
+                batch.remove(&self.dedup, stored.key().map_err(engine)?);
+            }
+            if batch.is_empty() {
+                return Ok(forgotten);
+            }
+            forgotten += batch.len();
+            self.commit(&mut writer, batch)?;
+        }
+    }
+}
