@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a harness that cannot go on fails its test")]
 
+pub mod check;
 pub mod history;
 pub mod power;
 pub mod process;
