@@ -55,6 +55,8 @@ pub(crate) struct Tracker {
     ready: VecDeque<Event>,
     unanswered: HashSet<ClientMessageId>,
     sent: VecDeque<ClientMessageId>,
+    /// Sends without an answer from before the last reconnect: they may stand before what this connection tells of.
+    earlier: HashSet<ClientMessageId>,
 }
 
 impl Tracker {
@@ -72,6 +74,7 @@ impl Tracker {
             ready: VecDeque::new(),
             unanswered: HashSet::new(),
             sent: VecDeque::new(),
+            earlier: HashSet::new(),
         }
     }
 
@@ -109,8 +112,13 @@ impl Tracker {
     /// A send has its place.
     pub(crate) fn sent(&mut self, own: &Own, sent: &Sent) {
         self.unanswered.remove(&own.id);
+        let followed = self.tracks.contains_key(&own.conversation);
         let held = Held::own(own.priority, sent.prev);
         self.place(own.conversation.clone(), sent.position, held);
+        if self.earlier.remove(&own.id) && !followed {
+            // What was placed between it and the new connection is told by no event.
+            self.unsure.push_back(own.conversation.clone());
+        }
     }
 
     /// A new connection stands: everything may have been missed. The conversations in use come first. What was asked is
@@ -119,6 +127,7 @@ impl Tracker {
         if !resumed {
             self.retry();
         }
+        self.earlier.clone_from(&self.unanswered);
         self.unsure = self.uses.values().rev().cloned().collect();
     }
 

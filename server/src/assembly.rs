@@ -100,8 +100,7 @@ impl<L: Listener> Assembly<L> {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let (drain, draining) = watch::channel(false);
         let (alive, mut all_gone) = mpsc::channel(1);
-        let connections =
-            Connections::new(self.shared.clone(), self.router.clone(), draining.clone(), &alive);
+        let connections = Connections::new(self.shared.clone(), self.router.clone(), &alive);
         let door = http::public::Door {
             config: Arc::new(self.config.websocket.clone()),
             development: self.config.development,
@@ -117,7 +116,8 @@ impl<L: Listener> Assembly<L> {
         let mut tasks = JoinSet::new();
         tasks.spawn(sweep(self.shared.clone()));
         let metrics = self.shared.metrics.clone();
-        tasks.spawn(accept(self.endpoint.clone(), self.config.quic.clone(), connections, metrics));
+        let quic = self.config.quic.clone();
+        tasks.spawn(accept(self.endpoint.clone(), quic, connections.clone(), metrics));
         tasks.spawn(http::public::serve(self.websocket, door, draining.clone()));
         if let Some(admin) = self.admin {
             tasks.spawn(http::serve(admin, http::admin::routes(self.shared.metrics.clone()), draining));
@@ -139,6 +139,7 @@ impl<L: Listener> Assembly<L> {
         }
         tracing::info!("draining");
         _ = drain.send(true);
+        connections.drain();
         drop(alive);
         // The receiver ends when the last connection gave its sender back.
         _ = all_gone.recv().await;

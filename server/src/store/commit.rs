@@ -12,7 +12,7 @@ use std::{
 };
 
 use quail_protocol::{Priority, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::{Store, StoreError, Write, Written};
 use crate::clock::Clock;
@@ -101,7 +101,9 @@ struct Shared<T> {
     /// Batches that were taken from the queue; changed under its lock.
     taken: AtomicU64,
     /// Batches that were delivered.
-    delivered: watch::Sender<u64>,
+    delivered: AtomicU64,
+    /// Wakes who waits for a delivery, in the order in which they came.
+    delivery: Notify,
 }
 
 impl<T> Clone for Committer<T> {
@@ -118,7 +120,8 @@ impl<T: Send + 'static> Default for Committer<T> {
                 wake: Notify::new(),
                 closed: AtomicBool::new(false),
                 taken: AtomicU64::new(0),
-                delivered: watch::Sender::new(0),
+                delivered: AtomicU64::new(0),
+                delivery: Notify::new(),
             }),
         }
     }
@@ -139,8 +142,14 @@ impl<T: Send + 'static> Committer<T> {
             let _queue = self.lock();
             self.shared.taken.load(Ordering::Acquire)
         };
-        // The sender lives as long as this.
-        _ = self.shared.delivered.subscribe().wait_for(|delivered| *delivered >= taken).await;
+        loop {
+            // Made before the look, so that no delivery slips in between.
+            let delivery = self.shared.delivery.notified();
+            if self.shared.delivered.load(Ordering::Acquire) >= taken {
+                return;
+            }
+            delivery.await;
+        }
     }
 
     /// Ends [`Committer::run`] when nothing waits any more.
@@ -201,7 +210,8 @@ impl<T: Send + 'static> Committer<T> {
     }
 
     fn count_delivered(&self) {
-        self.shared.delivered.send_modify(|delivered| *delivered += 1);
+        self.shared.delivered.fetch_add(1, Ordering::AcqRel);
+        self.shared.delivery.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, CommitQueue<T>> {

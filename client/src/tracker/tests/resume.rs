@@ -87,3 +87,15 @@ fn a_session_that_goes_on_still_answers_what_it_was_asked() {
     assert_eq!(told(&mut tracker), [2, 3]);
     assert_eq!(fetch(&mut tracker, &story, &[], 100), (vec![4], vec![4]));
 }
+
+#[test]
+fn what_came_between_a_first_send_and_the_reconnect_that_answered_it_is_told() {
+    let (story, mut tracker) = (Story("nhnl"), tracker());
+    // The reply to 2 is lost, and 3 and 4 are placed before the client is back.
+    let (own, sent) = story.sent(2);
+    tracker.sending(&own);
+    tracker.reconnected(true);
+    assert!(!tracker.wants());
+    tracker.sent(&own, &sent);
+    assert_eq!(fetch(&mut tracker, &story, &[2], 100), (vec![3], vec![3, 4]));
+}

@@ -1,0 +1,181 @@
+//! A disk that survives its server, and the store on it: the server's own engine in memory over a log that is synced.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use foldhash::fast::FixedState;
+use futures_util::{FutureExt, future::BoxFuture};
+use quail_protocol::{
+    Epoch, Timestamp,
+    id::{AppId, UserId},
+    message::Ack,
+    user::Profile,
+};
+use quail_server::store::{
+    Append, Appended, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write, Written,
+    memory::Memory,
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+/// A call that changes something.
+#[derive(Clone, Debug)]
+enum Call {
+    Write(Vec<Write>),
+    Forget(Timestamp),
+    /// What was written when the power went, and cannot be read.
+    Torn,
+}
+
+/// See the module. Clones are the same disk.
+#[derive(Clone)]
+pub(crate) struct Disk(Arc<Mutex<Platter>>);
+
+struct Platter {
+    log: Vec<Call>,
+    /// So many writes are there for good.
+    synced: usize,
+    epoch: Epoch,
+    /// An older state was put back since the last opening.
+    older: bool,
+    rng: StdRng,
+    sync_max: Duration,
+}
+
+impl Disk {
+    /// An empty disk whose syncs take up to `sync_max`.
+    pub(crate) fn new(seed: u64, sync_max: Duration) -> Self {
+        let rng = StdRng::seed_from_u64(seed);
+        let (log, synced, epoch, older) = (vec![], 0, Epoch(1), false);
+        Self(Arc::new(Mutex::new(Platter { log, synced, epoch, older, rng, sync_max })))
+    }
+
+    fn platter(&self) -> MutexGuard<'_, Platter> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The power goes: of what was not synced the first writes may be there, the next may be torn, the rest is gone.
+    pub(crate) fn lose_power(&self) {
+        let mut platter = self.platter();
+        let unsynced = platter.log.len() - platter.synced;
+        let whole = platter.rng.random_range(0..=unsynced);
+        let kept = platter.synced + whole;
+        platter.log.truncate(kept);
+        if whole < unsynced && platter.rng.random_bool(0.5) {
+            platter.log.push(Call::Torn);
+        }
+    }
+
+    /// An operator puts back what the disk held a while ago, and tells everyone by a new epoch.
+    pub(crate) fn restore_older(&self) {
+        let mut platter = self.platter();
+        let synced = platter.synced;
+        let kept = platter.rng.random_range(0..=synced);
+        platter.log.truncate(kept);
+        platter.synced = platter.log.len();
+        platter.epoch.0 += 1;
+        platter.older = true;
+    }
+
+    /// True once after an older state was put back.
+    pub(crate) fn take_older(&self) -> bool {
+        std::mem::take(&mut self.platter().older)
+    }
+
+    /// The store of a server that starts.
+    pub(crate) fn open(&self, hasher: FixedState) -> DiskStore {
+        let mut platter = self.platter();
+        let readable = platter.log.iter().position(|write| matches!(write, Call::Torn));
+        if let Some(torn) = readable {
+            platter.log.truncate(torn);
+        }
+        platter.synced = platter.log.len();
+        let memory = Memory::at(platter.epoch, hasher);
+        for write in platter.log.clone() {
+            // The engine in memory never waits.
+            _ = apply(&memory, write).now_or_never();
+        }
+        DiskStore { disk: self.clone(), memory, writing: tokio::sync::Mutex::new(()) }
+    }
+}
+
+/// Does to the engine in memory what was written.
+async fn apply(memory: &Memory, call: Call) -> Result<(), StoreError> {
+    match call {
+        Call::Write(batch) => memory.write_batch(batch).await.map(drop),
+        Call::Forget(older_than) => memory.forget_duplicates(older_than).await.map(drop),
+        Call::Torn => Ok(()),
+    }
+}
+
+/// The store of one life of a server.
+pub(crate) struct DiskStore {
+    disk: Disk,
+    /// What is synced, and nothing else.
+    memory: Memory,
+    /// One write at a time, so that the order of the log is that of the engine.
+    writing: tokio::sync::Mutex<()>,
+}
+
+impl DiskStore {
+    /// Writes, and returns when it is there for good. Until then nobody can read it.
+    async fn sync(&self, call: Call) -> tokio::sync::MutexGuard<'_, ()> {
+        let turn = self.writing.lock().await;
+        let (end, wait) = {
+            let mut platter = self.disk.platter();
+            platter.log.push(call);
+            let most = platter.sync_max.as_micros() as u64;
+            // Now and then a disk is busy with something else.
+            let slow = platter.rng.random_bool(0.02);
+            let wait = platter.rng.random_range(100..=most) * if slow { 20 } else { 1 };
+            (platter.log.len(), Duration::from_micros(wait))
+        };
+        tokio::time::sleep(wait).await;
+        let mut platter = self.disk.platter();
+        platter.synced = platter.synced.max(end);
+        turn
+    }
+}
+
+impl Store for DiskStore {
+    fn ack(&self) -> Ack {
+        Ack::Durable
+    }
+
+    fn write_batch(&self, batch: Vec<Write>) -> BoxFuture<'_, Result<Vec<Written>, StoreError>> {
+        async move {
+            let _turn = self.sync(Call::Write(batch.clone())).await;
+            self.memory.write_batch(batch).await
+        }
+        .boxed()
+    }
+
+    fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>> {
+        async move {
+            let _turn = self.sync(Call::Forget(older_than)).await;
+            self.memory.forget_duplicates(older_than).await
+        }
+        .boxed()
+    }
+
+    fn find(&self, append: &Append) -> BoxFuture<'_, Result<Option<Appended>, StoreError>> {
+        self.memory.find(append)
+    }
+
+    fn read_range(
+        &self,
+        key: &ConversationKey,
+        query: RangeQuery,
+    ) -> BoxFuture<'_, Result<Range, StoreError>> {
+        self.memory.read_range(key, query)
+    }
+
+    fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {
+        self.memory.heads(keys)
+    }
+
+    fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {
+        self.memory.profiles(app, users)
+    }
+}

@@ -1,0 +1,159 @@
+//! What a seed stands for: who there is, how bad the network is, and what goes wrong when.
+
+use std::time::Duration;
+
+use quail_protocol::{Priority, id::UserId};
+use quail_tests::{Carrier, history};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+
+use crate::network::Cut;
+
+/// Messages that the devices send together.
+const SENDS: usize = 280;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) devices: Vec<Device>,
+    /// How much of the datagrams is lost, and how much arrives twice.
+    pub(crate) loss: f64,
+    pub(crate) duplicates: f64,
+    /// The longest way of a packet from near and from far devices.
+    pub(crate) latencies: [Duration; 2],
+    pub(crate) sync_max: Duration,
+    /// After so long a silence a connection is given up.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) call_timeout: Duration,
+    /// When everything is healed.
+    pub(crate) length: Duration,
+    /// In the order of time.
+    pub(crate) faults: Vec<(Duration, Fault)>,
+}
+
+/// A device and what its app does.
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    pub(crate) number: usize,
+    pub(crate) name: history::Device,
+    pub(crate) carrier: Carrier,
+    /// In the order of time.
+    pub(crate) sends: Vec<Sending>,
+}
+
+/// A message that is to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Sending {
+    pub(crate) at: Duration,
+    pub(crate) to: UserId,
+    pub(crate) priority: Priority,
+    pub(crate) body: String,
+}
+
+/// Something that happens to the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The server is told to stop and starts again after a while.
+    Stop(Duration),
+    /// The server's machine loses its power.
+    PowerLoss,
+    /// The server's machine starts, perhaps with what its disk held some time ago.
+    PowerBack { older: bool },
+    /// The way of a device is cut, or whole again.
+    Cut(usize, Cut),
+    /// TCP connections of a device are reset, and QUIC goes on from another address.
+    Break(usize),
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let length = Duration::from_secs(rng.random_range(40..=120));
+        let users: Vec<_> = (0..rng.random_range(2..=8)).map(user).collect();
+        let mut devices = Vec::new();
+        for user in &users {
+            for name in ["phone", "desk"].into_iter().take(rng.random_range(1..=2)) {
+                let name = history::Device { user: user.clone(), name: name.to_owned() };
+                let carrier = *Carrier::ALL.choose(&mut rng).expect("there are carriers");
+                devices.push(Device { number: devices.len(), name, carrier, sends: vec![] });
+            }
+        }
+        for number in 0..SENDS {
+            let device = rng.random_range(0..devices.len());
+            let device = &mut devices[device];
+            let others: Vec<_> = users.iter().filter(|user| **user != device.name.user).collect();
+            let to = (*others.choose(&mut rng).expect("there are two users")).clone();
+            let priority = *Priority::ALL.choose(&mut rng).expect("there are priorities");
+            let at = Duration::from_millis(rng.random_range(500..length.as_millis() as u64 - 2000));
+            let filling = "x".repeat(if rng.random_bool(0.1) { rng.random_range(0..6000) } else { 12 });
+            let body = format!("{seed}/{number} {filling}");
+            device.sends.push(Sending { at, to, priority, body });
+        }
+        for device in &mut devices {
+            device.sends.sort_by_key(|sending| sending.at);
+        }
+        let losses = [0.0, 0.0, 0.01, 0.03, 0.06, 0.1];
+        let milliseconds = |ms: u64| Duration::from_millis(ms);
+        let latencies = [rng.random_range(10..60), rng.random_range(20..200)].map(milliseconds);
+        let faults = faults(&mut rng, devices.len(), length);
+        Self {
+            seed,
+            devices,
+            loss: *losses.choose(&mut rng).expect("there are losses"),
+            duplicates: if rng.random_bool(0.3) { 0.02 } else { 0.0 },
+            latencies,
+            sync_max: milliseconds(rng.random_range(1..=20)),
+            idle_timeout: milliseconds(rng.random_range(6000..=15_000)),
+            call_timeout: milliseconds(rng.random_range(3000..=15_000)),
+            length,
+            faults,
+        }
+    }
+}
+
+fn user(number: usize) -> UserId {
+    UserId::new(format!("user{number}")).expect("a user id")
+}
+
+fn faults(rng: &mut StdRng, devices: usize, length: Duration) -> Vec<(Duration, Fault)> {
+    let end = length.as_millis() as u64;
+    let milliseconds = Duration::from_millis;
+    let mut faults = Vec::new();
+    // Restarts one after the other; cuts and breaks whenever they come.
+    let mut at = rng.random_range(5000..20_000);
+    let mut may_restore = rng.random_bool(0.1);
+    while at + 6000 < end {
+        let down = rng.random_range(100..5000);
+        if rng.random_bool(0.4) {
+            faults.push((milliseconds(at), Fault::Stop(milliseconds(down))));
+        } else {
+            let older = may_restore && rng.random_bool(0.5);
+            may_restore &= !older;
+            faults.push((milliseconds(at), Fault::PowerLoss));
+            faults.push((milliseconds(at + down), Fault::PowerBack { older }));
+        }
+        at += down + rng.random_range(5000..30_000);
+    }
+    for _ in 0..rng.random_range(0..=8) {
+        let at = rng.random_range(1000..end);
+        let until = (at + rng.random_range(200..15_000)).min(end);
+        let cut = match rng.random_range(0..3) {
+            0 => Cut { up: true, down: false },
+            1 => Cut { up: false, down: true },
+            _ => Cut { up: true, down: true },
+        };
+        let all = rng.random_bool(0.2);
+        let one = rng.random_range(0..devices);
+        for device in (0..devices).filter(|device| all || *device == one) {
+            faults.push((milliseconds(at), Fault::Cut(device, cut)));
+            faults.push((milliseconds(until), Fault::Cut(device, Cut::default())));
+        }
+    }
+    for _ in 0..rng.random_range(0..=6) {
+        let at = milliseconds(rng.random_range(1000..end));
+        faults.push((at, Fault::Break(rng.random_range(0..devices))));
+    }
+    faults.sort_by_key(|(at, _)| *at);
+    faults
+}

@@ -1,0 +1,224 @@
+//! One run of a world: the server, its disk, the devices and what happens to them, all in one thread and one time.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
+
+use quail_tests::history::{Record, What};
+use tokio::task::JoinSet;
+
+use crate::{
+    disk::Disk,
+    judge::read_everything,
+    network::{Network, Trace, host_of},
+    plan::{Fault, Plan},
+    rules,
+    server::{Stop, Wrap, certificate, serve},
+    workload::{Town, live},
+};
+
+/// Why a run came to nothing.
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+/// How a run went.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) history: Vec<Record>,
+    pub(crate) trace: Trace,
+    pub(crate) counts: Counts,
+    /// Why the run is no good, if it is not.
+    pub(crate) wrong: Vec<String>,
+}
+
+/// What there was in a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) sends: usize,
+    pub(crate) restarts: usize,
+    pub(crate) cuts: usize,
+    pub(crate) logins: usize,
+    /// Simulated time.
+    pub(crate) time: Duration,
+}
+
+impl Counts {
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            sends: self.sends + other.sends,
+            restarts: self.restarts + other.restarts,
+            cuts: self.cuts + other.cuts,
+            logins: self.logins + other.logins,
+            time: self.time + other.time,
+        }
+    }
+}
+
+/// The longest that it may take from the end of all faults until every device has everything.
+const CALM_WITHIN: Duration = Duration::from_secs(60);
+
+/// When nothing happened for so long, nothing will.
+const CALM: Duration = Duration::from_secs(5);
+
+/// One step of the network.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Runs the world of a seed.
+pub(crate) fn run(seed: u64, wrap: Wrap) -> Outcome {
+    let plan = Plan::of(seed);
+    let network = Network::new(seed, plan.loss, plan.duplicates);
+    let disk = Disk::new(seed, plan.sync_max);
+    let town = Arc::new(Town::new(plan, network.clone(), certificate().fingerprint));
+    if let Err(error) = happen(&town, &disk, wrap) {
+        town.diary().wrong.push(error.to_string());
+    }
+    let diary = std::mem::take(&mut *town.diary());
+    let (history, mut wrong) = (diary.history, diary.wrong);
+    if wrong.is_empty() {
+        wrong = rules::broken(&history);
+    }
+    let counts = count(&history);
+    Outcome { history, trace: network.trace(), counts, wrong }
+}
+
+fn count(history: &[Record]) -> Counts {
+    let mut counts =
+        Counts { time: history.last().map_or(Duration::ZERO, |last| last.at), ..Counts::default() };
+    let mut ids = BTreeSet::new();
+    for record in history {
+        match &record.what {
+            What::Send { id, .. } => counts.sends += usize::from(ids.insert(*id)),
+            What::ServerEnded => counts.restarts += 1,
+            What::Fault(_) => counts.cuts += 1,
+            What::LoggedIn { .. } => counts.logins += 1,
+            _ => {}
+        }
+    }
+    counts
+}
+
+fn happen(town: &Arc<Town>, disk: &Disk, wrap: Wrap) -> Result<(), Failure> {
+    let Plan { seed, latencies, length, .. } = town.plan;
+    let mut sim = turmoil::Builder::new()
+        .rng_seed(seed)
+        .simulation_duration(Duration::from_secs(600))
+        .min_message_latency(Duration::from_millis(2))
+        .max_message_latency(latencies[0])
+        .udp_capacity(4096)
+        .tcp_capacity(4096)
+        .tick_duration(TICK)
+        .build();
+    let stop: Stop = Arc::default();
+    let lives = Arc::new(AtomicU64::new(0));
+    sim.host("server", {
+        let (town, disk, stop) = (town.clone(), disk.clone(), stop.clone());
+        move || serve(town.clone(), disk.clone(), wrap, stop.clone(), lives.clone())
+    });
+    for host in ["near", "far"] {
+        let town = town.clone();
+        sim.client(host, async move {
+            let mut living = JoinSet::new();
+            for device in town.plan.devices.iter().filter(|device| host_of(device.number) == host) {
+                living.spawn(live(town.clone(), device.clone()));
+            }
+            while let Some(ended) = living.join_next().await {
+                ended?;
+            }
+            std::future::pending().await
+        });
+    }
+    sim.set_link_max_message_latency("server", "far", latencies[1]);
+
+    let mut faults = town.plan.faults.iter().peekable();
+    while sim.elapsed() < length {
+        while let Some((_, fault)) = faults.next_if(|(at, _)| *at <= sim.elapsed()) {
+            strike(&mut sim, town, disk, &stop, *fault);
+        }
+        sim.step()?;
+    }
+    for (_, fault) in faults {
+        // Whoever is down gets up again.
+        if matches!(fault, Fault::PowerBack { .. }) {
+            strike(&mut sim, town, disk, &stop, *fault);
+        }
+    }
+    town.network.heal();
+    town.record_at(sim.elapsed(), None, What::Healed);
+    settle(&mut sim, town)?;
+    let devices = town.plan.devices.len();
+    sim.client("judge", read_everything(town.clone(), devices));
+    let done = sim.elapsed() + CALM_WITHIN;
+    while !matches!(town.diary().history.last(), Some(Record { what: What::Complete { .. }, .. })) {
+        sim.step()?;
+        if sim.elapsed() > done {
+            return Err("the logs cannot be read".into());
+        }
+    }
+    Ok(())
+}
+
+/// Waits until every device has everything.
+fn settle(sim: &mut turmoil::Sim<'_>, town: &Town) -> Result<(), Failure> {
+    let deadline = sim.elapsed() + CALM_WITHIN;
+    let (mut records, mut since) = (0, sim.elapsed());
+    loop {
+        sim.step()?;
+        let diary = town.diary();
+        let ready = diary.answered.iter().chain(&diary.connected).all(|ready| *ready);
+        if diary.history.len() > records || !ready {
+            (records, since) = (diary.history.len(), sim.elapsed());
+        }
+        if ready && sim.elapsed() - since > CALM {
+            return Ok(());
+        }
+        if sim.elapsed() > deadline {
+            let (answered, connected) = (&diary.answered, &diary.connected);
+            return Err(format!("no calm: all answered {answered:?}, connected {connected:?}").into());
+        }
+    }
+}
+
+fn strike(sim: &mut turmoil::Sim<'_>, town: &Town, disk: &Disk, stop: &Stop, fault: Fault) {
+    let record = |what| town.record_at(sim.elapsed(), None, what);
+    match fault {
+        Fault::Stop(down) => {
+            let stop = stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // A server that is stopping already cannot be told.
+            _ = stop.map(|stop| stop.send(down));
+        }
+        Fault::PowerLoss => {
+            record(What::ServerEnded);
+            // Nothing that the machine would have said at its end gets out.
+            town.network.set_dark(true);
+            for host in ["near", "far"] {
+                sim.partition("server", host);
+            }
+            sim.crash("server");
+            for host in ["near", "far"] {
+                sim.repair("server", host);
+            }
+            disk.lose_power();
+        }
+        Fault::PowerBack { older } => {
+            if older {
+                disk.restore_older();
+            }
+            town.network.set_dark(false);
+            sim.bounce("server");
+        }
+        Fault::Cut(device, cut) => {
+            town.network.cut(device, cut);
+            record(What::Fault(format!("{cut:?} of {device}")));
+        }
+        Fault::Break(device) => {
+            town.network.break_connections(device);
+            if let Some(moves) = &town.diary().moves[device] {
+                // A device that is gone moves no more.
+                _ = moves.send(());
+            }
+            record(What::Fault(format!("break of {device}")));
+        }
+    }
+}
