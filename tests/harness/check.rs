@@ -12,7 +12,7 @@
 //! - What a device sent is its *own*: it may fill a number without being received. Handed to the same run of the app that
 //!   sent it, it breaks I4.
 //! - A number goes on across epochs or starts again at 1; a `prev` means the newest incarnation of that number that is
-//!   not newer than the message. Messages of an epoch before the head's that are not in the log were rolled back: nobody
+//!   not newer than the message, and so does a cursor. Messages of an epoch before the head's that are not in the log were rolled back: nobody
 //!   has to have them, and their ids may be placed again.
 //! - I6 compares sends that were begun and acknowledged in one stretch between `LoggedIn` and `Disconnected`, each
 //!   recorded once. Calls of one priority go out in the order of their `Send` records.
@@ -21,6 +21,7 @@
 //! - I14: a device asks for one mark after the other. Marks may go back when an epoch steps, because they have none.
 //! - I15 and I22 look at the end only if there was `Healed`, at devices that were not kicked out; `Disconnected` after
 //!   the first `Log` or `Complete` is the test putting things away. A gap covers whatever stands up to it.
+//! - A number that nobody saw may be an own send without an answer, if the device has one; else I5 misses it.
 //! - I18: an answer that comes after the device's next login says nothing.
 
 use std::{fmt, time::Duration};

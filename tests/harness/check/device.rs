@@ -109,9 +109,10 @@ pub(super) fn check<'a>(index: &Index<'a>, found: &mut Found) -> Follows<'a> {
                 follow.holes.retain(|hole| !told(hole));
             }
             What::Resumed { thread, cursor, answer, .. } => {
-                let follow = threads.entry(thread).or_insert_with(|| Follow::new(record, *cursor));
+                let from = index.cursor(thread, *cursor);
+                let follow = threads.entry(thread).or_insert_with(|| Follow::new(record, from));
                 if matches!(answer, Answer::CaughtUp | Answer::Replay) {
-                    follow.base = follow.base.min(*cursor);
+                    follow.base = follow.base.min(from);
                     follow.resumed = true;
                 }
                 let caught_up = *answer == Answer::CaughtUp;

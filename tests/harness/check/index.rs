@@ -248,6 +248,11 @@ impl<'a> Index<'a> {
         self.at.get(&(thread, Position { epoch, seq })).map(|seen| &self.seen[*seen])
     }
 
+    /// Where a cursor really stands: its epoch may be newer than what has its number.
+    pub(super) fn cursor(&self, thread: &'a Thread, cursor: Position) -> Position {
+        self.incarnation(thread, cursor.seq, cursor.epoch).map_or(cursor, |seen| seen.position)
+    }
+
     /// True if the thread went on from an older state that has nothing at `position`.
     pub(super) fn is_rolled_back(&self, thread: &Thread, position: Position) -> bool {
         self.logs

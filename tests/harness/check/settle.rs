@@ -150,13 +150,13 @@ fn announced<'a>(
         let (thread, after, to) = match &at.what {
             What::Resumed { thread, cursor, answer: Answer::Trimmed, .. } => {
                 let follow = follows.get(device).and_then(|threads| threads.get(thread));
-                if follow.is_none_or(|follow| follow.gap <= *cursor) {
+                if follow.is_none_or(|follow| follow.gap <= index.cursor(thread, *cursor)) {
                     found.add(Rule::I15, format!("no gap followed {}", index.tell(record)));
                 }
                 continue;
             }
             What::Resumed { thread, cursor, head, answer: Answer::CaughtUp | Answer::Replay } => {
-                (thread, *cursor, *head)
+                (thread, index.cursor(thread, *cursor), *head)
             }
             What::Complete { thread, through } => (thread, Position::default(), *through),
             _ => continue,

@@ -10,7 +10,7 @@ mod mutation;
 mod town;
 
 /// Good histories that are spoilt.
-const TRIED: u64 = 300;
+const TRIED: u64 = 240;
 
 /// A mutation is done to so many of them, as far as they have what it takes.
 const ENOUGH: usize = 50;

@@ -336,7 +336,9 @@ impl Town {
             if gap > 0 || answer == Answer::EpochChanged {
                 follow.gap = gap;
                 let kept = entries.get((gap as usize).wrapping_sub(1)).map(|entry| entry.position);
-                let through = kept.unwrap_or_default().max(cursor);
+                let trimmed = position(self.epoch, gap);
+                let through =
+                    if answer == Answer::Trimmed { trimmed } else { kept.unwrap_or_default().max(cursor) };
                 self.note(Some(at), What::Gap { thread: thread.clone(), through, answer });
             }
             for entry in lacks {
