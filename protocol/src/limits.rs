@@ -55,6 +55,9 @@ pub const HISTORY_ENTRIES_MAX: usize = 100;
 /// Bytes of message bodies in one history reply; the page ends early rather than exceed a frame.
 pub const HISTORY_BYTES_MAX: usize = 192 * 1024;
 
+/// Conversations in one page of a sync.
+pub const SYNC_CONVERSATIONS_MAX: usize = 100;
+
 /// Users in one profile query.
 pub const USERS_PER_QUERY_MAX: usize = 100;
 

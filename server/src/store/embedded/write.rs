@@ -78,6 +78,11 @@ impl Batch<'_> {
             return Ok(row.repeated(content));
         }
         let mut head = self.head(&conversation)?;
+        if head.position.seq == Seq(0) {
+            for (app, user, conversation) in append.key.views() {
+                self.views.insert(keys::view(&keys::user(app, user), &conversation), Marks::default());
+            }
+        }
         let keep = append.keep;
         let prev = head.advance(append.priority, append.time);
         let message = append.into_message(head.position, prev);
