@@ -6,13 +6,17 @@ use postcard_schema::{Schema, schema::NamedType};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
+    bounded::List,
     id::{GroupId, InvalidId, RoomId, UserId},
+    limits::SYNC_CONVERSATIONS_MAX,
     operation::operations,
-    position::{Epoch, Seq},
+    position::{Epoch, Position, Seq},
+    time::Timestamp,
 };
 
 operations! { 0x05 "conversation" {
-    0x01 "mark" Mark => Marked, User, Change, Change, control;
+    0x01 "mark" Mark => Marked,        User, Change, Change, control;
+    0x02 "sync" Sync => Conversations, User, Query,  Query,  control;
 }}
 
 /// A conversation as one of its users names it.
@@ -40,7 +44,17 @@ const ROOM: u8 = 2;
 const GROUP: u8 = 3;
 
 impl Conversation {
-    fn from_parts(kind: u8, id: &str) -> Result<Option<Self>, InvalidId> {
+    /// The number of its kind, and the id that names it among those of its kind.
+    pub fn parts(&self) -> (u8, &str) {
+        match self {
+            Self::Peer(user) => (PEER, user.as_str()),
+            Self::Room(room) => (ROOM, room.as_str()),
+            Self::Group(group) => (GROUP, group.as_str()),
+        }
+    }
+
+    /// The conversation of [`Conversation::parts`]; `None` if this build does not know the kind.
+    pub fn from_parts(kind: u8, id: &str) -> Result<Option<Self>, InvalidId> {
         Ok(Some(match kind {
             PEER => Self::Peer(UserId::new(id)?),
             ROOM => Self::Room(RoomId::new(id)?),
@@ -62,11 +76,7 @@ impl fmt::Display for Conversation {
 
 impl Serialize for Conversation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (kind, id) = match self {
-            Self::Peer(user) => (PEER, user.as_str()),
-            Self::Room(room) => (ROOM, room.as_str()),
-            Self::Group(group) => (GROUP, group.as_str()),
-        };
+        let (kind, id) = self.parts();
         Wire { kind, id }.serialize(serializer)
     }
 }
@@ -118,6 +128,43 @@ pub struct ConversationMarked {
     pub conversation: Conversation,
     /// Its incarnation.
     pub epoch: Epoch,
+    /// Up to here entries reached the user.
+    pub delivered: Seq,
+    /// Up to here they were read; not above `delivered`.
+    pub read: Seq,
+}
+
+/// Page through the user's own conversations: those that have had an entry.
+///
+/// Rejects: `RateLimited`, `InvalidArgument`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Sync {
+    /// Go on behind this one, where a page before ended. Without it from the beginning.
+    pub after: Option<Conversation>,
+    /// At most this many conversations, 1 to 100.
+    pub limit: u16,
+}
+
+/// Some of the user's conversations, in a fixed order that says nothing of their age.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Conversations {
+    /// How each of them stands.
+    pub conversations: List<Summary, SYNC_CONVERSATIONS_MAX>,
+    /// The `after` of the next page, if conversations are left.
+    pub next: Option<Conversation>,
+}
+
+/// How a conversation stands, for one of its users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Summary {
+    /// Which, as this user names it.
+    pub conversation: Conversation,
+    /// Its newest position.
+    pub head: Position,
+    /// The first number that is still kept.
+    pub first: Seq,
+    /// When the newest entry was placed.
+    pub time: Timestamp,
     /// Up to here entries reached the user.
     pub delivered: Seq,
     /// Up to here they were read; not above `delivered`.

@@ -64,6 +64,9 @@ pub const REPLIES_KEPT_MAX: usize = 64;
 /// Bytes of the replies that a session keeps.
 pub const REPLIES_KEPT_BYTES_MAX: usize = 64 * 1024;
 
+/// Conversations in one page of a sync.
+pub const SYNC_CONVERSATIONS_MAX: usize = 100;
+
 /// Users in one profile query.
 pub const USERS_PER_QUERY_MAX: usize = 100;
 

@@ -9,6 +9,7 @@ mod user;
 use futures_util::future::BoxFuture;
 use quail_protocol::{
     Code, Conversation, Priority, Timestamp,
+    conversation::Summary,
     id::{AppId, UserId},
     message::Ack,
     user::Profile,
@@ -31,6 +32,16 @@ impl ConversationKey {
     pub fn peer(app: &AppId, one: &UserId, other: &UserId) -> Self {
         let (low, high) = if one <= other { (one, other) } else { (other, one) };
         Self::Peer(app.clone(), low.clone(), high.clone())
+    }
+
+    /// Each of its users, and how they name it.
+    fn views(&self) -> Vec<(&AppId, &UserId, Conversation)> {
+        let Self::Peer(app, low, high) = self;
+        let mut views = vec![(app, low, Conversation::Peer(high.clone()))];
+        if low != high {
+            views.push((app, high, Conversation::Peer(low.clone())));
+        }
+        views
     }
 
     /// The conversation that `user` names so. `InvalidArgument` if it is of a kind that is not kept.
@@ -126,6 +137,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// How far many conversations have come, in the order asked.
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>>;
+
+    /// How up to `limit` conversations of a user stand, in the order of their names behind `after`, and if there are
+    /// more.
+    fn conversations(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        after: Option<&Conversation>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<Summary>, bool), StoreError>>;
 
     /// Forgets rows against duplicates whose ids are older, some days late at most. Returns how many.
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>>;

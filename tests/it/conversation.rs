@@ -1,7 +1,9 @@
+use std::fmt::Debug;
+
 use quail_client::{CallError, Client, Events};
 use quail_protocol::{
-    Code, Conversation, Epoch, Event, Seq,
-    conversation::{ConversationMarked, Mark, Marked},
+    Code, Conversation, Epoch, Event, Operation, Position, Seq,
+    conversation::{ConversationMarked, Conversations, Mark, Marked, Summary, Sync},
     id::{RoomId, UserId},
 };
 use quail_tests::{Carrier, Town, next_message, within};
@@ -19,8 +21,8 @@ async fn marked(client: &Client, mark: Mark) -> (u64, u64) {
     (delivered.0, read.0)
 }
 
-async fn refused(client: &Client, mark: Mark) -> Code {
-    match within(client.call(mark)).await {
+async fn refused<O: Operation<Reply: Debug> + Clone>(client: &Client, request: O) -> Code {
+    match within(client.call(request)).await {
         Err(CallError::Reject(reject)) => reject.code,
         other => panic!("not refused: {other:?}"),
     }
@@ -74,5 +76,49 @@ async fn marks_of_another_epoch_or_of_what_is_not_kept_are_refused() {
         let room = Mark { conversation: Conversation::Room(RoomId::new("r").unwrap()), ..mark(1, 1) };
         assert_eq!(refused(&alice, room).await, Code::InvalidArgument);
         assert_eq!(marked(&alice, mark(1, 1)).await, (0, 0), "there is nothing to have read");
+    }
+}
+
+async fn sync(client: &Client, after: Option<&str>, limit: u16) -> Conversations {
+    within(client.call(Sync { after: after.map(peer), limit })).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_user_pages_through_their_own_conversations() {
+    for carrier in Carrier::ALL {
+        let town = Town::new().await;
+        let (alice, _events) = town.connect(carrier, "alice").await;
+        assert_eq!(sync(&alice, None, 100).await.conversations[..], [], "nobody said anything");
+        let (bob, _events) = town.connect(carrier, "bob").await;
+        for to in ["dave", "bob", "carla", "alice"] {
+            alice.peer(to).unwrap().send("x").await.unwrap();
+        }
+        let sent = bob.peer("alice").unwrap().send("y").await.unwrap();
+        bob.peer("dave").unwrap().send("none of alice's").await.unwrap();
+        marked(&alice, mark(2, 1)).await;
+
+        let (mut found, mut next) = (vec![], None);
+        loop {
+            let page = sync(&alice, next.as_deref(), 3).await;
+            found.extend(page.conversations.into_vec());
+            let Some(Conversation::Peer(last)) = page.next else { break };
+            next = Some(last.to_string());
+        }
+        let names: Vec<_> = found.iter().map(|summary| summary.conversation.clone()).collect();
+        assert_eq!(names, ["alice", "bob", "carla", "dave"].map(peer));
+        let expected = Summary {
+            conversation: peer("bob"),
+            head: Position { epoch: Epoch(1), seq: Seq(2) },
+            first: Seq(1),
+            time: sent.time,
+            delivered: Seq(2),
+            read: Seq(1),
+        };
+        assert_eq!(found[1], expected);
+        assert_eq!(sync(&bob, Some("alice"), 1).await.conversations[0].conversation, peer("dave"));
+        for limit in [0, 101] {
+            assert_eq!(refused(&alice, Sync { after: None, limit }).await, Code::InvalidArgument);
+        }
+        town.stop().await;
     }
 }

@@ -271,6 +271,40 @@ async fn marks_are_kept_for_each_user_and_never_go_back() {
 }
 
 #[tokio::test]
+async fn a_user_has_the_conversations_that_were_begun_in_the_order_of_their_names() {
+    for (engine, store, _directory) in engines() {
+        let batch = [("a", "c"), ("b", "a"), ("a", "bb"), ("a", "a"), ("a", "b"), ("b", "c")];
+        let batch = batch.iter().zip(1..).map(|((from, to), id)| append(from, to, id, Priority::Normal, "x"));
+        append_batch(&*store, batch.collect()).await.unwrap();
+        mark(&*store, "a", 1, 1, 1).await.unwrap();
+        for (of, after, limit, expected, more) in [
+            ("a", None, 9, &["a", "b", "bb", "c"][..], false),
+            ("a", None, 4, &["a", "b", "bb", "c"], false),
+            ("a", None, 3, &["a", "b", "bb"], true),
+            ("a", Some("b"), 9, &["bb", "c"], false),
+            ("a", Some("c"), 9, &[], false),
+            ("b", Some("aa"), 9, &["c"], false),
+            ("aa", None, 9, &[], false),
+        ] {
+            let after = after.map(|after| Conversation::Peer(user(after)));
+            let page = store.conversations(&app("demo"), &user(of), after.as_ref(), limit).await.unwrap();
+            let names: Vec<_> = page.0.iter().map(|summary| summary.conversation.clone()).collect();
+            let expected: Vec<_> = expected.iter().map(|name| Conversation::Peer(user(name))).collect();
+            assert_eq!((names, page.1), (expected, more), "{engine}: {of} {after:?}");
+        }
+        let (of_a, _) = store.conversations(&app("demo"), &user("a"), None, 2).await.unwrap();
+        let told = [(1, 4, 0, 0), (2, 5, 1, 1)];
+        let seen = of_a.iter().map(|s| (s.head.seq.0, s.time.0, s.delivered.0, s.read.0));
+        assert_eq!(seen.collect::<Vec<_>>(), told, "{engine}");
+        assert_eq!(
+            store.conversations(&app("other"), &user("a"), None, 9).await.unwrap(),
+            (vec![], false),
+            "{engine}: apps are apart"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_was_written_is_there_when_the_store_is_opened_again() {
     let directory = tempfile::tempdir().unwrap();
     let open = || {
@@ -287,6 +321,7 @@ async fn what_was_written_is_there_when_the_store_is_opened_again() {
     assert_eq!(store.heads(&[message_key()]).await.unwrap(), head);
     assert_eq!((head[0].first, head[0].position.seq), (Seq(3), Seq(5)));
     assert_eq!(mark(&store, "b", 1, 0, 0).await, Some((4, 3, false)));
+    assert_eq!(store.conversations(&app("demo"), &user("a"), None, 9).await.unwrap().0.len(), 1);
     let again = append_batch(&store, vec![bounded(1)]).await.unwrap();
     assert!(matches!(again[0], Appended::Duplicate(place) if place.position.seq == Seq(1)));
 }

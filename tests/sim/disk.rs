@@ -8,7 +8,8 @@ use std::{
 use foldhash::fast::FixedState;
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Epoch, Timestamp,
+    Conversation, Epoch, Timestamp,
+    conversation::Summary,
     id::{AppId, UserId},
     message::Ack,
     user::Profile,
@@ -173,6 +174,16 @@ impl Store for DiskStore {
 
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {
         self.memory.heads(keys)
+    }
+
+    fn conversations(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        after: Option<&Conversation>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<(Vec<Summary>, bool), StoreError>> {
+        self.memory.conversations(app, user, after, most)
     }
 
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {

@@ -1,18 +1,24 @@
-//! Domain `conversation`: how far a user has come.
+//! Domain `conversation`: which there are, and how far a user has come.
 
-use quail_protocol::{Reject, conversation::Mark};
+use quail_protocol::{
+    Code, Reject,
+    bounded::List,
+    conversation::{Conversations, Mark, Sync},
+    limits::SYNC_CONVERSATIONS_MAX,
+};
 
 use crate::{
     context::Context,
     domain::conversation::Marks,
     hub::fanout::{Reply, Ticket},
     respond::Responder,
-    router::Router,
+    router::{Failure, Router},
+    session::Identity,
     store::{ConversationKey, MarkChange, Write},
 };
 
 pub(super) fn routes(router: Router) -> Router {
-    router.on_deferred(mark)
+    router.on_deferred(mark).on(sync)
 }
 
 /// Queues marks for the committer, which answers.
@@ -38,4 +44,16 @@ fn prepare(context: &Context, mark: Mark) -> Result<MarkChange, Reject> {
         epoch: mark.epoch,
         marks: Marks { delivered: mark.delivered, read: mark.read },
     })
+}
+
+async fn sync(context: Context, query: Sync) -> Result<Conversations, Failure> {
+    let limit = usize::from(query.limit);
+    if !(1..=SYNC_CONVERSATIONS_MAX).contains(&limit) {
+        return Err(Code::InvalidArgument.into());
+    }
+    let Identity { app, user, .. } = context.identity()?;
+    let store = &context.shared.store;
+    let (page, more) = store.conversations(app, user, query.after.as_ref(), limit).await?;
+    let next = page.last().filter(|_| more).map(|last| last.conversation.clone());
+    Ok(Conversations { conversations: List::new(page).map_err(|_| Code::Internal)?, next })
 }

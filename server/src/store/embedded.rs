@@ -12,6 +12,7 @@ mod open;
 mod write;
 
 use std::{
+    ops::Bound,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
@@ -20,7 +21,8 @@ use bytesize::ByteSize;
 use fjall::{Database, Keyspace, Readable, Snapshot};
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Epoch, Timestamp,
+    Conversation, Epoch, Timestamp,
+    conversation::Summary,
     id::{AppId, UserId},
     message::Ack,
     user::Profile,
@@ -137,6 +139,38 @@ impl Inner {
         }
     }
 
+    fn conversations(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        after: Option<&Conversation>,
+        limit: usize,
+    ) -> Result<(Vec<Summary>, bool), StoreError> {
+        let prefix = keys::user(app, user);
+        let from = match after {
+            Some(after) => Bound::Excluded(keys::view(&prefix, after)),
+            None => Bound::Included(prefix.clone()),
+        };
+        let durable = self.durable();
+        let mut page = vec![];
+        for stored in durable.range::<Vec<u8>, _>(&self.views, (from, Bound::Unbounded)) {
+            let (key, value) = stored.into_inner().map_err(engine)?;
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            if page.len() == limit {
+                return Ok((page, true));
+            }
+            let conversation = keys::viewed(&prefix, &key).map_err(StoreError::new)?;
+            let marks = keys::decode_view(&value, self.epoch).map_err(StoreError::new)?;
+            let of = ConversationKey::of(app, user, &conversation)
+                .map_err(|code| StoreError::new(format!("a view of {conversation}: {code}")))?;
+            let head = self.stored_head(&durable, &keys::conversation(&of))?;
+            page.push(head.summary(conversation, marks));
+        }
+        Ok((page, false))
+    }
+
     fn read_range(&self, key: &ConversationKey, query: RangeQuery) -> Result<Range, StoreError> {
         let conversation = keys::conversation(key);
         let durable = self.durable();
@@ -198,6 +232,17 @@ impl Store for Embedded {
             let durable = inner.durable();
             keys.iter().map(|key| inner.stored_head(&durable, key)).collect()
         })
+    }
+
+    fn conversations(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        after: Option<&Conversation>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<Summary>, bool), StoreError>> {
+        let (app, user, after) = (app.clone(), user.clone(), after.cloned());
+        self.blocking(move |inner| inner.conversations(&app, &user, after.as_ref(), limit))
     }
 
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>> {

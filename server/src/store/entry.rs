@@ -4,12 +4,14 @@ use std::num::NonZeroU64;
 
 use quail_protocol::{
     Conversation, Epoch, Position, Priority, Seq, Timestamp,
+    conversation::Summary,
     id::{ClientMessageId, MessageId, UserId},
     message::{Ack, Body, Ext, Message, MessageKind, Sent},
 };
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{ConversationKey, StoreError};
+use crate::domain::conversation::Marks;
 
 /// A message that was checked and waits for its place.
 #[derive(Clone, Debug)]
@@ -142,6 +144,13 @@ impl Head {
             first: Seq(1),
             time: Timestamp(0),
         }
+    }
+
+    /// What a user with these marks is told of the conversation.
+    pub(super) fn summary(&self, conversation: Conversation, marks: Marks) -> Summary {
+        let Self { position, first, time, .. } = *self;
+        let Marks { delivered, read } = marks;
+        Summary { conversation, head: position, first, time, delivered, read }
     }
 
     /// Gives up the oldest entries past `keep` and returns their numbers: a few of them, so that an append stays cheap

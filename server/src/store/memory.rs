@@ -10,6 +10,7 @@ use foldhash::fast::FixedState;
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
     Conversation, Epoch, Seq, Timestamp,
+    conversation::Summary,
     id::{AppId, ClientMessageId, UserId},
     message::{Ack, Message},
     user::Profile,
@@ -79,6 +80,11 @@ impl Tables {
             return row.repeated(content);
         }
         let keep = append.keep;
+        if thread.head.position.seq == Seq(0) {
+            for (app, user, conversation) in append.key.views() {
+                self.views.insert((app.clone(), user.clone(), conversation), Marks::default());
+            }
+        }
         let prev = thread.head.advance(append.priority, append.time);
         let message = append.into_message(thread.head.position, prev);
         thread.entries.push_back(message.clone());
@@ -165,6 +171,24 @@ impl Store for Memory {
         let head = |key| tables.threads.get(key).map_or(Head::empty(tables.epoch), |thread| thread.head);
         let heads = keys.iter().map(head).collect();
         std::future::ready(Ok(heads)).boxed()
+    }
+
+    fn conversations(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        after: Option<&Conversation>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<Summary>, bool), StoreError>> {
+        let tables = self.lock();
+        let own = tables.views.iter().filter(|((of, viewer, _), _)| (of, viewer) == (app, user));
+        let mut behind = own.filter(|((.., conversation), _)| after.is_none_or(|after| conversation > after));
+        let summary = |((.., conversation), marks): (&(AppId, UserId, Conversation), &Marks)| {
+            let key = ConversationKey::of(app, user, conversation).ok()?;
+            Some(tables.threads.get(&key)?.head.summary(conversation.clone(), *marks))
+        };
+        let page = behind.by_ref().take(limit).filter_map(summary).collect();
+        std::future::ready(Ok((page, behind.next().is_some()))).boxed()
     }
 
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>> {

@@ -39,10 +39,8 @@ pub(super) fn conversation(key: &ConversationKey) -> Key {
     bytes
 }
 
-/// Kinds of conversations.
+/// Tells peer conversations from the kinds that come later.
 const PEER: u8 = 1;
-const ROOM: u8 = 2;
-const GROUP: u8 = 3;
 
 /// The key of an entry; entries of a conversation sort by number.
 pub(super) fn entry(conversation: &[u8], seq: Seq) -> Vec<u8> {
@@ -73,12 +71,17 @@ pub(super) fn user(app: &AppId, user: &UserId) -> Vec<u8> {
 
 /// The key of how a user sees a conversation, which they name so. Sorted as the names are.
 pub(super) fn view(user: &[u8], conversation: &Conversation) -> Key {
-    let (kind, id) = match conversation {
-        Conversation::Peer(user) => (PEER, user.as_str()),
-        Conversation::Room(room) => (ROOM, room.as_str()),
-        Conversation::Group(group) => (GROUP, group.as_str()),
-    };
+    let (kind, id) = conversation.parts();
     [user, &[kind], id.as_bytes()].concat()
+}
+
+/// The conversation that the key of a view of `user` names.
+pub(super) fn viewed(user: &[u8], key: &[u8]) -> Result<Conversation, Unreadable> {
+    let read = || {
+        let (kind, id) = key.strip_prefix(user)?.split_first()?;
+        Conversation::from_parts(*kind, str::from_utf8(id).ok()?).ok()?
+    };
+    read().ok_or(Unreadable { what: "key of a view", format: None })
 }
 
 fn push(bytes: &mut Vec<u8>, text: &str) {
@@ -244,6 +247,11 @@ mod tests {
             hex(&view(&user(&app, &bob), &Conversation::Peer(alice.clone()))),
             "0464656d6f03626f6201616c696365"
         );
+        assert_eq!(
+            viewed(&user(&app, &bob), b"\x04demo\x03bob\x01alice").unwrap(),
+            Conversation::Peer(alice.clone())
+        );
+        assert!(viewed(&user(&app, &bob), b"\x04demo\x03bob\x09alice").is_err());
         let marks = Marks { delivered: Seq(9), read: Seq(3) };
         let bytes = encode_view(Epoch(2), marks);
         assert_eq!(hex(&bytes), "01000000000000000200000000000000090000000000000003");

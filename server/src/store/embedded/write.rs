@@ -1,7 +1,7 @@
 //! Putting a batch together and committing it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -58,6 +58,8 @@ struct Batch<'a> {
     /// Newest heads of conversations, so that most are not read.
     known: &'a HashMap<Key, Head>,
     writes: OwnedWriteBatch,
+    /// What it places and does not trim again: no key may be written twice.
+    messages: BTreeMap<Key, Vec<u8>>,
     heads: HashMap<Key, Head>,
     remembered: HashMap<Key, Remembered>,
     views: HashMap<Key, Marks>,
@@ -78,13 +80,21 @@ impl Batch<'_> {
             return Ok(row.repeated(content));
         }
         let mut head = self.head(&conversation)?;
+        if head.position.seq == Seq(0) {
+            for (app, user, conversation) in append.key.views() {
+                self.views.insert(keys::view(&keys::user(app, user), &conversation), Marks::default());
+            }
+        }
         let keep = append.keep;
         let prev = head.advance(append.priority, append.time);
         let message = append.into_message(head.position, prev);
         let entry = keys::entry(&conversation, message.position.seq);
-        self.writes.insert(&inner.messages, entry, keys::encode_message(&message));
+        self.messages.insert(entry, keys::encode_message(&message));
         for trimmed in head.trim(keep) {
-            self.writes.remove(&inner.messages, keys::entry(&conversation, Seq(trimmed)));
+            let entry = keys::entry(&conversation, Seq(trimmed));
+            if self.messages.remove(&entry).is_none() {
+                self.writes.remove(&inner.messages, entry);
+            }
         }
         let row = Remembered { place: Place::of(&message), content };
         self.writes.insert(&inner.dedup, dedup_key.clone(), keys::encode_dedup(&row));
@@ -134,7 +144,10 @@ impl Batch<'_> {
 
     /// All that is to be written, and the heads that are in force then.
     fn finish(self) -> (OwnedWriteBatch, HashMap<Key, Head>) {
-        let Self { inner, mut writes, heads, views, profiles, .. } = self;
+        let Self { inner, mut writes, messages, heads, views, profiles, .. } = self;
+        for (key, message) in messages {
+            writes.insert(&inner.messages, key, message);
+        }
         for (key, head) in &heads {
             writes.insert(&inner.heads, key.clone(), keys::encode_head(head));
         }
@@ -163,6 +176,7 @@ impl Inner {
             durable: self.durable(),
             known: &writer.heads,
             writes: self.database.batch(),
+            messages: BTreeMap::new(),
             heads: HashMap::new(),
             remembered: HashMap::new(),
             views: HashMap::new(),
