@@ -44,6 +44,8 @@ pub(crate) struct Tracker {
     ready: VecDeque<Event>,
     unanswered: HashSet<ClientMessageId>,
     sent: VecDeque<ClientMessageId>,
+    /// Sends without an answer from before the last reconnect: they may stand before what this session tells of.
+    earlier: HashSet<ClientMessageId>,
 }
 
 impl Tracker {
@@ -61,6 +63,7 @@ impl Tracker {
             ready: VecDeque::new(),
             unanswered: HashSet::new(),
             sent: VecDeque::new(),
+            earlier: HashSet::new(),
         }
     }
 
@@ -98,13 +101,23 @@ impl Tracker {
     /// A send has its place.
     pub(crate) fn sent(&mut self, own: &Own, sent: &Sent) {
         self.unanswered.remove(&own.id);
+        let followed = self.tracks.contains_key(&own.conversation);
         let held = Held::own(own.priority, sent.prev);
         self.place(own.conversation.clone(), sent.position, held);
+        if self.earlier.remove(&own.id)
+            && !followed
+            && let Some(track) = self.tracks.get_mut(&own.conversation)
+        {
+            // What was placed between it and this session's login is told by no event.
+            track.fetch_all();
+            self.unsure.push_back(own.conversation.clone());
+        }
     }
 
     /// A new session began: everything may have been missed. The conversations in use come first.
     pub(crate) fn reconnected(&mut self) {
         self.fetching = None;
+        self.earlier.clone_from(&self.unanswered);
         self.holes.clear();
         self.unsure.clear();
         for conversation in self.uses.values().rev() {

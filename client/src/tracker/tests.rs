@@ -195,6 +195,18 @@ fn own_sends_fill_their_place_and_are_not_told() {
 }
 
 #[test]
+fn what_came_between_a_first_send_and_the_reconnect_that_answered_it_is_told() {
+    let (story, mut tracker) = (Story("nhnl"), tracker());
+    // The reply to 2 is lost, and 3 and 4 are placed before the client is back.
+    let (own, sent) = story.sent(2);
+    tracker.sending(&own);
+    tracker.reconnected();
+    assert!(!tracker.wants());
+    tracker.sent(&own, &sent);
+    assert_eq!(fetch(&mut tracker, &story, &[2], 100), (vec![3], vec![3, 4]));
+}
+
+#[test]
 fn an_own_send_beyond_a_hole_is_still_own_when_the_hole_is_filled() {
     let (story, mut tracker) = (Story("nnnn"), tracker());
     tracker.event(Event::MessageSent(story.message(1)));
