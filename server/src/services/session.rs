@@ -44,6 +44,7 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
         user: login.user.clone(),
         name: login.name,
         avatar: login.avatar,
+        time,
     };
     user::keep_profile(shared, session, change).await?;
     let (unix_ms, random) = shared.entropy.id_parts(time);
