@@ -9,6 +9,7 @@ use crate::{
     limits::{AVATAR_BYTES_MAX, CLIENT_BYTES_MAX, NAME_BYTES_MAX, TOKEN_BYTES_MAX},
     open::open_enum,
     operation::operations,
+    position::Position,
     time::Timestamp,
 };
 
@@ -118,6 +119,8 @@ pub struct LoggedIn {
     pub token_expires: Timestamp,
     /// What the app allows this user.
     pub limits: Limits,
+    /// The newest position of the user's feed.
+    pub feed: Position,
 }
 
 /// Limits in force for a session. Rates are per second and user, with a burst of one second.

@@ -3,10 +3,16 @@ use quail_protocol::{
     Code, Conversation, Epoch, Event, Seq,
     bounded::{List, Text},
     conversation::Mark,
+    frame,
     id::UserId,
+    session::LoggedIn,
     user::{Feed, FeedPage, ProfileUpdated, Query, Update},
 };
-use quail_tests::{Carrier, STRICT, Town, within};
+use quail_tests::{
+    Carrier, FAST, STRICT, Town,
+    raw::{self, Raw},
+    within,
+};
 
 #[tokio::test]
 async fn a_profile_is_what_its_user_said_at_login() {
@@ -96,6 +102,10 @@ async fn a_feed_tells_a_terminal_that_was_away_what_changed() {
         alice.close().await;
 
         let (alice, _events) = town.connect(carrier, "alice").await;
+        let mut raw = Raw::connect(&town, carrier).await;
+        raw.request(1, &raw::login(FAST, "alice")).await;
+        let logged_in: LoggedIn = frame::decode(&raw.reply(1).await.unwrap()).unwrap();
+        assert_eq!(logged_in.feed.seq, Seq(3), "it can tell that it missed something");
         let read = async |after, limit| -> FeedPage {
             within(alice.call(Feed { after: Seq(after), limit })).await.unwrap()
         };

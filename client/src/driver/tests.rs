@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::FutureExt;
 use quail_protocol::{
-    Close, Code, Operation, Priority, Reject, Timestamp,
+    Close, Code, Operation, Position, Priority, Reject, Timestamp,
     bounded::Text,
     event::{EventBody, Kind},
     frame::Decoder,
@@ -96,6 +96,7 @@ fn logged_in() -> LoggedIn {
             ping_after_ms: 10_000,
             idle_timeout_ms: 30_000,
         },
+        feed: Position::default(),
     }
 }
 

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use quail_protocol::{
-    Close, Code,
+    Close, Code, Seq,
     id::SessionId,
     limits::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, TEXT_BYTES_MAX},
     session::{Limits, LoggedIn, LoggedOut, Login, Logout, Ping, Pong, RenewToken, TokenRenewed},
     version::REVISION,
 };
 
-use super::user;
 use crate::{
     apps,
     context::{Context, Shared},
@@ -46,11 +45,12 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
         avatar: login.avatar,
         time,
     };
-    user::keep_profile(shared, session, change).await?;
+    super::user::keep_profile(shared, session, change).await?;
     let (unix_ms, random) = shared.entropy.id_parts(time);
     let id = SessionId::at(unix_ms, random);
     let class = login.platform.class();
     // In the hub before it is anybody: whoever is displaced by the next login must be found there.
+    let (app_id, user) = (login.app.clone(), login.user.clone());
     let identity = Identity { app: login.app, user: login.user, device: login.device, class, session: id };
     let gives_way =
         |other: &Session| other.identity().is_none_or(|other| app.multi_login.displaces(other.class, class));
@@ -64,7 +64,9 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     session.log_in(identity, login.stream_window_bytes).map_err(|_| Code::AlreadyLoggedIn)?;
     shared.metrics.sessions_changed(1);
     kick(shared, &displaced).await;
-    Ok(LoggedIn { session: id, revision: REVISION, time, token_expires, limits: limits(shared, app) })
+    // Behind the registration: whatever this does not count is told as an event.
+    let feed = shared.store.feed(&app_id, &user, Seq(0), 0).await?.head;
+    Ok(LoggedIn { session: id, revision: REVISION, time, token_expires, limits: limits(shared, app), feed })
 }
 
 /// Ends sessions that gave way. When this returns nothing of theirs gets a place any more.
