@@ -9,6 +9,7 @@ use crate::{
     frame::{self, Head, Malformed},
     message::{Behind, Message},
     session::{Draining, TokenWillExpire},
+    user::ProfileUpdated,
 };
 
 /// Number of an event. High byte: domain, low byte: event in it. Never reused.
@@ -92,6 +93,8 @@ events! {
         "The server is about to close every connection with `Close::Draining`.";
     0x0102 "session.token_will_expire" TokenWillExpire(TokenWillExpire)
         "The session ends with `Close::TokenExpired` unless the token is renewed.";
+    0x0201 "user.updated" ProfileUpdated(ProfileUpdated)
+        "The user's profile was changed: for their other sessions.";
     0x0501 "conversation.marked" ConversationMarked(ConversationMarked)
         "The user has come further in a conversation: for their other sessions.";
     0x0601 "message.sent" MessageSent(Message)

@@ -70,6 +70,12 @@ pub const SYNC_CONVERSATIONS_MAX: usize = 100;
 /// Users in one profile query.
 pub const USERS_PER_QUERY_MAX: usize = 100;
 
+/// Entries in one page of a feed.
+pub const FEED_PAGE_ENTRIES_MAX: usize = 100;
+
+/// Bytes of the body of one entry of a feed. A page of the largest fits in a frame.
+pub const FEED_BODY_BYTES_MAX: usize = 2 * 1024;
+
 /// How long duplicates are remembered, in milliseconds: seven days. Older client message ids are refused as stale.
 pub const DEDUP_WINDOW_MS: u64 = 7 * 24 * 3600 * 1000;
 

@@ -141,6 +141,8 @@ pub struct LoggedIn {
     pub token_expires: Timestamp,
     /// What the app allows this user.
     pub limits: Limits,
+    /// The newest position of the user's feed.
+    pub feed: Position,
 }
 
 /// Limits in force for a session. Rates are per second and user, with a burst of one second.

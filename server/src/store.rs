@@ -3,20 +3,22 @@
 pub mod commit;
 pub mod embedded;
 mod entry;
+mod feed;
 pub mod memory;
 mod user;
 
 use futures_util::future::BoxFuture;
 use quail_protocol::{
-    Code, Conversation, Priority, Timestamp,
+    Code, Conversation, Priority, Seq, Timestamp,
     conversation::Summary,
     id::{AppId, UserId},
     message::Ack,
-    user::Profile,
+    user::{FeedPage, Profile},
 };
 
 pub use self::{
     entry::{Append, Appended, Head, Place, Range, RangeQuery},
+    feed::FEED_ENTRIES_MAX,
     user::{MarkChange, MarkKept, ProfileChange, ProfileKept},
 };
 
@@ -77,7 +79,8 @@ impl Write {
     pub(crate) fn stamp(&mut self, time: Timestamp) {
         match self {
             Self::Append(append) => append.time = time,
-            Self::Mark(_) | Self::Profile(_) => {}
+            Self::Mark(change) => change.time = time,
+            Self::Profile(change) => change.time = time,
         }
     }
 
@@ -147,6 +150,15 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&Conversation>,
         limit: usize,
     ) -> BoxFuture<'_, Result<(Vec<Summary>, bool), StoreError>>;
+
+    /// Reads the feed of a user behind `after`; a `limit` of 0 asks for its ends alone.
+    fn feed(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        after: Seq,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<FeedPage, StoreError>>;
 
     /// Forgets rows against duplicates whose ids are older, some days late at most. Returns how many.
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>>;

@@ -1,5 +1,7 @@
 //! What every storage engine must do. One suite for all of them.
 
+mod feed;
+
 use std::sync::Arc;
 
 use quail_protocol::{
@@ -188,17 +190,18 @@ async fn a_profile_keeps_what_a_change_leaves_out() {
             user: user("a"),
             name: name.map(|name| Text::new(name).unwrap()),
             avatar: avatar.map(|avatar| Text::new(avatar).unwrap()),
+            time: Timestamp(7),
         };
-        for (name, avatar, expected, changed) in [
-            (None, None, ("", ""), true),
-            (Some("A"), None, ("A", ""), true),
-            (None, Some("u"), ("A", "u"), true),
-            (Some("B"), None, ("B", "u"), true),
-            (Some("B"), None, ("B", "u"), false),
+        for (name, avatar, expected, feed) in [
+            (None, None, ("", ""), None),
+            (Some("A"), None, ("A", ""), Some(1)),
+            (None, Some("u"), ("A", "u"), Some(2)),
+            (Some("B"), None, ("B", "u"), Some(3)),
+            (Some("B"), None, ("B", "u"), None),
         ] {
             let written = store.write_batch(vec![Write::Profile(change(name, avatar))]).await.unwrap();
             let [Written::Profile(kept)] = &written[..] else { panic!("{engine}: {written:?}") };
-            assert_eq!(kept.changed, changed, "{engine}: {name:?} {avatar:?}");
+            assert_eq!(kept.feed, feed.map(Seq), "{engine}: {name:?} {avatar:?}");
             let found = store.profiles(&app("demo"), &[user("x"), user("a")]).await.unwrap();
             let [profile] = &found[..] else { panic!("{engine}: {found:?}") };
             assert_eq!((profile.name.as_str(), profile.avatar.as_str()), expected, "{engine}");
@@ -245,10 +248,11 @@ async fn mark(
         conversation: Conversation::Peer(user(if of == "a" { "b" } else { "a" })),
         epoch: Epoch(epoch),
         marks: Marks { delivered: Seq(delivered), read: Seq(read) },
+        time: Timestamp(8),
     };
     let written = store.write_batch(vec![Write::Mark(change)]).await.unwrap();
     let [Written::Mark(kept)] = &written[..] else { panic!("{written:?}") };
-    kept.as_ref().map(|kept| (kept.marks.delivered.0, kept.marks.read.0, kept.changed))
+    kept.as_ref().map(|kept| (kept.marks.delivered.0, kept.marks.read.0, kept.feed.is_some()))
 }
 
 #[tokio::test]
@@ -322,6 +326,7 @@ async fn what_was_written_is_there_when_the_store_is_opened_again() {
     assert_eq!((head[0].first, head[0].position.seq), (Seq(3), Seq(5)));
     assert_eq!(mark(&store, "b", 1, 0, 0).await, Some((4, 3, false)));
     assert_eq!(store.conversations(&app("demo"), &user("a"), None, 9).await.unwrap().0.len(), 1);
+    assert_eq!(store.feed(&app("demo"), &user("b"), Seq(0), 9).await.unwrap().entries.len(), 1);
     let again = append_batch(&store, vec![bounded(1)]).await.unwrap();
     assert!(matches!(again[0], Appended::Duplicate(place) if place.position.seq == Seq(1)));
 }

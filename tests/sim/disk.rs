@@ -8,11 +8,11 @@ use std::{
 use foldhash::fast::FixedState;
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Conversation, Epoch, Timestamp,
+    Conversation, Epoch, Seq, Timestamp,
     conversation::Summary,
     id::{AppId, UserId},
     message::Ack,
-    user::Profile,
+    user::{FeedPage, Profile},
 };
 use quail_server::store::{
     Append, Appended, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write, Written,
@@ -184,6 +184,16 @@ impl Store for DiskStore {
         most: usize,
     ) -> BoxFuture<'_, Result<(Vec<Summary>, bool), StoreError>> {
         self.memory.conversations(app, user, after, most)
+    }
+
+    fn feed(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        after: Seq,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<FeedPage, StoreError>> {
+        self.memory.feed(app, user, after, limit)
     }
 
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {

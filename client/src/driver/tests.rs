@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::FutureExt;
 use quail_protocol::{
-    Close, Code, Operation, Priority, Reject, Timestamp,
+    Close, Code, Operation, Position, Priority, Reject, Timestamp,
     bounded::Text,
     event::{EventBody, Kind},
     frame::Decoder,
@@ -99,6 +99,7 @@ fn logged_in() -> LoggedIn {
             idle_timeout_ms: 30_000,
             grace_ms: 30_000,
         },
+        feed: Position::default(),
     }
 }
 

@@ -129,6 +129,7 @@ fn log_in(request_id: u32, login: &Login) -> Bytes {
         time: TIME,
         token_expires: Timestamp(TIME.0 + 3_600_000),
         limits,
+        feed: Position::default(),
     };
     frame::encode(&Head::Reply { request_id, outcome: Outcome::Ok }, &logged_in)
 }

@@ -176,7 +176,7 @@ fn show(event: &Event, me: &UserId) -> anyhow::Result<()> {
         }
         Event::Draining(_) => say(format_args!("* the server is going away")),
         Event::TokenWillExpire(soon) => say(format_args!("* the token expires in {} s", soon.seconds)),
-        Event::ConversationMarked(_) | Event::Unknown { .. } => Ok(()),
+        Event::ConversationMarked(_) | Event::ProfileUpdated(_) | Event::Unknown { .. } => Ok(()),
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use quail_protocol::{
     Code, Conversation, Reject,
-    conversation::{ConversationMarked, Mark, Marked},
+    conversation::{Mark, Marked},
     event::EventBody,
     id::{AppId, UserId},
     message::{Message, Send},
+    user::{Update, Updated},
 };
 
 use tokio::sync::oneshot;
@@ -17,7 +18,7 @@ use crate::{
     domain::conversation::Marks,
     respond::Responder,
     session::{Session, outbox::Subject},
-    store::{Appended, MarkKept, Place, Store, Written, commit::Stage},
+    store::{Appended, MarkKept, Place, ProfileKept, Store, Written, commit::Stage},
     telemetry::Metrics,
 };
 
@@ -39,6 +40,8 @@ pub enum Reply {
     Send(Responder<Send>),
     /// To marks.
     Mark(Responder<Mark>),
+    /// To an update of a profile.
+    Update(Responder<Update>),
     /// To a handler that goes on when the write is kept, or with why it is not.
     Handler(oneshot::Sender<Result<(), Reject>>),
 }
@@ -49,6 +52,7 @@ impl Reply {
         match self {
             Self::Send(responder) => responder.reply(Err(reject)),
             Self::Mark(responder) => responder.reply(Err(reject)),
+            Self::Update(responder) => responder.reply(Err(reject)),
             // A handler that was given up waits no more.
             Self::Handler(waiting) => _ = waiting.send(Err(reject)),
         }
@@ -84,7 +88,7 @@ impl Stage<Ticket> for FanOut {
             (Reply::Mark(responder), Some(Written::Mark(kept))) => {
                 self.marked(&app, &sender, responder, kept);
             }
-            (Reply::Handler(waiting), Some(_)) => _ = waiting.send(Ok(())),
+            (reply, Some(Written::Profile(kept))) => self.updated(&app, &sender, reply, kept),
             (reply, None) => reply.refuse(Code::Unavailable.into()),
             // An outcome of what was not asked for: a fault of the store.
             (reply, Some(_)) => reply.refuse(Code::Internal.into()),
@@ -106,14 +110,23 @@ impl FanOut {
     }
 
     fn marked(&self, app: &AppId, sender: &Arc<Session>, responder: Responder<Mark>, kept: Option<MarkKept>) {
-        let Some(MarkKept { conversation, user, epoch, marks, changed }) = kept else {
-            return responder.reply(Err(Code::EpochMismatch.into()));
-        };
-        let Marks { delivered, read } = marks;
+        let Some(kept) = kept else { return responder.reply(Err(Code::EpochMismatch.into())) };
+        let Marks { delivered, read } = kept.marks;
         responder.reply(Ok(Marked { delivered, read }));
-        if changed {
-            let event = ConversationMarked { conversation, epoch, delivered, read };
-            self.tell_others(app, sender, &user, &event);
+        if let Some(feed) = kept.feed {
+            self.tell_others(app, sender, &kept.user, &kept.event(feed));
+        }
+    }
+
+    fn updated(&self, app: &AppId, sender: &Arc<Session>, reply: Reply, kept: ProfileKept) {
+        match reply {
+            Reply::Update(responder) => responder.reply(Ok(Updated { profile: kept.profile.clone() })),
+            // A handler that was given up waits no more.
+            Reply::Handler(waiting) => _ = waiting.send(Ok(())),
+            other => return other.refuse(Code::Internal.into()),
+        }
+        if let Some(feed) = kept.feed {
+            self.tell_others(app, sender, &kept.profile.user, &kept.event(feed));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quail_protocol::{
-    Close, Code,
+    Close, Code, Seq,
     bounded::List,
     id::SessionId,
     limits::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, TEXT_BYTES_MAX},
@@ -14,7 +14,6 @@ use quail_protocol::{
     version::REVISION,
 };
 
-use super::user;
 use crate::{
     apps,
     context::{Context, Shared},
@@ -53,8 +52,9 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
         user: login.user.clone(),
         name: login.name.clone(),
         avatar: login.avatar.clone(),
+        time,
     };
-    user::keep_profile(shared, session, change).await?;
+    super::user::keep_profile(shared, session, change).await?;
     let (current, resumed) = match resume(shared, session, &login) {
         Some(older) => (older, true),
         None => (begin(shared, app, session, login).await?, false),
@@ -62,6 +62,8 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     current.set_token_expires(token_expires);
     let identity = current.identity().ok_or(Code::NotLoggedIn)?;
     tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, resumed, "logged in");
+    // Behind the registration: whatever this does not count is told as an event.
+    let feed = shared.store.feed(&identity.app, &identity.user, Seq(0), 0).await?.head;
     Ok(LoggedIn {
         session: identity.session,
         resumed,
@@ -70,6 +72,7 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
         time,
         token_expires,
         limits: limits(shared, app),
+        feed,
     })
 }
 

@@ -21,11 +21,11 @@ use bytesize::ByteSize;
 use fjall::{Database, Keyspace, Readable, Snapshot};
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Conversation, Epoch, Timestamp,
+    Conversation, Epoch, Seq, Timestamp,
     conversation::Summary,
     id::{AppId, UserId},
     message::Ack,
-    user::Profile,
+    user::{FeedEntry, FeedPage, Profile},
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,7 @@ pub use self::open::OpenError;
 use self::write::Writer;
 use super::{
     Append, Appended, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write, Written,
-    entry::Remembered,
+    entry::Remembered, feed::Ends,
 };
 use crate::{clock::Clock, domain::conversation::Marks};
 
@@ -85,6 +85,9 @@ struct Inner {
     profiles: Keyspace,
     /// How users see their conversations.
     views: Keyspace,
+    /// Where feeds begin and end, and what is in them.
+    feeds: Keyspace,
+    news: Keyspace,
     epoch: Epoch,
     writer: Mutex<Writer>,
     /// All that was synced. The engine itself shows a batch to readers before that, when it must not be told yet.
@@ -137,6 +140,35 @@ impl Inner {
             Some(bytes) => keys::decode_view(&bytes, self.epoch).map_err(StoreError::new),
             None => Ok(Marks::default()),
         }
+    }
+
+    fn ends(&self, durable: &Snapshot, user: &[u8]) -> Result<Ends, StoreError> {
+        let bytes = durable.get(&self.feeds, user).map_err(engine)?;
+        Ok(bytes
+            .map(|bytes| keys::decode_ends(&bytes))
+            .transpose()
+            .map_err(StoreError::new)?
+            .unwrap_or_default())
+    }
+
+    fn news(&self, durable: &Snapshot, user: &[u8], seq: Seq) -> Result<Option<FeedEntry>, StoreError> {
+        let bytes = durable.get(&self.news, keys::news(user, seq)).map_err(engine)?;
+        bytes.map(|bytes| keys::decode_news(&bytes)).transpose().map_err(StoreError::new)
+    }
+
+    fn feed(&self, app: &AppId, user: &UserId, after: Seq, limit: usize) -> Result<FeedPage, StoreError> {
+        let (user, durable) = (keys::user(app, user), self.durable());
+        let ends = self.ends(&durable, &user)?;
+        let from = ends.behind(after);
+        if from > ends.head {
+            return ends.page(self.epoch, limit, []);
+        }
+        let stored = durable.range(&self.news, keys::news(&user, from)..=keys::news(&user, ends.head));
+        let entries = stored.map(|stored| {
+            let value = stored.value().map_err(engine)?;
+            keys::decode_news(&value).map_err(StoreError::new)
+        });
+        ends.page(self.epoch, limit, entries)
     }
 
     fn conversations(
@@ -243,6 +275,17 @@ impl Store for Embedded {
     ) -> BoxFuture<'_, Result<(Vec<Summary>, bool), StoreError>> {
         let (app, user, after) = (app.clone(), user.clone(), after.cloned());
         self.blocking(move |inner| inner.conversations(&app, &user, after.as_ref(), limit))
+    }
+
+    fn feed(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        after: Seq,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<FeedPage, StoreError>> {
+        let (app, user) = (app.clone(), user.clone());
+        self.blocking(move |inner| inner.feed(&app, &user, after, limit))
     }
 
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>> {

@@ -11,14 +11,17 @@ use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
     Conversation, Epoch, Seq, Timestamp,
     conversation::Summary,
+    event::EventBody,
     id::{AppId, ClientMessageId, UserId},
     message::{Ack, Message},
-    user::Profile,
+    user::{FeedEntry, FeedPage, Profile},
 };
 
 use super::{
     Append, Appended, ConversationKey, Head, MarkChange, MarkKept, Place, ProfileChange, ProfileKept, Range,
-    RangeQuery, Store, StoreError, Write, Written, entry::Remembered,
+    RangeQuery, Store, StoreError, Write, Written,
+    entry::Remembered,
+    feed::{self, Ends},
 };
 use crate::domain::conversation::Marks;
 
@@ -35,6 +38,31 @@ struct Tables {
     profiles: HashMap<(AppId, UserId), Profile, FixedState>,
     /// Of each user, by the conversation as they name it.
     views: BTreeMap<(AppId, UserId, Conversation), Marks>,
+    feeds: HashMap<(AppId, UserId), Feed, FixedState>,
+}
+
+#[derive(Debug, Default)]
+struct Feed {
+    ends: Ends,
+    /// Entry `i` has the number `ends.first` and `i` more.
+    entries: VecDeque<FeedEntry>,
+}
+
+impl Feed {
+    /// Writes what `event` makes of the number that it gets.
+    fn tell<E: EventBody>(
+        &mut self,
+        time: Timestamp,
+        event: impl FnOnce(Seq) -> E,
+    ) -> Result<Seq, StoreError> {
+        let seq = self.ends.advance();
+        self.entries.push_back(feed::entry(seq, time, &event(seq))?);
+        let first = self.ends.first.0;
+        let written = |seq: Seq| Ok(self.entries.get((seq.0 - first) as usize).map(|entry| entry.time));
+        let trimmed = self.ends.trim(time, written)?;
+        self.entries.drain(..trimmed.count());
+        Ok(seq)
+    }
 }
 
 #[derive(Debug)]
@@ -59,7 +87,8 @@ impl Memory {
         let tables = Tables {
             epoch,
             threads: HashMap::with_hasher(hasher.clone()),
-            profiles: HashMap::with_hasher(hasher),
+            profiles: HashMap::with_hasher(hasher.clone()),
+            feeds: HashMap::with_hasher(hasher),
             views: BTreeMap::new(),
         };
         Self { tables: Mutex::new(tables) }
@@ -93,28 +122,33 @@ impl Tables {
         Appended::Placed(message)
     }
 
-    fn mark(&mut self, change: MarkChange) -> Option<MarkKept> {
-        let MarkChange { app, user, key, conversation, epoch, marks } = change;
+    fn mark(&mut self, change: MarkChange) -> Result<Option<MarkKept>, StoreError> {
+        let MarkChange { app, user, key, conversation, epoch, marks, time } = change;
         if epoch != self.epoch {
-            return None;
+            return Ok(None);
         }
         let head = self.threads.get(&key).map_or(Seq(0), |thread| thread.head.position.seq);
-        let view = (app, user.clone(), conversation.clone());
+        let view = (app.clone(), user.clone(), conversation.clone());
         let before = self.views.get(&view).copied().unwrap_or_default();
         let marks = before.advance(marks, head);
+        let mut kept = MarkKept { conversation, user, epoch, marks, feed: None };
         if marks != before {
             self.views.insert(view, marks);
+            let feed = self.feeds.entry((app, kept.user.clone())).or_default();
+            kept.feed = Some(feed.tell(time, |seq| kept.event(seq))?);
         }
-        Some(MarkKept { conversation, user, epoch, marks, changed: marks != before })
+        Ok(Some(kept))
     }
 
-    fn keep_profile(&mut self, change: ProfileChange) -> ProfileKept {
-        let key = (change.app.clone(), change.user.clone());
+    fn keep_profile(&mut self, change: ProfileChange) -> Result<ProfileKept, StoreError> {
+        let (key, time) = ((change.app.clone(), change.user.clone()), change.time);
         let before = self.profiles.get(&key).cloned();
-        let profile = change.apply(before.clone());
-        let changed = before.as_ref() != Some(&profile);
-        self.profiles.insert(key, profile.clone());
-        ProfileKept { profile, changed }
+        let (mut kept, told) = ProfileKept::of(change, before);
+        self.profiles.insert(key.clone(), kept.profile.clone());
+        if told {
+            kept.feed = Some(self.feeds.entry(key).or_default().tell(time, |seq| kept.event(seq))?);
+        }
+        Ok(kept)
     }
 }
 
@@ -136,12 +170,12 @@ impl Store for Memory {
     fn write_batch(&self, batch: Vec<Write>) -> BoxFuture<'_, Result<Vec<Written>, StoreError>> {
         let mut tables = self.lock();
         let write = |write| match write {
-            Write::Append(append) => Written::Append(tables.append(append)),
-            Write::Mark(change) => Written::Mark(tables.mark(change)),
-            Write::Profile(change) => Written::Profile(tables.keep_profile(change)),
+            Write::Append(append) => Ok(Written::Append(tables.append(append))),
+            Write::Mark(change) => tables.mark(change).map(Written::Mark),
+            Write::Profile(change) => tables.keep_profile(change).map(Written::Profile),
         };
         let outcomes = batch.into_iter().map(write).collect();
-        std::future::ready(Ok(outcomes)).boxed()
+        std::future::ready(outcomes).boxed()
     }
 
     fn find(&self, append: &Append) -> BoxFuture<'_, Result<Option<Appended>, StoreError>> {
@@ -189,6 +223,21 @@ impl Store for Memory {
         };
         let page = behind.by_ref().take(limit).filter_map(summary).collect();
         std::future::ready(Ok((page, behind.next().is_some()))).boxed()
+    }
+
+    fn feed(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        after: Seq,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<FeedPage, StoreError>> {
+        let tables = self.lock();
+        let none = Feed::default();
+        let feed = tables.feeds.get(&(app.clone(), user.clone())).unwrap_or(&none);
+        let from = feed.ends.behind(after);
+        let entries = feed.entries.iter().filter(|entry| entry.seq >= from).cloned().map(Ok);
+        std::future::ready(feed.ends.page(tables.epoch, limit, entries)).boxed()
     }
 
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>> {

@@ -1,11 +1,12 @@
 //! What is kept of a user.
 
 use quail_protocol::{
-    Conversation, Epoch,
+    Conversation, Epoch, Seq, Timestamp,
     bounded::Text,
+    conversation::ConversationMarked,
     id::{AppId, UserId},
     limits::{AVATAR_BYTES_MAX, NAME_BYTES_MAX},
-    user::Profile,
+    user::{Profile, ProfileUpdated},
 };
 
 use super::ConversationKey;
@@ -22,16 +23,14 @@ pub struct ProfileChange {
     pub name: Option<Text<NAME_BYTES_MAX>>,
     /// New avatar URL; `None` keeps what was there.
     pub avatar: Option<Text<AVATAR_BYTES_MAX>>,
+    /// When it was asked for; the committer stamps it again when it is made.
+    pub time: Timestamp,
 }
 
 impl ProfileChange {
     /// The profile after the change.
     pub fn apply(self, before: Option<Profile>) -> Profile {
-        let mut profile = before.unwrap_or_else(|| Profile {
-            user: self.user,
-            name: Default::default(),
-            avatar: Default::default(),
-        });
+        let mut profile = before.unwrap_or_else(|| empty_profile(self.user));
         if let Some(name) = self.name {
             profile.name = name;
         }
@@ -42,13 +41,33 @@ impl ProfileChange {
     }
 }
 
+/// Of a user who said nothing.
+fn empty_profile(user: UserId) -> Profile {
+    Profile { user, name: Default::default(), avatar: Default::default() }
+}
+
 /// A profile after a [`ProfileChange`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileKept {
     /// What is in force.
     pub profile: Profile,
-    /// False if it was so before.
-    pub changed: bool,
+    /// The number in the user's feed that tells of the change; `None` if it was so before.
+    pub feed: Option<Seq>,
+}
+
+impl ProfileKept {
+    /// What a change makes of a profile, and if that is to be told: a profile that says nothing is no news.
+    pub(super) fn of(change: ProfileChange, before: Option<Profile>) -> (Self, bool) {
+        let said = before.clone().unwrap_or_else(|| empty_profile(change.user.clone()));
+        let profile = change.apply(before);
+        let told = profile != said;
+        (Self { profile, feed: None }, told)
+    }
+
+    /// The event with the number `feed`.
+    pub fn event(&self, feed: Seq) -> ProfileUpdated {
+        ProfileUpdated { profile: self.profile.clone(), feed }
+    }
 }
 
 /// Marks that a user asks for.
@@ -66,6 +85,8 @@ pub struct MarkChange {
     pub epoch: Epoch,
     /// How far they want to have come.
     pub marks: Marks,
+    /// When it was asked for; the committer stamps it again when it is made.
+    pub time: Timestamp,
 }
 
 /// Marks after a [`MarkChange`].
@@ -79,6 +100,15 @@ pub struct MarkKept {
     pub epoch: Epoch,
     /// What is in force.
     pub marks: Marks,
-    /// False if it was so before.
-    pub changed: bool,
+    /// The number in the user's feed that tells of the change; `None` if it was so before.
+    pub feed: Option<Seq>,
+}
+
+impl MarkKept {
+    /// The event with the number `feed`.
+    pub fn event(&self, feed: Seq) -> ConversationMarked {
+        let Self { conversation, epoch, marks: Marks { delivered, read }, .. } = self;
+        let conversation = conversation.clone();
+        ConversationMarked { conversation, epoch: *epoch, delivered: *delivered, read: *read, feed }
+    }
 }

@@ -9,21 +9,19 @@ use std::{
 
 use bytesize::ByteSize;
 use quail_protocol::{
-    Conversation, Priority, Seq, Timestamp,
+    Conversation, Epoch, Priority, Seq, Timestamp,
     id::{AppId, ClientMessageId, MessageId, UserId},
     message::{Body, Message, MessageKind},
 };
 use quail_server::{
     clock::Clock,
+    domain::conversation::Marks,
     store::{
-        Append, Appended, ConversationKey, RangeQuery, Store,
+        Append, Appended, ConversationKey, MarkChange, RangeQuery, Store, Write, Written,
         embedded::{Config, Embedded},
     },
 };
-use quail_tests::{
-    power::{Power, Random},
-    store::append_batch,
-};
+use quail_tests::power::{Power, Random};
 
 use super::seed;
 
@@ -55,7 +53,27 @@ fn user(name: &str) -> UserId {
 }
 
 fn key(conversation: usize) -> ConversationKey {
-    ConversationKey::peer(&AppId::new("demo").unwrap(), &user("a"), &user(&format!("b{conversation}")))
+    ConversationKey::peer(&app(), &user("a"), &user(&format!("b{conversation}")))
+}
+
+fn app() -> AppId {
+    AppId::new("demo").unwrap()
+}
+
+fn conversation(conversation: usize) -> Conversation {
+    Conversation::Peer(user(&format!("b{conversation}")))
+}
+
+/// What the sender asks for behind a batch: all of it delivered, and read behind every other.
+fn asked(batch: usize) -> Marks {
+    Marks { delivered: Seq(u64::MAX), read: Seq(if batch.is_multiple_of(2) { u64::MAX } else { 0 }) }
+}
+
+fn appended(outcomes: &[Written]) -> impl Iterator<Item = &Appended> {
+    outcomes.iter().filter_map(|outcome| match outcome {
+        Written::Append(appended) => Some(appended),
+        _ => None,
+    })
 }
 
 /// One message of a batch, of up to so many bytes.
@@ -65,10 +83,10 @@ fn append(number: usize, place: usize, bytes_max: usize, random: &mut Random) ->
         (0..bytes.div_ceil(8)).flat_map(|_| random.number().to_be_bytes()).take(bytes).collect();
     let mut id = [0; 10];
     id[..8].copy_from_slice(&((number * 1000 + place) as u64).to_be_bytes());
-    let conversation = random.below(CONVERSATIONS);
+    let to = random.below(CONVERSATIONS);
     Append {
-        key: key(conversation),
-        conversation: Conversation::Peer(user(&format!("b{conversation}"))),
+        key: key(to),
+        conversation: conversation(to),
         sender: user("a"),
         id: MessageId::at(number as u64, id),
         client_id: ClientMessageId::at(number as u64, id),
@@ -114,11 +132,37 @@ impl Log {
 
     pub(super) async fn append(&mut self, store: &Embedded, power: &mut Power, count: usize) {
         for _ in 0..count {
-            let batch = self.batches[self.acked_at.len()].clone();
-            let outcomes = append_batch(store, batch).await.unwrap();
-            assert!(outcomes.iter().all(|outcome| matches!(outcome, Appended::Placed(_))));
+            let outcomes = store.write_batch(self.writes(self.acked_at.len())).await.unwrap();
+            assert!(appended(&outcomes).all(|outcome| matches!(outcome, Appended::Placed(_))));
             self.acked_at.push(power.points());
         }
+    }
+
+    /// A batch, behind which the sender has received all of one conversation and may have read it.
+    fn writes(&self, batch: usize) -> Vec<Write> {
+        let mark = MarkChange {
+            app: app(),
+            user: user("a"),
+            key: key(batch % CONVERSATIONS),
+            conversation: conversation(batch % CONVERSATIONS),
+            epoch: Epoch(1),
+            marks: asked(batch),
+            time: Timestamp(batch as u64),
+        };
+        self.batches[batch].iter().cloned().map(Write::Append).chain([Write::Mark(mark)]).collect()
+    }
+
+    /// The marks after so many batches, and how often they changed.
+    fn marks(&self, batches: usize) -> ([Marks; CONVERSATIONS], usize) {
+        let (mut marks, mut changes) = ([Marks::default(); CONVERSATIONS], 0);
+        for batch in 0..batches {
+            let at = batch % CONVERSATIONS;
+            let sent = self.batches[..=batch].iter().flatten().filter(|append| append.key == key(at)).count();
+            let after = marks[at].advance(asked(batch), Seq(sent as u64));
+            changes += usize::from(after != marks[at]);
+            marks[at] = after;
+        }
+        (marks, changes)
     }
 
     /// How long the bodies are that were acknowledged.
@@ -152,14 +196,26 @@ impl Log {
             }
             found.push(range.messages);
         }
+        let (own, _) = store.conversations(&app(), &user("a"), None, CONVERSATIONS).await.map_err(text)?;
+        let feed = store.feed(&app(), &user("a"), Seq(0), 0).await.map_err(text)?.head.seq;
+        let holds_marks = |batches: usize| {
+            let (expected, changes) = self.marks(batches);
+            let is = |(at, marks): (usize, Marks)| {
+                let kept = own.iter().find(|summary| summary.conversation == conversation(at));
+                kept.map_or(Marks::default(), |kept| Marks { delivered: kept.delivered, read: kept.read })
+                    == marks
+            };
+            expected.into_iter().enumerate().all(is) && feed == Seq(changes as u64)
+        };
         let holds = |batches: usize| {
-            (0..CONVERSATIONS).all(|conversation| {
-                let sent = self.batches[..batches].iter().flatten();
-                let sent: Vec<_> = sent.filter(|append| append.key == key(conversation)).collect();
-                let found = &found[conversation];
-                let same = |((append, message), seq): ((&&Append, &_), u64)| is(append, message, seq);
-                sent.len() == found.len() && sent.iter().zip(found).zip(1..).all(same)
-            })
+            holds_marks(batches)
+                && (0..CONVERSATIONS).all(|conversation| {
+                    let sent = self.batches[..batches].iter().flatten();
+                    let sent: Vec<_> = sent.filter(|append| append.key == key(conversation)).collect();
+                    let found = &found[conversation];
+                    let same = |((append, message), seq): ((&&Append, &_), u64)| is(append, message, seq);
+                    sent.len() == found.len() && sent.iter().zip(found).zip(1..).all(same)
+                })
         };
         match (holds(acked), holds(acked + 1)) {
             (true, _) => Ok(acked),
@@ -182,13 +238,13 @@ impl Log {
         let store = open(disk)?;
         let has = self.check(&store, acked).await?;
         if let Some(last) = has.checked_sub(1) {
-            let again = append_batch(&store, self.batches[last].clone()).await.map_err(text)?;
-            if !again.iter().all(|outcome| matches!(outcome, Appended::Duplicate(_))) {
+            let again = store.write_batch(self.writes(last)).await.map_err(text)?;
+            if !appended(&again).all(|outcome| matches!(outcome, Appended::Duplicate(_))) {
                 return Err(format!("batch {last} can be appended twice"));
             }
         }
-        let next = append_batch(&store, self.batches[has].clone()).await.map_err(text)?;
-        if !next.iter().all(|outcome| matches!(outcome, Appended::Placed(_))) {
+        let next = store.write_batch(self.writes(has)).await.map_err(text)?;
+        if !appended(&next).all(|outcome| matches!(outcome, Appended::Placed(_))) {
             return Err(format!("batch {has} is taken for a repetition"));
         }
         Ok((has, power.points()))

@@ -4,12 +4,12 @@ use quail_protocol::{
     Conversation, Epoch, Position, Priority, Seq, Timestamp,
     id::{AppId, ClientMessageId, MessageId, UserId},
     message::Message,
-    user::Profile,
+    user::{FeedEntry, Profile},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::domain::conversation::Marks;
-use crate::store::{ConversationKey, Head, Place, entry::Remembered};
+use crate::store::{ConversationKey, Head, Place, entry::Remembered, feed::Ends};
 
 /// A key of the engine.
 pub(super) type Key = Vec<u8>;
@@ -67,6 +67,11 @@ pub(super) fn user(app: &AppId, user: &UserId) -> Vec<u8> {
     push(&mut bytes, app.as_str());
     push(&mut bytes, user.as_str());
     bytes
+}
+
+/// The key of an entry of a user's feed; they sort by number.
+pub(super) fn news(user: &[u8], seq: Seq) -> Key {
+    entry(user, seq)
 }
 
 /// The key of how a user sees a conversation, which they name so. Sorted as the names are.
@@ -158,6 +163,28 @@ pub(super) fn decode_view(bytes: &[u8], epoch: Epoch) -> Result<Marks, Unreadabl
     Ok(if u64::from_be_bytes(of) == epoch.0 { marks } else { Marks::default() })
 }
 
+pub(super) fn encode_ends(ends: &Ends) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    bytes.extend_from_slice(&ends.head.0.to_be_bytes());
+    bytes.extend_from_slice(&ends.first.0.to_be_bytes());
+    bytes
+}
+
+pub(super) fn decode_ends(bytes: &[u8]) -> Result<Ends, Unreadable> {
+    let unreadable = || Unreadable { what: "head of a feed", format: bytes.first().copied() };
+    let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
+    let (&[head, first], []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
+    Ok(Ends { head: Seq(u64::from_be_bytes(head)), first: Seq(u64::from_be_bytes(first)) })
+}
+
+pub(super) fn encode_news(entry: &FeedEntry) -> Vec<u8> {
+    encode(entry)
+}
+
+pub(super) fn decode_news(bytes: &[u8]) -> Result<FeedEntry, Unreadable> {
+    decode("entry of a feed", bytes)
+}
+
 pub(super) fn encode_message(message: &Message) -> Vec<u8> {
     encode(message)
 }
@@ -188,7 +215,11 @@ fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Un
 
 #[cfg(test)]
 mod tests {
-    use quail_protocol::message::{MessageKind, Text};
+    use quail_protocol::{
+        bounded::Blob,
+        event::Kind,
+        message::{MessageKind, Text},
+    };
 
     use super::*;
 
@@ -252,6 +283,18 @@ mod tests {
             Conversation::Peer(alice.clone())
         );
         assert!(viewed(&user(&app, &bob), b"\x04demo\x03bob\x09alice").is_err());
+        let ends = Ends { head: Seq(9), first: Seq(3) };
+        assert_eq!(hex(&encode_ends(&ends)), "0100000000000000090000000000000003");
+        assert_eq!(decode_ends(&encode_ends(&ends)).unwrap(), ends);
+        assert_eq!(hex(&news(&user(&app, &bob), Seq(258))), "0464656d6f03626f620000000000000102");
+        let entry = FeedEntry {
+            seq: Seq(9),
+            time: Timestamp(1_800_000_000_000),
+            kind: Kind(0x0201),
+            body: Blob::new(vec![1, 2]).unwrap(),
+        };
+        assert_eq!(hex(&encode_news(&entry)), "010980a0f1c2b1348104020102");
+        assert_eq!(decode_news(&encode_news(&entry)).unwrap(), entry);
         let marks = Marks { delivered: Seq(9), read: Seq(3) };
         let bytes = encode_view(Epoch(2), marks);
         assert_eq!(hex(&bytes), "01000000000000000200000000000000090000000000000003");
@@ -288,6 +331,7 @@ mod tests {
             assert!(decode_head(bytes, Epoch(1)).is_err());
             assert!(decode_dedup(bytes).is_err());
             assert!(decode_view(bytes, Epoch(1)).is_err());
+            assert!(decode_ends(bytes).is_err());
             assert!(decode_message(bytes).is_err());
         }
     }

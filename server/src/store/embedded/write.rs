@@ -7,7 +7,11 @@ use std::{
 };
 
 use fjall::{OwnedWriteBatch, PersistMode, Snapshot};
-use quail_protocol::{Seq, Timestamp, user::Profile};
+use quail_protocol::{
+    Seq, Timestamp,
+    event::EventBody,
+    user::{FeedEntry, Profile},
+};
 
 use super::{
     Inner, engine,
@@ -18,7 +22,9 @@ use super::{
 use crate::domain::conversation::Marks;
 use crate::store::{
     Append, Appended, Head, MarkChange, MarkKept, Place, ProfileChange, ProfileKept, StoreError, Write,
-    Written, entry::Remembered,
+    Written,
+    entry::Remembered,
+    feed::{self, Ends},
 };
 
 /// Rows against duplicates that are removed in one commit.
@@ -64,6 +70,8 @@ struct Batch<'a> {
     remembered: HashMap<Key, Remembered>,
     views: HashMap<Key, Marks>,
     profiles: HashMap<Key, Profile>,
+    feeds: HashMap<Key, Ends>,
+    news: BTreeMap<Key, FeedEntry>,
 }
 
 impl Batch<'_> {
@@ -111,40 +119,71 @@ impl Batch<'_> {
     }
 
     fn mark(&mut self, change: MarkChange) -> Result<Option<MarkKept>, StoreError> {
-        let MarkChange { app, user, key, conversation, epoch, marks } = change;
+        let MarkChange { app, user, key, conversation, epoch, marks, time } = change;
         if epoch != self.inner.epoch {
             return Ok(None);
         }
         let head = self.head(&keys::conversation(&key))?;
-        let view = keys::view(&keys::user(&app, &user), &conversation);
+        let of = keys::user(&app, &user);
+        let view = keys::view(&of, &conversation);
         let before = match self.views.get(&view) {
             Some(marks) => *marks,
             None => self.inner.view(&self.durable, &view)?,
         };
         let marks = before.advance(marks, head.position.seq);
+        let mut kept = MarkKept { conversation, user, epoch, marks, feed: None };
         if marks != before {
             self.views.insert(view, marks);
+            kept.feed = Some(self.tell(of, time, |feed| kept.event(feed))?);
         }
-        Ok(Some(MarkKept { conversation, user, epoch, marks, changed: marks != before }))
+        Ok(Some(kept))
     }
 
     fn keep_profile(&mut self, change: ProfileChange) -> Result<ProfileKept, StoreError> {
-        let key = keys::user(&change.app, &change.user);
+        let (key, time) = (keys::user(&change.app, &change.user), change.time);
         let before = match self.profiles.get(&key) {
             Some(profile) => Some(profile.clone()),
             None => self.inner.profile(&self.durable, &key)?,
         };
-        let profile = change.apply(before.clone());
-        let changed = before.as_ref() != Some(&profile);
-        if changed {
-            self.profiles.insert(key, profile.clone());
+        let (mut kept, told) = ProfileKept::of(change, before.clone());
+        if before.as_ref() != Some(&kept.profile) {
+            self.profiles.insert(key.clone(), kept.profile.clone());
         }
-        Ok(ProfileKept { profile, changed })
+        if told {
+            kept.feed = Some(self.tell(key, time, |feed| kept.event(feed))?);
+        }
+        Ok(kept)
+    }
+
+    /// Writes what `event` makes of the number that it gets to the feed of a user.
+    fn tell<E: EventBody>(
+        &mut self,
+        user: Key,
+        time: Timestamp,
+        event: impl FnOnce(Seq) -> E,
+    ) -> Result<Seq, StoreError> {
+        let inner = self.inner;
+        let mut ends = match self.feeds.get(&user) {
+            Some(ends) => *ends,
+            None => inner.ends(&self.durable, &user)?,
+        };
+        let seq = ends.advance();
+        self.news.insert(keys::news(&user, seq), feed::entry(seq, time, &event(seq))?);
+        // What this batch wrote is not old.
+        let written = |seq| Ok(inner.news(&self.durable, &user, seq)?.map(|entry| entry.time));
+        for trimmed in ends.trim(time, written)? {
+            let entry = keys::news(&user, Seq(trimmed));
+            if self.news.remove(&entry).is_none() {
+                self.writes.remove(&inner.news, entry);
+            }
+        }
+        self.feeds.insert(user, ends);
+        Ok(seq)
     }
 
     /// All that is to be written, and the heads that are in force then.
     fn finish(self) -> (OwnedWriteBatch, HashMap<Key, Head>) {
-        let Self { inner, mut writes, messages, heads, views, profiles, .. } = self;
+        let Self { inner, mut writes, messages, heads, views, profiles, feeds, news, .. } = self;
         for (key, message) in messages {
             writes.insert(&inner.messages, key, message);
         }
@@ -156,6 +195,12 @@ impl Batch<'_> {
         }
         for (key, profile) in profiles {
             writes.insert(&inner.profiles, key, keys::encode_profile(&profile));
+        }
+        for (key, ends) in feeds {
+            writes.insert(&inner.feeds, key, keys::encode_ends(&ends));
+        }
+        for (key, entry) in news {
+            writes.insert(&inner.news, key, keys::encode_news(&entry));
         }
         (writes, heads)
     }
@@ -181,6 +226,8 @@ impl Inner {
             remembered: HashMap::new(),
             views: HashMap::new(),
             profiles: HashMap::new(),
+            feeds: HashMap::new(),
+            news: BTreeMap::new(),
         };
         let write = |write| match write {
             Write::Append(append) => open.append(append).map(Written::Append),
