@@ -42,6 +42,8 @@ struct Platter {
     older: bool,
     rng: StdRng,
     sync_max: Duration,
+    /// Every sync takes `sync_max`.
+    exact: bool,
 }
 
 impl Disk {
@@ -49,7 +51,23 @@ impl Disk {
     pub(crate) fn new(seed: u64, sync_max: Duration) -> Self {
         let rng = StdRng::seed_from_u64(seed);
         let (log, synced, epoch, older) = (vec![], 0, Epoch(1), false);
-        Self(Arc::new(Mutex::new(Platter { log, synced, epoch, older, rng, sync_max })))
+        Self(Arc::new(Mutex::new(Platter { log, synced, epoch, older, rng, sync_max, exact: false })))
+    }
+
+    /// An empty disk whose syncs all take the same time.
+    pub(crate) fn exact(sync: Duration) -> Self {
+        let disk = Self::new(0, sync);
+        disk.platter().exact = true;
+        disk
+    }
+
+    /// What was asked to be written, in order.
+    pub(crate) fn written(&self) -> Vec<Write> {
+        let writes = |call: &Call| match call {
+            Call::Write(batch) => batch.clone(),
+            Call::Forget(_) | Call::Torn => vec![],
+        };
+        self.platter().log.iter().flat_map(writes).collect()
     }
 
     fn platter(&self) -> MutexGuard<'_, Platter> {
@@ -130,6 +148,7 @@ impl DiskStore {
             // Now and then a disk is busy with something else.
             let slow = platter.rng.random_bool(0.02);
             let wait = platter.rng.random_range(100..=most) * if slow { 20 } else { 1 };
+            let wait = if platter.exact { most } else { wait };
             (platter.log.len(), Duration::from_micros(wait))
         };
         tokio::time::sleep(wait).await;

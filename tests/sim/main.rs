@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "the time is simulated")]
 
+mod cut;
 mod disk;
 mod judge;
 mod network;

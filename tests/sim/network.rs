@@ -1,5 +1,8 @@
 //! The network of a simulation: UDP and TCP of turmoil, and what goes wrong between a device and the server.
 
+mod appointed;
+mod tcp;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -9,15 +12,20 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
-use quail_server::http::Listener;
 use quinn::{
     AsyncUdpSocket, UdpPoller,
     udp::{RecvMeta, Transmit},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use self::appointed::Appointed;
+pub(crate) use self::{
+    appointed::{CutAt, Direction},
+    tcp::{Door, Tcp},
+};
 
 /// An end of the way between a device and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +78,27 @@ struct Ways {
     /// Who waits for a change, by stream.
     waiting: BTreeMap<u64, Waker>,
     trace: Trace,
+    appointed: Option<Appointed>,
+}
+
+impl End {
+    /// Which way goes what this end sends.
+    fn sends(self) -> Direction {
+        if self == Self::Server { Direction::Down } else { Direction::Up }
+    }
+
+    /// Which way comes what this end receives.
+    fn receives(self) -> Direction {
+        if self == Self::Server { Direction::Up } else { Direction::Down }
+    }
 }
 
 impl Ways {
+    /// The cut that is appointed for a device.
+    fn appointed(&mut self, device: Option<usize>) -> Option<&mut Appointed> {
+        self.appointed.as_mut().filter(|appointed| Some(appointed.device) == device)
+    }
+
     fn device(&self, end: End, remote: SocketAddr) -> Option<usize> {
         match end {
             End::Device(device) => Some(device),
@@ -85,7 +111,7 @@ impl Ways {
     }
 
     fn note(&mut self, end: End, device: Option<usize>, bytes: usize) {
-        let now = turmoil::sim_elapsed().unwrap_or_default().as_micros() as u64;
+        let now = now().as_micros() as u64;
         let way = device.map_or(u64::MAX, |device| device as u64 * 2 + u64::from(end == End::Server));
         self.trace.add([now, bytes as u64, way]);
     }
@@ -96,7 +122,8 @@ impl Ways {
         self.note(end, device, bytes);
         let cut = device.map(|device| self.cut(device)).unwrap_or_default();
         let stopped = if end == End::Server { cut.down } else { cut.up || self.dark };
-        if stopped || self.rng.random_bool(self.loss) {
+        let passes = self.appointed(device).is_none_or(|cut| cut.datagram(end.sends(), now()));
+        if stopped || !passes || self.rng.random_bool(self.loss) {
             return 0;
         }
         if self.rng.random_bool(self.duplicates) { 2 } else { 1 }
@@ -117,7 +144,33 @@ impl Network {
             next_stream: 0,
             waiting: BTreeMap::new(),
             trace: Trace { hash: 0xcbf2_9ce4_8422_2325, packets: 0 },
+            appointed: None,
         })))
+    }
+
+    /// Appoints a cut of the first connection of a device.
+    pub(crate) fn cut_at(&self, device: usize, cut: CutAt) {
+        self.ways().appointed = Some(Appointed::new(device, cut));
+    }
+
+    /// Whether the appointed cut was made.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.ways().appointed.as_ref().is_some_and(Appointed::is_done)
+    }
+
+    /// Messages of a TCP connection passed. True if the connection is cut behind them now.
+    fn pass(&self, end: End, remote: SocketAddr, direction: Direction, messages: u32, arrives: bool) -> bool {
+        let mut ways = self.ways();
+        let device = ways.device(end, remote);
+        let Some(appointed) = ways.appointed(device).filter(|cut| cut.cut.arrives == arrives) else {
+            return false;
+        };
+        let (device, cut) = (appointed.device, appointed.pass(direction, messages, now()));
+        drop(ways);
+        if cut {
+            self.break_connections(device);
+        }
+        cut
     }
 
     fn ways(&self) -> MutexGuard<'_, Ways> {
@@ -209,6 +262,10 @@ impl Network {
     }
 }
 
+fn now() -> Duration {
+    turmoil::sim_elapsed().unwrap_or_default()
+}
+
 /// Half of the devices are far away.
 pub(crate) fn host_of(device: usize) -> &'static str {
     if device.is_multiple_of(2) { "near" } else { "far" }
@@ -289,93 +346,5 @@ struct AlwaysWritable;
 impl UdpPoller for AlwaysWritable {
     fn poll_writable(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
-    }
-}
-
-/// The server's TCP listener.
-pub(crate) struct Door {
-    network: Network,
-    listener: turmoil::net::TcpListener,
-}
-
-impl Listener for Door {
-    type Stream = Tcp;
-
-    async fn accept(&mut self) -> io::Result<(Tcp, SocketAddr)> {
-        let (tcp, remote) = self.listener.accept().await?;
-        let stream = self.network.take_number();
-        Ok((Tcp::new(self.network.clone(), End::Server, stream, remote, tcp), remote))
-    }
-}
-
-/// A TCP connection. What comes over a way that is cut arrives when the way is whole again, as if it had been sent
-/// again and again.
-pub(crate) struct Tcp {
-    network: Network,
-    end: End,
-    stream: u64,
-    remote: SocketAddr,
-    /// As many breaks were before it. The server learns late whose a connection is.
-    breaks: Option<u64>,
-    tcp: turmoil::net::TcpStream,
-}
-
-impl Tcp {
-    fn new(
-        network: Network,
-        end: End,
-        stream: u64,
-        remote: SocketAddr,
-        tcp: turmoil::net::TcpStream,
-    ) -> Self {
-        Self { network, end, stream, remote, breaks: None, tcp }
-    }
-
-    fn check_unbroken(&mut self) -> io::Result<()> {
-        let ways = self.network.ways();
-        let Some(device) = ways.device(self.end, self.remote) else { return Ok(()) };
-        let breaks = ways.breaks.get(&device).copied().unwrap_or_default();
-        if *self.breaks.get_or_insert(breaks) < breaks {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        Ok(())
-    }
-}
-
-impl AsyncRead for Tcp {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.check_unbroken()?;
-        let stopped = {
-            let mut ways = self.network.ways();
-            ways.waiting.insert(self.stream, cx.waker().clone());
-            let cut = ways.device(self.end, self.remote).map(|device| ways.cut(device)).unwrap_or_default();
-            if self.end == End::Server { cut.up } else { cut.down }
-        };
-        if stopped { Poll::Pending } else { Pin::new(&mut self.tcp).poll_read(cx, buffer) }
-    }
-}
-
-impl AsyncWrite for Tcp {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check_unbroken()?;
-        let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(written)) = &written {
-            let mut ways = self.network.ways();
-            let device = ways.device(self.end, self.remote);
-            ways.note(self.end, device, *written);
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }
