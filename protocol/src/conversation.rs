@@ -132,8 +132,6 @@ pub struct ConversationMarked {
     pub delivered: Seq,
     /// Up to here they were read; not above `delivered`.
     pub read: Seq,
-    /// The number of this event in the user's feed.
-    pub feed: Seq,
 }
 
 /// Page through the user's own conversations: those that have had an entry.

@@ -79,7 +79,7 @@ impl Write {
     pub(crate) fn stamp(&mut self, time: Timestamp) {
         match self {
             Self::Append(append) => append.time = time,
-            Self::Mark(change) => change.time = time,
+            Self::Mark(_) => {}
             Self::Profile(change) => change.time = time,
         }
     }

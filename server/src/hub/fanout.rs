@@ -113,8 +113,8 @@ impl FanOut {
         let Some(kept) = kept else { return responder.reply(Err(Code::EpochMismatch.into())) };
         let Marks { delivered, read } = kept.marks;
         responder.reply(Ok(Marked { delivered, read }));
-        if let Some(feed) = kept.feed {
-            self.tell_others(app, sender, &kept.user, &kept.event(feed));
+        if kept.changed {
+            self.tell_others(app, sender, &kept.user, &kept.event());
         }
     }
 

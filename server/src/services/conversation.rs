@@ -43,7 +43,6 @@ fn prepare(context: &Context, mark: Mark) -> Result<MarkChange, Reject> {
         conversation: mark.conversation,
         epoch: mark.epoch,
         marks: Marks { delivered: mark.delivered, read: mark.read },
-        time: context.shared.clock.timestamp(),
     })
 }
 

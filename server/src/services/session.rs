@@ -63,7 +63,13 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     let identity = current.identity().ok_or(Code::NotLoggedIn)?;
     tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, resumed, "logged in");
     // Behind the registration: whatever this does not count is told as an event.
-    let feed = shared.store.feed(&identity.app, &identity.user, Seq(0), 0).await?.head;
+    let feed = match shared.store.feed(&identity.app, &identity.user, Seq(0), 0).await {
+        Ok(page) => page.head,
+        Err(error) => {
+            depart(shared, &current);
+            return Err(error.into());
+        }
+    };
     Ok(LoggedIn {
         session: identity.session,
         resumed,

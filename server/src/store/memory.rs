@@ -123,21 +123,19 @@ impl Tables {
     }
 
     fn mark(&mut self, change: MarkChange) -> Result<Option<MarkKept>, StoreError> {
-        let MarkChange { app, user, key, conversation, epoch, marks, time } = change;
+        let MarkChange { app, user, key, conversation, epoch, marks } = change;
         if epoch != self.epoch {
             return Ok(None);
         }
         let head = self.threads.get(&key).map_or(Seq(0), |thread| thread.head.position.seq);
-        let view = (app.clone(), user.clone(), conversation.clone());
+        let view = (app, user.clone(), conversation.clone());
         let before = self.views.get(&view).copied().unwrap_or_default();
         let marks = before.advance(marks, head);
-        let mut kept = MarkKept { conversation, user, epoch, marks, feed: None };
-        if marks != before {
+        let changed = marks != before;
+        if changed {
             self.views.insert(view, marks);
-            let feed = self.feeds.entry((app, kept.user.clone())).or_default();
-            kept.feed = Some(feed.tell(time, |seq| kept.event(seq))?);
         }
-        Ok(Some(kept))
+        Ok(Some(MarkKept { conversation, user, epoch, marks, changed }))
     }
 
     fn keep_profile(&mut self, change: ProfileChange) -> Result<ProfileKept, StoreError> {

@@ -85,8 +85,6 @@ pub struct MarkChange {
     pub epoch: Epoch,
     /// How far they want to have come.
     pub marks: Marks,
-    /// When it was asked for; the committer stamps it again when it is made.
-    pub time: Timestamp,
 }
 
 /// Marks after a [`MarkChange`].
@@ -100,15 +98,15 @@ pub struct MarkKept {
     pub epoch: Epoch,
     /// What is in force.
     pub marks: Marks,
-    /// The number in the user's feed that tells of the change; `None` if it was so before.
-    pub feed: Option<Seq>,
+    /// False if they were so before.
+    pub changed: bool,
 }
 
 impl MarkKept {
-    /// The event with the number `feed`.
-    pub fn event(&self, feed: Seq) -> ConversationMarked {
+    /// What the user's other sessions are told. It is in no feed: a sync has the marks of every conversation.
+    pub fn event(&self) -> ConversationMarked {
         let Self { conversation, epoch, marks: Marks { delivered, read }, .. } = self;
         let conversation = conversation.clone();
-        ConversationMarked { conversation, epoch: *epoch, delivered: *delivered, read: *read, feed }
+        ConversationMarked { conversation, epoch: *epoch, delivered: *delivered, read: *read }
     }
 }

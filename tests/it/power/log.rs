@@ -10,6 +10,7 @@ use std::{
 use bytesize::ByteSize;
 use quail_protocol::{
     Conversation, Epoch, Priority, Seq, Timestamp,
+    bounded::Text,
     id::{AppId, ClientMessageId, MessageId, UserId},
     message::{Body, Message, MessageKind},
 };
@@ -17,7 +18,7 @@ use quail_server::{
     clock::Clock,
     domain::conversation::Marks,
     store::{
-        Append, Appended, ConversationKey, MarkChange, RangeQuery, Store, Write, Written,
+        Append, Appended, ConversationKey, MarkChange, ProfileChange, RangeQuery, Store, Write, Written,
         embedded::{Config, Embedded},
     },
 };
@@ -138,7 +139,7 @@ impl Log {
         }
     }
 
-    /// A batch, behind which the sender has received all of one conversation and may have read it.
+    /// A batch, behind which the sender has received all of one conversation and may have read it, and has a new name.
     fn writes(&self, batch: usize) -> Vec<Write> {
         let mark = MarkChange {
             app: app(),
@@ -147,22 +148,27 @@ impl Log {
             conversation: conversation(batch % CONVERSATIONS),
             epoch: Epoch(1),
             marks: asked(batch),
+        };
+        let rename = ProfileChange {
+            app: app(),
+            user: user("a"),
+            name: Some(Text::new(batch.to_string()).unwrap()),
+            avatar: None,
             time: Timestamp(batch as u64),
         };
-        self.batches[batch].iter().cloned().map(Write::Append).chain([Write::Mark(mark)]).collect()
+        let others = [Write::Mark(mark), Write::Profile(rename)];
+        self.batches[batch].iter().cloned().map(Write::Append).chain(others).collect()
     }
 
-    /// The marks after so many batches, and how often they changed.
-    fn marks(&self, batches: usize) -> ([Marks; CONVERSATIONS], usize) {
-        let (mut marks, mut changes) = ([Marks::default(); CONVERSATIONS], 0);
+    /// The marks after so many batches.
+    fn marks(&self, batches: usize) -> [Marks; CONVERSATIONS] {
+        let mut marks = [Marks::default(); CONVERSATIONS];
         for batch in 0..batches {
             let at = batch % CONVERSATIONS;
             let sent = self.batches[..=batch].iter().flatten().filter(|append| append.key == key(at)).count();
-            let after = marks[at].advance(asked(batch), Seq(sent as u64));
-            changes += usize::from(after != marks[at]);
-            marks[at] = after;
+            marks[at] = marks[at].advance(asked(batch), Seq(sent as u64));
         }
-        (marks, changes)
+        marks
     }
 
     /// How long the bodies are that were acknowledged.
@@ -199,13 +205,13 @@ impl Log {
         let (own, _) = store.conversations(&app(), &user("a"), None, CONVERSATIONS).await.map_err(text)?;
         let feed = store.feed(&app(), &user("a"), Seq(0), 0).await.map_err(text)?.head.seq;
         let holds_marks = |batches: usize| {
-            let (expected, changes) = self.marks(batches);
+            let expected = self.marks(batches);
             let is = |(at, marks): (usize, Marks)| {
                 let kept = own.iter().find(|summary| summary.conversation == conversation(at));
                 kept.map_or(Marks::default(), |kept| Marks { delivered: kept.delivered, read: kept.read })
                     == marks
             };
-            expected.into_iter().enumerate().all(is) && feed == Seq(changes as u64)
+            expected.into_iter().enumerate().all(is) && feed == Seq(batches as u64)
         };
         let holds = |batches: usize| {
             holds_marks(batches)

@@ -119,24 +119,22 @@ impl Batch<'_> {
     }
 
     fn mark(&mut self, change: MarkChange) -> Result<Option<MarkKept>, StoreError> {
-        let MarkChange { app, user, key, conversation, epoch, marks, time } = change;
+        let MarkChange { app, user, key, conversation, epoch, marks } = change;
         if epoch != self.inner.epoch {
             return Ok(None);
         }
         let head = self.head(&keys::conversation(&key))?;
-        let of = keys::user(&app, &user);
-        let view = keys::view(&of, &conversation);
+        let view = keys::view(&keys::user(&app, &user), &conversation);
         let before = match self.views.get(&view) {
             Some(marks) => *marks,
             None => self.inner.view(&self.durable, &view)?,
         };
         let marks = before.advance(marks, head.position.seq);
-        let mut kept = MarkKept { conversation, user, epoch, marks, feed: None };
-        if marks != before {
+        let changed = marks != before;
+        if changed {
             self.views.insert(view, marks);
-            kept.feed = Some(self.tell(of, time, |feed| kept.event(feed))?);
         }
-        Ok(Some(kept))
+        Ok(Some(MarkKept { conversation, user, epoch, marks, changed }))
     }
 
     fn keep_profile(&mut self, change: ProfileChange) -> Result<ProfileKept, StoreError> {
