@@ -1,7 +1,7 @@
 //! That a connection is there, and what becomes of its session when it ends.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -42,7 +42,7 @@ impl Connected {
         let kept = end.leaves_session() && session.may_come_back() && session.outbox.detach(attachment);
         if kept {
             let left = (heard + self.shared.session.grace).saturating_duration_since(self.shared.clock.now());
-            let shared = self.shared.clone();
+            let shared = Arc::downgrade(&self.shared);
             tokio::spawn(keep(shared, Resumption { session, attachment }, left, serving));
         } else {
             self.give_up();
@@ -77,16 +77,18 @@ impl Drop for Connected {
 }
 
 /// Keeps a session whose connection was lost, and finishes what it asked for, so that the answers are there when its
-/// client comes back.
+/// client comes back. It does not keep the server from going away.
 async fn keep(
-    shared: Arc<Shared>,
+    shared: Weak<Shared>,
     resumption: Resumption,
     left: Duration,
     mut serving: FuturesUnordered<Serving>,
 ) {
     let finish = async { while serving.next().await.is_some() {} };
     join(finish, tokio::time::sleep(left)).await;
-    if resumption.session.outbox.expire(resumption.attachment) {
+    if let Some(shared) = shared.upgrade()
+        && resumption.session.outbox.expire(resumption.attachment)
+    {
         depart(&shared, &resumption.session);
     }
 }
