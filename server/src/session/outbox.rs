@@ -38,6 +38,9 @@ impl Default for Config {
     }
 }
 
+/// Notices that may wait.
+const NOTICES_MAX: usize = 1024;
+
 /// Which message an event frame tells of, as the receiver names its conversation.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -91,6 +94,8 @@ struct Queues {
     /// The connection is lost and no other is there yet.
     away: bool,
     closed: bool,
+    /// A notice found no room.
+    overrun: bool,
     /// Of the connection's driver.
     waker: Option<Waker>,
 }
@@ -104,6 +109,7 @@ impl Queues {
     fn clear(&mut self) {
         self.lanes = Default::default();
         self.reply_bytes = 0;
+        self.overrun = false;
     }
 }
 
@@ -140,13 +146,18 @@ impl Outbox {
         wake(queues);
     }
 
-    /// Queues a notice to this session alone, such as `session.draining`.
+    /// Queues a notice that is in no history, such as `session.draining` or a change made on another terminal. A client
+    /// that lets too many of them wait is to be closed: see [`Outbox::is_overrun`].
     pub fn push_notice(&self, frame: Bytes) {
         let mut queues = self.lock();
         if !queues.takes_in() {
             return;
         }
         let queue = &mut queues.lanes[Lane::Control.index()];
+        if queue.notices == NOTICES_MAX {
+            queues.overrun = true;
+            return wake(queues);
+        }
         queue.notices += 1;
         queue.items.push_back(Item::Notice(frame));
         wake(queues);
@@ -230,6 +241,11 @@ impl Outbox {
     /// Bytes of replies that wait on all lanes.
     pub fn reply_bytes(&self) -> usize {
         self.lock().reply_bytes
+    }
+
+    /// True if a notice found no room. What it told of is found again after a login.
+    pub fn is_overrun(&self) -> bool {
+        self.lock().overrun
     }
 
     /// True if nothing waits.

@@ -121,3 +121,16 @@ fn an_outbox_serves_one_connection_after_the_other() {
     assert!(outbox.detach(second) && outbox.expire(second));
     assert_eq!(outbox.attach(), None);
 }
+
+#[test]
+fn more_notices_than_may_wait_are_a_reason_to_close() {
+    let outbox = small();
+    for _ in 0..NOTICES_MAX {
+        outbox.push_notice(frame(1, 1));
+    }
+    assert!(!outbox.is_overrun());
+    outbox.push_notice(frame(1, 1));
+    assert!(outbox.is_overrun());
+    let next = outbox.attach().unwrap();
+    assert!(!outbox.is_overrun() && outbox.take(next, Lane::Control, 100).is_none());
+}
