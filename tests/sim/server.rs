@@ -10,7 +10,7 @@ use std::{
 
 use quail_protocol::Timestamp;
 use quail_server::{
-    apps::{self, Key, KeyAlgorithm, MultiLogin, Rates, Secret},
+    apps::{self, History, Key, KeyAlgorithm, MultiLogin, Rates, Secret},
     assembly::{Assembly, Committing, Parts},
     carrier::quic::{Secrets, settings},
     clock::Clock,
@@ -28,7 +28,7 @@ use tokio::{sync::oneshot, time::sleep};
 use crate::{
     disk::Disk,
     network::{Door, End},
-    workload::{BEGINNING_MS, QUIC_PORT, Town, WEBSOCKET_PORT},
+    town::{BEGINNING_MS, QUIC_PORT, Town, WEBSOCKET_PORT},
     world::Failure,
 };
 
@@ -52,6 +52,7 @@ pub(crate) async fn serve(
         let (sender, stopped) = oneshot::channel();
         *stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         town.record(None, What::ServerStarted { epoch_stepped: disk.take_older() });
+        town.diary().serving = true;
         let mut down = Duration::ZERO;
         assembly.run(async { down = stopped.await.unwrap_or_default() }).await?;
         town.record(None, What::ServerEnded);
@@ -87,10 +88,12 @@ fn config(town: &Town) -> Config {
     let mut config = Config::default();
     config.session.idle_timeout = town.plan.idle_timeout;
     config.session.write_timeout = town.plan.idle_timeout;
+    config.session.grace = town.plan.grace;
     let app = apps::Config {
         keys: [(KID.into(), Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new(SECRET) })].into(),
         rates: Rates { text: 1_000_000, query: 1000, change: 1000 },
-        multi_login: MultiLogin::Many,
+        multi_login: if town.plan.one_session { MultiLogin::OnePerClass } else { MultiLogin::Many },
+        history: History { entries_max: town.plan.entries_max },
         ..apps::Config::default()
     };
     config.apps.insert(FAST.into(), app);
