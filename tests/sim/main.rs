@@ -1,9 +1,13 @@
 //! Whole worlds in one thread: the real server and real clients over a simulated network, disk and time. A seed decides
 //! about everything, so what went wrong once goes wrong again.
+//!
+//! `SIM_SEEDS` says how many worlds there are to be, `SIM_SEED` which one `one_seed` runs; with `SIM_HISTORY` that prints
+//! every record, and with `QUAIL_LOG` what server and client log.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "the time is simulated")]
 
+mod bugs;
 mod disk;
 mod judge;
 mod network;
@@ -20,6 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use server::Flaw;
 use world::{Counts, Outcome, run};
 
 /// Worlds that are tried.
@@ -37,7 +42,7 @@ fn seeds(usual: u64) -> u64 {
 const CHILD: &str = "SIM_TRACES";
 
 fn run_seed(seed: u64) -> Outcome {
-    run(seed, |store| store)
+    run(seed, Flaw::NONE)
 }
 
 fn traces() -> Vec<String> {

@@ -26,14 +26,27 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::{sync::oneshot, time::sleep};
 
 use crate::{
-    disk::Disk,
+    disk::{Disk, Lie},
     network::{Door, End},
     town::{BEGINNING_MS, QUIC_PORT, Town, WEBSOCKET_PORT},
     world::Failure,
 };
 
-/// What stands around the store of each life of the server.
-pub(crate) type Wrap = fn(Arc<dyn Store>) -> Arc<dyn Store>;
+/// What is wrong with the parts that a server is handed.
+#[derive(Clone, Copy)]
+pub(crate) struct Flaw {
+    /// What its disk does.
+    pub(crate) lie: Lie,
+    /// What stands around the store of each of its lives.
+    pub(crate) wrap: fn(Arc<dyn Store>) -> Arc<dyn Store>,
+    /// What becomes of its configuration.
+    pub(crate) configure: fn(&mut Config),
+}
+
+impl Flaw {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self { lie: Lie::None, wrap: |store| store, configure: |_| () };
+}
 
 /// Tells the server that runs to stop, and for how long to be away.
 pub(crate) type Stop = Arc<Mutex<Option<oneshot::Sender<Duration>>>>;
@@ -42,13 +55,13 @@ pub(crate) type Stop = Arc<Mutex<Option<oneshot::Sender<Duration>>>>;
 pub(crate) async fn serve(
     town: Arc<Town>,
     disk: Disk,
-    wrap: Wrap,
+    flaw: Flaw,
     stop: Stop,
     lives: Arc<AtomicU64>,
 ) -> Result<(), Failure> {
     loop {
         let life = lives.fetch_add(1, Ordering::Relaxed);
-        let assembly = assemble(&town, &disk, wrap, life).await?;
+        let assembly = assemble(&town, &disk, flaw, life).await?;
         let (sender, stopped) = oneshot::channel();
         *stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         town.record(None, What::ServerStarted { epoch_stepped: disk.take_older() });
@@ -60,10 +73,11 @@ pub(crate) async fn serve(
     }
 }
 
-async fn assemble(town: &Town, disk: &Disk, wrap: Wrap, life: u64) -> Result<Assembly<Door>, Failure> {
+async fn assemble(town: &Town, disk: &Disk, flaw: Flaw, life: u64) -> Result<Assembly<Door>, Failure> {
     let now = turmoil::sim_elapsed().unwrap_or_default();
     let entropy = Entropy::seeded(town.plan.seed ^ life << 32);
-    let config = config(town);
+    let mut config = config(town);
+    (flaw.configure)(&mut config);
     let certificate = certificate();
     let secrets = Secrets { reset: [1; 32], token: [2; 32] };
     let (mut endpoint, server) = settings(&config.quic, certificate.identity().server_config()?, &secrets)?;
@@ -74,7 +88,7 @@ async fn assemble(town: &Town, disk: &Disk, wrap: Wrap, life: u64) -> Result<Ass
     let parts = Parts {
         config,
         clock: Clock::simulated(Timestamp(BEGINNING_MS + now.as_millis() as u64)),
-        store: wrap(Arc::new(disk.open(entropy.hasher()))),
+        store: (flaw.wrap)(Arc::new(disk.open(entropy.hasher()))),
         entropy,
         endpoint,
         websocket: town.network.listen(WEBSOCKET_PORT).await?,

@@ -18,7 +18,7 @@ use crate::{
     judge::read_everything,
     network::{Network, Trace, host_of},
     plan::{Fault, Plan},
-    server::{Stop, Wrap, certificate, serve},
+    server::{Flaw, Stop, certificate, serve},
     town::{Town, hash},
     watcher::watch,
     workload::live,
@@ -96,13 +96,13 @@ const CALM: Duration = Duration::from_secs(5);
 /// One step of the network.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Runs the world of a seed.
-pub(crate) fn run(seed: u64, wrap: Wrap) -> Outcome {
+/// Runs the world of a seed, whose server has a flaw.
+pub(crate) fn run(seed: u64, flaw: Flaw) -> Outcome {
     let plan = Plan::of(seed);
     let network = Network::new(seed, plan.loss, plan.duplicates);
-    let disk = Disk::new(seed, plan.sync_max);
+    let disk = Disk::new(seed, plan.sync_max, flaw.lie);
     let town = Arc::new(Town::new(plan, network.clone(), certificate().fingerprint));
-    if let Err(error) = happen(&town, &disk, wrap) {
+    if let Err(error) = happen(&town, &disk, flaw) {
         town.diary().wrong.push(error.to_string());
     }
     let diary = std::mem::take(&mut *town.diary());
@@ -156,7 +156,7 @@ fn count(history: &[Record]) -> Counts {
     counts
 }
 
-fn happen(town: &Arc<Town>, disk: &Disk, wrap: Wrap) -> Result<(), Failure> {
+fn happen(town: &Arc<Town>, disk: &Disk, flaw: Flaw) -> Result<(), Failure> {
     let Plan { seed, latencies, length, .. } = town.plan;
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -171,7 +171,7 @@ fn happen(town: &Arc<Town>, disk: &Disk, wrap: Wrap) -> Result<(), Failure> {
     let lives = Arc::new(AtomicU64::new(0));
     sim.host("server", {
         let (town, disk, stop) = (town.clone(), disk.clone(), stop.clone());
-        move || serve(town.clone(), disk.clone(), wrap, stop.clone(), lives.clone())
+        move || serve(town.clone(), disk.clone(), flaw, stop.clone(), lives.clone())
     });
     for host in ["near", "far"] {
         let town = town.clone();
