@@ -27,7 +27,7 @@ use tokio::{sync::oneshot, time::sleep};
 
 use crate::{
     disk::{Disk, Lie},
-    network::{Door, End},
+    network::{Door, End, Udp},
     town::{BEGINNING_MS, QUIC_PORT, Town, WEBSOCKET_PORT},
     world::Failure,
 };
@@ -51,6 +51,9 @@ impl Flaw {
 /// Tells the server that runs to stop, and for how long to be away.
 pub(crate) type Stop = Arc<Mutex<Option<oneshot::Sender<Duration>>>>;
 
+/// A server that is told to stop takes no longer, whatever becomes of its clients: those who just came have five seconds.
+const STOPS_WITHIN: Duration = Duration::from_secs(8);
+
 /// The server's machine: one server after the other on the same disk.
 pub(crate) async fn serve(
     town: Arc<Town>,
@@ -61,19 +64,35 @@ pub(crate) async fn serve(
 ) -> Result<(), Failure> {
     loop {
         let life = lives.fetch_add(1, Ordering::Relaxed);
-        let assembly = assemble(&town, &disk, flaw, life).await?;
+        let socket = town.network.udp(End::Server, QUIC_PORT).await?;
+        let assembly = assemble(&town, &disk, flaw, socket.clone(), life).await?;
         let (sender, stopped) = oneshot::channel();
         *stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         town.record(None, What::ServerStarted { epoch_stepped: disk.take_older() });
         town.diary().serving = true;
-        let mut down = Duration::ZERO;
-        assembly.run(async { down = stopped.await.unwrap_or_default() }).await?;
+        let (mut down, mut told) = (Duration::ZERO, None);
+        let stopped = async {
+            down = stopped.await.unwrap_or_default();
+            told = turmoil::sim_elapsed();
+        };
+        assembly.run(stopped).await?;
+        socket.close();
         town.record(None, What::ServerEnded);
+        let took = turmoil::sim_elapsed().zip(told).map(|(ended, told)| ended - told);
+        if took.is_some_and(|took| took > STOPS_WITHIN) {
+            town.diary().wrong.push(format!("the server took {took:?} to stop"));
+        }
         sleep(down).await;
     }
 }
 
-async fn assemble(town: &Town, disk: &Disk, flaw: Flaw, life: u64) -> Result<Assembly<Door>, Failure> {
+async fn assemble(
+    town: &Town,
+    disk: &Disk,
+    flaw: Flaw,
+    socket: Arc<Udp>,
+    life: u64,
+) -> Result<Assembly<Door>, Failure> {
     let now = turmoil::sim_elapsed().unwrap_or_default();
     let entropy = Entropy::seeded(town.plan.seed ^ life << 32);
     let mut config = config(town);
@@ -82,7 +101,6 @@ async fn assemble(town: &Town, disk: &Disk, flaw: Flaw, life: u64) -> Result<Ass
     let secrets = Secrets { reset: [1; 32], token: [2; 32] };
     let (mut endpoint, server) = settings(&config.quic, certificate.identity().server_config()?, &secrets)?;
     endpoint.rng_seed(Some(entropy.bytes()));
-    let socket = town.network.udp(End::Server, QUIC_PORT).await?;
     let endpoint =
         Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, Arc::new(TokioRuntime))?;
     let parts = Parts {
