@@ -46,7 +46,7 @@ pub(crate) struct Diary {
     pub(crate) history: Vec<Record>,
     /// By terminal: every send was answered.
     pub(crate) answered: Vec<bool>,
-    /// By terminal: it is connected, or has no reason to be any more.
+    /// By terminal: it is connected, or has no reason to be any more. A watcher has also looked for what is new.
     pub(crate) connected: Vec<bool>,
     /// What must not happen, in words.
     pub(crate) wrong: Vec<String>,

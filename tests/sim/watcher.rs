@@ -49,6 +49,7 @@ struct App {
     watcher: Watcher,
     rng: StdRng,
     key: Option<ResumeToken>,
+    logged_in: bool,
     /// The last request id of the session.
     asked: u32,
     /// Up to where it has everything, by the other user.
@@ -63,14 +64,16 @@ pub(crate) async fn watch(town: Arc<Town>, watcher: Watcher) {
         users.filter(|user| **user != watcher.name.user).map(|user| (user.clone(), start)).collect();
     let rng = StdRng::seed_from_u64(town.plan.seed ^ (watcher.number as u64) << 40);
     sleep(watcher.opens).await;
-    let mut app = App { town, watcher, rng, key: None, asked: 0, cursors };
+    let mut app = App { town, watcher, rng, key: None, logged_in: false, asked: 0, cursors };
     loop {
         // However a connection ends, another follows.
         _ = app.visit().await;
-        if std::mem::replace(&mut app.town.diary().connected[app.watcher.number], false) {
+        app.town.diary().connected[app.watcher.number] = false;
+        if std::mem::take(&mut app.logged_in) {
             app.town.record(Some(&app.watcher.name), What::Disconnected);
         }
-        let away = if app.is_over() { Duration::from_secs(1) } else { app.watcher.is_away };
+        let left = app.town.plan.length.saturating_sub(turmoil::sim_elapsed().unwrap_or_default());
+        let away = app.watcher.is_away.min(left + Duration::from_secs(1));
         sleep(away.mul_f64(app.rng.random_range(0.1..1.0))).await;
     }
 }
@@ -91,7 +94,7 @@ impl App {
         }
         self.key = Some(login.resume_token);
         self.town.logged_in(&self.watcher.name, login.session, login.resumed);
-        self.town.diary().connected[self.watcher.number] = true;
+        self.logged_in = true;
         self.catch_up(&mut wire, true).await?;
         let leaves = Instant::now() + self.watcher.stays.mul_f64(self.rng.random_range(0.2..1.0));
         while self.is_over() || Instant::now() < leaves {
@@ -102,7 +105,9 @@ impl App {
                 said?;
             }
             if self.is_over() || self.watcher.keen && next < leaves {
+                let over = self.is_over();
                 self.catch_up(&mut wire, false).await?;
+                self.town.diary().connected[self.watcher.number] = over;
             }
         }
         Ok(())

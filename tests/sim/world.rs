@@ -90,8 +90,8 @@ impl fmt::Display for Counts {
 /// The longest that it may take from the end of all faults until every device has everything.
 const CALM_WITHIN: Duration = Duration::from_secs(60);
 
-/// When nothing happened for so long, nothing will.
-const CALM: Duration = Duration::from_secs(5);
+/// When nothing happened for so long, nothing will: a device that did not notice yet that it lost its server has asked.
+const CALM: Duration = Duration::from_secs(8);
 
 /// One step of the network.
 const TICK: Duration = Duration::from_millis(5);
