@@ -9,6 +9,7 @@ use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
+    time::timeout,
 };
 
 use crate::{
@@ -145,7 +146,8 @@ impl<L: Listener> Assembly<L> {
         _ = all_gone.recv().await;
         self.endpoint.close(VarInt::from_u32(Close::Draining.number().into()), b"");
         tasks.abort_all();
-        self.endpoint.wait_idle().await;
+        // QUIC remembers a connection whose way was broken for long, and for its client's sake need not.
+        _ = timeout(self.config.session.leave_timeout, self.endpoint.wait_idle()).await;
         self.shared.committer.close();
         let committed = match committed {
             Some(ended) => ended,

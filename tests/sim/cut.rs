@@ -29,8 +29,8 @@ use crate::{
     judge::read_everything,
     network::{CutAt, Direction, Network},
     plan::{Device, Plan},
-    server::{certificate, serve},
-    workload::{Town, entry, hash},
+    server::{Flaw, certificate, serve},
+    town::{Town, entry, hash},
     world::Failure,
 };
 
@@ -42,7 +42,7 @@ const MESSAGES_MAX: u32 = 200;
 
 fn device(number: usize, user: &str, carrier: Carrier) -> Device {
     let name = history::Device { user: UserId::new(user).expect("a user id"), name: "phone".into() };
-    Device { number, name, carrier, sends: vec![] }
+    Device { number, name, carrier, opens: Duration::ZERO, sends: vec![], marks: vec![] }
 }
 
 /// Two users and nothing that goes wrong by itself.
@@ -56,6 +56,10 @@ fn plan(carrier: Carrier) -> Plan {
         sync_max: SYNCS[0],
         idle_timeout: Duration::from_secs(3),
         call_timeout: Duration::from_secs(60),
+        grace: Duration::from_secs(30),
+        entries_max: None,
+        one_session: false,
+        watchers: vec![],
         length: Duration::ZERO,
         faults: vec![],
     }
@@ -188,7 +192,7 @@ fn exchange(carrier: Carrier, sync: Duration, cut: CutAt) -> Result<bool, Failur
         .build();
     sim.host("server", {
         let (town, disk) = (town.clone(), disk.clone());
-        move || serve(town.clone(), disk.clone(), |store| store, Arc::default(), Arc::default())
+        move || serve(town.clone(), disk.clone(), Flaw::NONE, Arc::default(), Arc::default())
     });
     sim.client("near", alice(town.clone()));
     sim.client("far", bob(town.clone()));
@@ -197,7 +201,7 @@ fn exchange(carrier: Carrier, sync: Duration, cut: CutAt) -> Result<bool, Failur
         sim.step()?;
     }
     town.record_at(sim.elapsed(), None, What::Healed);
-    sim.client("judge", read_everything(town.clone(), 2));
+    sim.client("judge", read_everything(town.clone()));
     while !town.diary().history.iter().any(|record| matches!(record.what, What::Complete { .. })) {
         sim.step()?;
     }

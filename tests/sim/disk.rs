@@ -29,6 +29,30 @@ enum Call {
     Torn,
 }
 
+/// What a disk does that it should not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// Nothing.
+    None,
+    /// It says that it is done before it is.
+    AcksEarly,
+    /// What is not synced yet can be read, and its syncs take long.
+    ReadsAhead,
+    /// An older state looks like the newest.
+    KeepsEpoch,
+}
+
+impl Lie {
+    /// How much longer it takes until something is there for good.
+    fn slowness(self) -> u32 {
+        match self {
+            Self::None | Self::KeepsEpoch => 1,
+            Self::AcksEarly => 200,
+            Self::ReadsAhead => 50,
+        }
+    }
+}
+
 /// See the module. Clones are the same disk.
 #[derive(Clone)]
 pub(crate) struct Disk(Arc<Mutex<Platter>>);
@@ -44,19 +68,20 @@ struct Platter {
     sync_max: Duration,
     /// Every sync takes `sync_max`.
     exact: bool,
+    lie: Lie,
 }
 
 impl Disk {
     /// An empty disk whose syncs take up to `sync_max`.
-    pub(crate) fn new(seed: u64, sync_max: Duration) -> Self {
+    pub(crate) fn new(seed: u64, sync_max: Duration, lie: Lie) -> Self {
         let rng = StdRng::seed_from_u64(seed);
         let (log, synced, epoch, older) = (vec![], 0, Epoch(1), false);
-        Self(Arc::new(Mutex::new(Platter { log, synced, epoch, older, rng, sync_max, exact: false })))
+        Self(Arc::new(Mutex::new(Platter { log, synced, epoch, older, rng, sync_max, exact: false, lie })))
     }
 
     /// An empty disk whose syncs all take the same time.
     pub(crate) fn exact(sync: Duration) -> Self {
-        let disk = Self::new(0, sync);
+        let disk = Self::new(0, sync, Lie::None);
         disk.platter().exact = true;
         disk
     }
@@ -93,8 +118,10 @@ impl Disk {
         let kept = platter.rng.random_range(0..=synced);
         platter.log.truncate(kept);
         platter.synced = platter.log.len();
-        platter.epoch.0 += 1;
-        platter.older = true;
+        if platter.lie != Lie::KeepsEpoch {
+            platter.epoch.0 += 1;
+            platter.older = true;
+        }
     }
 
     /// True once after an older state was put back.
@@ -141,7 +168,7 @@ impl DiskStore {
     /// Writes, and returns when it is there for good. Until then nobody can read it.
     async fn sync(&self, call: Call) -> tokio::sync::MutexGuard<'_, ()> {
         let turn = self.writing.lock().await;
-        let (end, wait) = {
+        let (end, wait, lie) = {
             let mut platter = self.disk.platter();
             platter.log.push(call);
             let most = platter.sync_max.as_micros() as u64;
@@ -149,11 +176,21 @@ impl DiskStore {
             let slow = platter.rng.random_bool(0.02);
             let wait = platter.rng.random_range(100..=most) * if slow { 20 } else { 1 };
             let wait = if platter.exact { most } else { wait };
-            (platter.log.len(), Duration::from_micros(wait))
+            let factor = platter.lie.slowness();
+            (platter.log.len(), Duration::from_micros(wait) * factor, platter.lie)
         };
-        tokio::time::sleep(wait).await;
-        let mut platter = self.disk.platter();
-        platter.synced = platter.synced.max(end);
+        let disk = self.disk.clone();
+        let synced = async move {
+            tokio::time::sleep(wait).await;
+            let mut platter = disk.platter();
+            platter.synced = platter.synced.max(end);
+        };
+        if lie == Lie::AcksEarly {
+            // Goes when the power goes.
+            tokio::spawn(synced);
+        } else {
+            synced.await;
+        }
         turn
     }
 }
@@ -165,8 +202,13 @@ impl Store for DiskStore {
 
     fn write_batch(&self, batch: Vec<Write>) -> BoxFuture<'_, Result<Vec<Written>, StoreError>> {
         async move {
+            let ahead = self.disk.platter().lie == Lie::ReadsAhead;
+            let written = if ahead { Some(self.memory.write_batch(batch.clone()).await) } else { None };
             let _turn = self.sync(Call::Write(batch.clone())).await;
-            self.memory.write_batch(batch).await
+            match written {
+                Some(written) => written,
+                None => self.memory.write_batch(batch).await,
+            }
         }
         .boxed()
     }

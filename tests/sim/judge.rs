@@ -3,22 +3,21 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use quail_client::Client;
-use quail_protocol::Seq;
 use quail_tests::history::{Thread, What};
 
 use crate::{
-    workload::{Town, entry},
+    town::{Town, entry},
     world::Failure,
 };
 
 /// Reads the whole of every thread and says how far the devices should be.
-pub(crate) async fn read_everything(town: Arc<Town>, devices: usize) -> Result<(), Failure> {
+pub(crate) async fn read_everything(town: Arc<Town>) -> Result<(), Failure> {
     let users: BTreeSet<_> = town.plan.devices.iter().map(|device| &device.name.user).collect();
     let mut complete = Vec::new();
     for user in &users {
         let mut device =
             town.plan.devices.iter().find(|device| device.name.user == **user).cloned().ok_or("no device")?;
-        device.number = devices * 2;
+        device.number = town.plan.terminals();
         device.name.name = "judge".into();
         let (builder, _endpoint) = town.client(&device, 1).await?;
         let (client, _events) = builder.connect().await?;
@@ -32,10 +31,10 @@ pub(crate) async fn read_everything(town: Arc<Town>, devices: usize) -> Result<(
         }
     }
     for (thread, head) in complete {
-        for device in
-            town.plan.devices.iter().filter(|device| [&thread.0, &thread.1].contains(&&device.name.user))
-        {
-            town.record(Some(&device.name), What::Complete { thread: thread.clone(), through: head });
+        let devices = town.plan.devices.iter().map(|device| &device.name);
+        let watchers = town.plan.watchers.iter().map(|watcher| &watcher.name);
+        for name in devices.chain(watchers).filter(|name| [&thread.0, &thread.1].contains(&&name.user)) {
+            town.record(Some(name), What::Complete { thread: thread.clone(), through: head });
         }
     }
     Ok(())
@@ -50,8 +49,8 @@ async fn read(client: &Client, peer: &str, thread: &Thread) -> Result<What, Fail
         match page.next {
             Some(next) => from = next.0,
             None => {
-                let (thread, head) = (thread.clone(), page.head);
-                return Ok(What::Log { thread, head, first: Seq(1), entries });
+                let (thread, head, first) = (thread.clone(), page.head, page.first);
+                return Ok(What::Log { thread, head, first, entries });
             }
         }
     }

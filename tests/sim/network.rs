@@ -216,13 +216,13 @@ impl Network {
     }
 
     /// A UDP socket; port 0 is any.
-    pub(crate) async fn udp(&self, end: End, port: u16) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    pub(crate) async fn udp(&self, end: End, port: u16) -> io::Result<Arc<Udp>> {
         let socket = turmoil::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
         if let End::Device(device) = end {
             self.own(device, socket.local_addr()?);
         }
-        let (network, socket, readable) = (self.clone(), Arc::new(socket), Mutex::new(None));
-        Ok(Arc::new(Udp { network, end, socket, readable }))
+        let (network, local, readable) = (self.clone(), socket.local_addr()?, Mutex::new(None));
+        Ok(Arc::new(Udp { network, end, local, socket: Mutex::new(Some(Arc::new(socket))), readable }))
     }
 
     /// A TCP connection of a device to the server.
@@ -274,11 +274,25 @@ pub(crate) fn host_of(device: usize) -> &'static str {
 type Readable = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// UDP for quinn.
-struct Udp {
+pub(crate) struct Udp {
     network: Network,
     end: End,
-    socket: Arc<turmoil::net::UdpSocket>,
+    local: SocketAddr,
+    /// `None` after its process ended.
+    socket: Mutex<Option<Arc<turmoil::net::UdpSocket>>>,
     readable: Mutex<Option<Readable>>,
+}
+
+impl Udp {
+    /// Its process ends; whatever still holds it reaches nobody.
+    pub(crate) fn close(&self) {
+        self.readable.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn socket(&self) -> Option<Arc<turmoil::net::UdpSocket>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl AsyncUdpSocket for Udp {
@@ -287,12 +301,13 @@ impl AsyncUdpSocket for Udp {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let Some(socket) = self.socket() else { return Ok(()) };
         let size = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
         for datagram in transmit.contents.chunks(size) {
             let copies = self.network.ways().copies(self.end, transmit.destination, datagram.len());
             for _ in 0..copies {
                 // Whom a datagram does not reach does not matter to the sender.
-                _ = self.socket.try_send_to(datagram, transmit.destination);
+                _ = socket.try_send_to(datagram, transmit.destination);
             }
         }
         Ok(())
@@ -304,8 +319,9 @@ impl AsyncUdpSocket for Udp {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        let Some(socket) = self.socket() else { return Poll::Pending };
         loop {
-            match self.socket.try_recv_from(&mut buffers[0]) {
+            match socket.try_recv_from(&mut buffers[0]) {
                 Ok((len, addr)) => {
                     meta[0] = RecvMeta { addr, len, stride: len, ecn: None, dst_ip: None };
                     return Poll::Ready(Ok(1));
@@ -315,7 +331,7 @@ impl AsyncUdpSocket for Udp {
             }
             let mut readable = self.readable.lock().unwrap_or_else(PoisonError::into_inner);
             let waiting = readable.get_or_insert_with(|| {
-                let socket = self.socket.clone();
+                let socket = socket.clone();
                 Box::pin(async move { socket.readable().await })
             });
             if waiting.as_mut().poll(cx).is_pending() {
@@ -326,7 +342,7 @@ impl AsyncUdpSocket for Udp {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        Ok(self.local)
     }
 
     fn may_fragment(&self) -> bool {

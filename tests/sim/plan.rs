@@ -1,6 +1,6 @@
 //! What a seed stands for: who there is, how bad the network is, and what goes wrong when.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use quail_protocol::{Priority, id::UserId};
 use quail_tests::{Carrier, history};
@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use crate::network::Cut;
 
 /// Messages that the devices send together.
-const SENDS: usize = 280;
+const SENDS: usize = 300;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -25,6 +25,13 @@ pub(crate) struct Plan {
     /// After so long a silence a connection is given up.
     pub(crate) idle_timeout: Duration,
     pub(crate) call_timeout: Duration,
+    /// How long a session without a connection is kept.
+    pub(crate) grace: Duration,
+    /// So many entries of a thread are kept, if not all.
+    pub(crate) entries_max: Option<NonZeroU64>,
+    /// A user has one session, the newest, and watchers.
+    pub(crate) one_session: bool,
+    pub(crate) watchers: Vec<Watcher>,
     /// When everything is healed.
     pub(crate) length: Duration,
     /// In the order of time.
@@ -37,8 +44,26 @@ pub(crate) struct Device {
     pub(crate) number: usize,
     pub(crate) name: history::Device,
     pub(crate) carrier: Carrier,
+    /// When its app is opened.
+    pub(crate) opens: Duration,
     /// In the order of time.
     pub(crate) sends: Vec<Sending>,
+    /// When it marks what it received, in the order of time.
+    pub(crate) marks: Vec<Duration>,
+}
+
+/// A terminal that speaks the wire itself: it comes and goes, and asks with cursors of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Watcher {
+    pub(crate) number: usize,
+    pub(crate) name: history::Device,
+    /// When it comes for the first time.
+    pub(crate) opens: Duration,
+    /// The longest that it stays, and that it is away.
+    pub(crate) stays: Duration,
+    pub(crate) is_away: Duration,
+    /// It looks for what is new while it stays.
+    pub(crate) keen: bool,
 }
 
 /// A message that is to be sent.
@@ -76,7 +101,15 @@ impl Plan {
             for name in ["phone", "desk"].into_iter().take(rng.random_range(1..=2)) {
                 let name = history::Device { user: user.clone(), name: name.to_owned() };
                 let carrier = *Carrier::ALL.choose(&mut rng).expect("there are carriers");
-                devices.push(Device { number: devices.len(), name, carrier, sends: vec![] });
+                let (number, opens) = (devices.len(), Duration::ZERO);
+                devices.push(Device { number, name, carrier, opens, sends: vec![], marks: vec![] });
+            }
+        }
+        let one_session = rng.random_bool(0.15);
+        if one_session {
+            for device in devices.iter_mut().filter(|device| device.name.name == "desk") {
+                device.opens =
+                    Duration::from_millis(rng.random_range(5000..length.as_millis() as u64 - 10_000));
             }
         }
         for number in 0..SENDS {
@@ -92,11 +125,16 @@ impl Plan {
         }
         for device in &mut devices {
             device.sends.sort_by_key(|sending| sending.at);
+            let end = length.as_millis() as u64;
+            let marks = (0..rng.random_range(0..=8)).map(|_| rng.random_range(1000..end));
+            device.marks = marks.map(Duration::from_millis).collect();
+            device.marks.sort();
         }
+        let watchers = watchers(&mut rng, &users, devices.len(), length);
         let losses = [0.0, 0.0, 0.01, 0.03, 0.06, 0.1];
         let milliseconds = |ms: u64| Duration::from_millis(ms);
         let latencies = [rng.random_range(10..60), rng.random_range(20..200)].map(milliseconds);
-        let faults = faults(&mut rng, devices.len(), length);
+        let faults = faults(&mut rng, devices.len() + watchers.len(), length);
         Self {
             seed,
             devices,
@@ -106,10 +144,39 @@ impl Plan {
             sync_max: milliseconds(rng.random_range(1..=20)),
             idle_timeout: milliseconds(rng.random_range(6000..=15_000)),
             call_timeout: milliseconds(rng.random_range(3000..=15_000)),
+            grace: Duration::from_secs(if rng.random_bool(0.3) { 2 } else { 30 }),
+            entries_max: rng.random_bool(0.5).then(|| rng.random_range(20..=60)).and_then(NonZeroU64::new),
+            one_session,
+            watchers,
             length,
             faults,
         }
     }
+}
+
+impl Plan {
+    /// Everybody who has a way to the server.
+    pub(crate) fn terminals(&self) -> usize {
+        self.devices.len() + self.watchers.len()
+    }
+}
+
+/// One that comes and goes often, and one that is away for long.
+fn watchers(rng: &mut StdRng, users: &[UserId], devices: usize, length: Duration) -> Vec<Watcher> {
+    let seconds = Duration::from_secs;
+    let half = length.as_secs() / 2;
+    let watcher = |(number, keen): (usize, bool)| Watcher {
+        number: devices + number,
+        name: history::Device {
+            user: users.choose(rng).expect("there are users").clone(),
+            name: if keen { "keen" } else { "lazy" }.to_owned(),
+        },
+        opens: seconds(if keen { 0 } else { rng.random_range(1..half) }),
+        stays: seconds(if keen { rng.random_range(3..12) } else { 3 }),
+        is_away: seconds(if keen { rng.random_range(1..6) } else { rng.random_range(15..50) }),
+        keen,
+    };
+    [true, false].into_iter().enumerate().map(watcher).collect()
 }
 
 fn user(number: usize) -> UserId {
@@ -122,7 +189,7 @@ fn faults(rng: &mut StdRng, devices: usize, length: Duration) -> Vec<(Duration, 
     let mut faults = Vec::new();
     // Restarts one after the other; cuts and breaks whenever they come.
     let mut at = rng.random_range(5000..20_000);
-    let mut may_restore = rng.random_bool(0.1);
+    let mut may_restore = rng.random_bool(0.2);
     while at + 6000 < end {
         let down = rng.random_range(100..5000);
         if rng.random_bool(0.4) {

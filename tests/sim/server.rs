@@ -10,7 +10,7 @@ use std::{
 
 use quail_protocol::Timestamp;
 use quail_server::{
-    apps::{self, Key, KeyAlgorithm, MultiLogin, Rates, Secret},
+    apps::{self, History, Key, KeyAlgorithm, MultiLogin, Rates, Secret},
     assembly::{Assembly, Committing, Parts},
     carrier::quic::{Secrets, settings},
     clock::Clock,
@@ -26,54 +26,87 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::{sync::oneshot, time::sleep};
 
 use crate::{
-    disk::Disk,
-    network::{Door, End},
-    workload::{BEGINNING_MS, QUIC_PORT, Town, WEBSOCKET_PORT},
+    disk::{Disk, Lie},
+    network::{Door, End, Udp},
+    town::{BEGINNING_MS, QUIC_PORT, Town, WEBSOCKET_PORT},
     world::Failure,
 };
 
-/// What stands around the store of each life of the server.
-pub(crate) type Wrap = fn(Arc<dyn Store>) -> Arc<dyn Store>;
+/// What is wrong with the parts that a server is handed.
+#[derive(Clone, Copy)]
+pub(crate) struct Flaw {
+    /// What its disk does.
+    pub(crate) lie: Lie,
+    /// What stands around the store of each of its lives.
+    pub(crate) wrap: fn(Arc<dyn Store>) -> Arc<dyn Store>,
+    /// What becomes of its configuration.
+    pub(crate) configure: fn(&mut Config),
+}
+
+impl Flaw {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self { lie: Lie::None, wrap: |store| store, configure: |_| () };
+}
 
 /// Tells the server that runs to stop, and for how long to be away.
 pub(crate) type Stop = Arc<Mutex<Option<oneshot::Sender<Duration>>>>;
+
+/// A server that is told to stop takes no longer, whatever becomes of its clients: those who just came have five seconds.
+const STOPS_WITHIN: Duration = Duration::from_secs(8);
 
 /// The server's machine: one server after the other on the same disk.
 pub(crate) async fn serve(
     town: Arc<Town>,
     disk: Disk,
-    wrap: Wrap,
+    flaw: Flaw,
     stop: Stop,
     lives: Arc<AtomicU64>,
 ) -> Result<(), Failure> {
     loop {
         let life = lives.fetch_add(1, Ordering::Relaxed);
-        let assembly = assemble(&town, &disk, wrap, life).await?;
+        let socket = town.network.udp(End::Server, QUIC_PORT).await?;
+        let assembly = assemble(&town, &disk, flaw, socket.clone(), life).await?;
         let (sender, stopped) = oneshot::channel();
         *stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         town.record(None, What::ServerStarted { epoch_stepped: disk.take_older() });
-        let mut down = Duration::ZERO;
-        assembly.run(async { down = stopped.await.unwrap_or_default() }).await?;
+        town.diary().serving = true;
+        let (mut down, mut told) = (Duration::ZERO, None);
+        let stopped = async {
+            down = stopped.await.unwrap_or_default();
+            told = turmoil::sim_elapsed();
+        };
+        assembly.run(stopped).await?;
+        socket.close();
         town.record(None, What::ServerEnded);
+        let took = turmoil::sim_elapsed().zip(told).map(|(ended, told)| ended - told);
+        if took.is_some_and(|took| took > STOPS_WITHIN) {
+            town.diary().wrong.push(format!("the server took {took:?} to stop"));
+        }
         sleep(down).await;
     }
 }
 
-async fn assemble(town: &Town, disk: &Disk, wrap: Wrap, life: u64) -> Result<Assembly<Door>, Failure> {
+async fn assemble(
+    town: &Town,
+    disk: &Disk,
+    flaw: Flaw,
+    socket: Arc<Udp>,
+    life: u64,
+) -> Result<Assembly<Door>, Failure> {
     let now = turmoil::sim_elapsed().unwrap_or_default();
     let entropy = Entropy::seeded(town.plan.seed ^ life << 32);
-    let config = config(town);
+    let mut config = config(town);
+    (flaw.configure)(&mut config);
     let certificate = certificate();
     let secrets = Secrets { reset: [1; 32], token: [2; 32] };
     let (mut endpoint, server) = settings(&config.quic, certificate.identity().server_config()?, &secrets)?;
     endpoint.rng_seed(Some(entropy.bytes()));
-    let socket = town.network.udp(End::Server, QUIC_PORT).await?;
     let endpoint =
         Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, Arc::new(TokioRuntime))?;
     let parts = Parts {
         config,
         clock: Clock::simulated(Timestamp(BEGINNING_MS + now.as_millis() as u64)),
-        store: wrap(Arc::new(disk.open(entropy.hasher()))),
+        store: (flaw.wrap)(Arc::new(disk.open(entropy.hasher()))),
         entropy,
         endpoint,
         websocket: town.network.listen(WEBSOCKET_PORT).await?,
@@ -87,10 +120,12 @@ fn config(town: &Town) -> Config {
     let mut config = Config::default();
     config.session.idle_timeout = town.plan.idle_timeout;
     config.session.write_timeout = town.plan.idle_timeout;
+    config.session.grace = town.plan.grace;
     let app = apps::Config {
         keys: [(KID.into(), Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new(SECRET) })].into(),
         rates: Rates { text: 1_000_000, query: 1000, change: 1000 },
-        multi_login: MultiLogin::Many,
+        multi_login: if town.plan.one_session { MultiLogin::OnePerClass } else { MultiLogin::Many },
+        history: History { entries_max: town.plan.entries_max },
         ..apps::Config::default()
     };
     config.apps.insert(FAST.into(), app);

@@ -1,169 +1,37 @@
-//! What the app on a device does: it connects, sends, receives, and writes everything down.
+//! What the app on a device does: it connects, sends, receives, marks, and writes everything down.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use quail_client::{
-    Builder, CallError, CarrierKind, Client, Events, Outgoing, Reconnect, State, States, Trust,
-    protocol::{Advice, Code, Conversation, Event, message::Message},
+    CallError, Cause, Client, Events, Outgoing, State, States,
+    protocol::{Advice, Close, Code, Conversation, Event},
 };
-use quail_server::{
-    apps::{self, Secret},
-    domain::token::Claims,
+use quail_protocol::{
+    Seq,
+    conversation::Mark,
+    message::{Behind, BehindCause},
 };
-use quail_tests::{
-    Carrier, FAST, KID, SECRET,
-    history::{self, Answer, Entry, Record, Thread, What},
-};
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
-use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use quail_tests::history::{Answer, Thread, What};
+use quinn::Endpoint;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
-    time::{sleep, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
-    network::{End, Network},
-    plan::{Device, Plan, Sending},
+    network::End,
+    plan::{Device, Sending},
+    town::{Town, entry, hash},
 };
-
-/// When the simulated worlds begin, in milliseconds since 1970.
-pub(crate) const BEGINNING_MS: u64 = 1_800_000_000_000;
-
-/// Ports of the server.
-pub(crate) const QUIC_PORT: u16 = 4433;
-pub(crate) const WEBSOCKET_PORT: u16 = 8080;
-
-/// What all apps of a world share.
-pub(crate) struct Town {
-    pub(crate) plan: Plan,
-    pub(crate) network: Network,
-    pub(crate) fingerprint: [u8; 32],
-    diary: Mutex<Diary>,
-}
-
-/// What is known of a run.
-#[derive(Default)]
-pub(crate) struct Diary {
-    pub(crate) history: Vec<Record>,
-    /// By device: every send was answered.
-    pub(crate) answered: Vec<bool>,
-    /// By device: the client is connected.
-    pub(crate) connected: Vec<bool>,
-    /// What must not happen, in words.
-    pub(crate) wrong: Vec<String>,
-    /// Where to tell devices that their address changes.
-    pub(crate) moves: Vec<Option<mpsc::UnboundedSender<()>>>,
-}
-
-impl Town {
-    pub(crate) fn new(plan: Plan, network: Network, fingerprint: [u8; 32]) -> Self {
-        let devices = plan.devices.len();
-        let diary = Diary {
-            answered: vec![false; devices],
-            connected: vec![false; devices],
-            moves: vec![None; devices],
-            ..Diary::default()
-        };
-        Self { plan, network, fingerprint, diary: Mutex::new(diary) }
-    }
-
-    pub(crate) fn diary(&self) -> MutexGuard<'_, Diary> {
-        self.diary.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes down what happens now. Inside of a simulated host only.
-    pub(crate) fn record(&self, device: Option<&history::Device>, what: What) {
-        self.record_at(turmoil::sim_elapsed().unwrap_or_default(), device, what);
-    }
-
-    /// Writes down what happens at a time.
-    pub(crate) fn record_at(&self, at: Duration, device: Option<&history::Device>, what: What) {
-        self.diary().history.push(Record { at, device: device.cloned(), what });
-    }
-
-    /// A client of a device. `life` tells lives of the same device apart.
-    pub(crate) async fn client(&self, device: &Device, life: u64) -> std::io::Result<(Builder, Endpoint)> {
-        let mut rng = StdRng::seed_from_u64(self.plan.seed ^ (device.number as u64 + 1) << 32 ^ life << 48);
-        let mut draw = || {
-            let mut bytes = [0; 32];
-            rng.fill_bytes(&mut bytes);
-            bytes
-        };
-        let mut config = EndpointConfig::default();
-        config.rng_seed(Some(draw()));
-        let socket = self.network.udp(End::Device(device.number), 0).await?;
-        let endpoint = Endpoint::new_with_abstract_socket(config, None, socket, Arc::new(TokioRuntime))?;
-        let server = turmoil::lookup("server");
-        let (network, number) = (self.network.clone(), device.number);
-        let user = device.name.user.as_str();
-        let builder = Client::builder(format!("{server}:{QUIC_PORT}"))
-            .app(FAST)
-            .user(user)
-            .device(&device.name.name)
-            .token(token(user))
-            .trust(Trust::Fingerprint(self.fingerprint))
-            .seed(draw())
-            .endpoint(endpoint.clone())
-            .tcp_with(move |address| {
-                let network = network.clone();
-                async move { network.connect(number, address).await }
-            })
-            .call_timeout(self.plan.call_timeout)
-            .reconnect(Reconnect::within([500, 1000, 2000, 4000].map(Duration::from_millis)))
-            .carrier(match device.carrier {
-                Carrier::Quic => CarrierKind::Quic,
-                Carrier::WebSocket => {
-                    CarrierKind::WebSocket { url: format!("ws://{server}:{WEBSOCKET_PORT}/ws") }
-                }
-            });
-        Ok((builder, endpoint))
-    }
-}
-
-fn token(user: &str) -> String {
-    let now = BEGINNING_MS / 1000;
-    let claims = Claims {
-        sub: Some(user.into()),
-        aud: Some(FAST.into()),
-        iat: Some(now),
-        exp: Some(now + 3600),
-        nbf: None,
-    };
-    apps::sign(KID, &Secret::new(SECRET), &claims).expect("a token can be signed")
-}
-
-/// Stands for a body.
-pub(crate) fn hash(body: &[u8]) -> u64 {
-    body.iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// Where a message stands, and what rules ask of it.
-pub(crate) fn entry(message: &Message) -> (Thread, Entry) {
-    let recipient = match &message.conversation {
-        Conversation::Peer(user) => user,
-        other => panic!("a message between two users stands in {other}"),
-    };
-    let entry = Entry {
-        id: message.client_id,
-        sender: message.sender.clone(),
-        position: message.position,
-        prev: message.prev,
-        priority: message.priority,
-        hash: hash(message.body.as_ref()),
-    };
-    (Thread::of(&message.sender, recipient), entry)
-}
 
 /// The life of a device from its first connection on.
 pub(crate) async fn live(town: Arc<Town>, device: Device) {
     let (builder, endpoint) = town.client(&device, 0).await.expect("a socket");
     let mut rng = StdRng::seed_from_u64(town.plan.seed ^ device.number as u64);
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
+    sleep_until(start + device.opens).await;
     let (client, events) = loop {
         if let Ok(connected) = builder.clone().connect().await {
             break connected;
@@ -176,16 +44,19 @@ pub(crate) async fn live(town: Arc<Town>, device: Device) {
         diary.connected[device.number] = true;
         diary.moves[device.number] = Some(moves);
     }
-    let name = &device.name;
-    town.record(Some(name), What::LoggedIn { session: client.session(), resumed: false });
+    town.logged_in(&device.name, client.session(), false);
     let mut tasks = JoinSet::new();
-    tasks.spawn(receive(town.clone(), device.clone(), events));
+    tasks.spawn(receive(town.clone(), device.clone(), client.clone(), events));
     tasks.spawn(watch(town.clone(), device.clone(), client.clone(), client.states()));
     tasks.spawn(follow_moves(town.clone(), device.number, endpoint, moved));
+    tasks.spawn(mark(town.clone(), device.clone(), client.clone(), start));
     let mut sending = JoinSet::new();
     for message in &device.sends {
         sleep_until(start + message.at).await;
-        sending.spawn(send(town.clone(), name.clone(), client.clone(), message.clone()));
+        if matches!(client.states().current(), State::Disconnected { .. }) {
+            break;
+        }
+        sending.spawn(send(town.clone(), device.clone(), client.clone(), message.clone()));
     }
     while let Some(sent) = sending.join_next().await {
         sent.expect("a send ends without a panic");
@@ -197,7 +68,8 @@ pub(crate) async fn live(town: Arc<Town>, device: Device) {
 }
 
 /// Sends a message, again and again with the same id until there is an answer.
-async fn send(town: Arc<Town>, name: history::Device, client: Client, sending: Sending) {
+async fn send(town: Arc<Town>, device: Device, client: Client, sending: Sending) {
+    let name = device.name.clone();
     let Sending { to, priority, body, .. } = sending;
     let message: Outgoing =
         client.peer(to.as_str()).expect("a user id").message(body.clone()).priority(priority);
@@ -208,6 +80,7 @@ async fn send(town: Arc<Town>, name: history::Device, client: Client, sending: S
         town.record(Some(&name), What::Send { id, thread: thread.clone(), priority, hash });
         let pause = match message.clone().send().await {
             Ok(sent) => {
+                town.notice(&device, &client);
                 let acked = What::Acked { id, thread, position: sent.position, prev: sent.prev };
                 return town.record(Some(&name), acked);
             }
@@ -234,20 +107,62 @@ async fn send(town: Arc<Town>, name: history::Device, client: Client, sending: S
     }
 }
 
-async fn receive(town: Arc<Town>, device: Device, mut events: Events) {
+async fn receive(town: Arc<Town>, device: Device, client: Client, mut events: Events) {
     while let Some(event) = events.recv().await {
         match event {
             Event::MessageSent(message) => {
+                town.notice(&device, &client);
                 let (thread, entry) = entry(&message);
+                let mut diary = town.diary();
+                let newest = diary.newest.entry((device.name.clone(), thread.clone())).or_default();
+                *newest = entry.position.max(*newest);
+                drop(diary);
                 town.record(Some(&device.name), What::Received { thread, entry });
             }
             Event::Behind(behind) => {
-                let Conversation::Peer(peer) = &behind.conversation else { continue };
-                let thread = Thread::of(&device.name.user, peer);
-                let gap = What::Gap { thread, through: behind.head, answer: Answer::Trimmed };
-                town.record(Some(&device.name), gap);
+                let Behind { conversation: Conversation::Peer(peer), head, cause } = behind else { continue };
+                let thread = Thread::of(&device.name.user, &peer);
+                let answer = match cause {
+                    BehindCause::EpochChanged => Answer::EpochChanged,
+                    BehindCause::NotMember => Answer::NotMember,
+                    _ => Answer::Trimmed,
+                };
+                town.record(Some(&device.name), What::Gap { thread, through: head, answer });
             }
             _ => {}
+        }
+    }
+}
+
+/// Marks what was received of some thread, one call after the other.
+async fn mark(town: Arc<Town>, device: Device, client: Client, start: Instant) {
+    let mut rng = StdRng::seed_from_u64(town.plan.seed ^ (device.number as u64) << 24);
+    for at in &device.marks {
+        sleep_until(start + *at).await;
+        let newest: Vec<_> = {
+            let diary = town.diary();
+            let own = diary.newest.iter().filter(|((of, _), _)| *of == device.name);
+            own.map(|((_, thread), position)| (thread.clone(), *position)).collect()
+        };
+        if newest.is_empty() {
+            continue;
+        }
+        let (thread, position) = newest[rng.random_range(0..newest.len())].clone();
+        let peer = if thread.0 == device.name.user { &thread.1 } else { &thread.0 };
+        let conversation = Conversation::Peer(peer.clone());
+        let delivered = Seq(rng.random_range(1..=position.seq.0));
+        let read = Seq(rng.random_range(0..=delivered.0));
+        // What came of a mark without an answer is seen by the next.
+        if let Ok(marked) = client.call(Mark { conversation, epoch: position.epoch, delivered, read }).await {
+            town.notice(&device, &client);
+            let what = What::Marked {
+                thread,
+                asked_delivered: delivered,
+                asked_read: read,
+                delivered: marked.delivered,
+                read: marked.read,
+            };
+            town.record(Some(&device.name), what);
         }
     }
 }
@@ -257,17 +172,31 @@ async fn watch(town: Arc<Town>, device: Device, client: Client, mut states: Stat
         let connected = state == State::Connected;
         let was = std::mem::replace(&mut town.diary().connected[device.number], connected);
         match state {
-            // Changes that follow each other at once are seen as one.
             State::Connected => {
+                let session = client.session();
+                let resumed = town.session_of(&device.name) == Some(session);
+                // A session that was noticed already.
+                if was && resumed {
+                    continue;
+                }
                 if was {
                     town.record(Some(&device.name), What::Disconnected);
                 }
-                let session = client.session();
-                town.record(Some(&device.name), What::LoggedIn { session, resumed: false });
+                town.logged_in(&device.name, session, resumed);
             }
             State::Disconnected { cause } => {
                 town.record(Some(&device.name), What::Disconnected);
-                town.diary().wrong.push(format!("{:?} ended for good: {cause}", device.name));
+                let elsewhere = match cause {
+                    Cause::Closed(close) => close == Close::KickedOut,
+                    Cause::LoginRefused(reject) => reject.code == Code::LoggedInElsewhere,
+                    _ => false,
+                };
+                if town.plan.one_session && elsewhere {
+                    town.record(Some(&device.name), What::KickedOut);
+                    town.diary().connected[device.number] = true;
+                } else {
+                    town.diary().wrong.push(format!("{:?} ended for good: {cause}", device.name));
+                }
             }
             _ if was => town.record(Some(&device.name), What::Disconnected),
             _ => {}

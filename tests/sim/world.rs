@@ -2,11 +2,15 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     sync::{Arc, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
-use quail_tests::history::{Record, What};
+use quail_tests::{
+    check::{Violation, check},
+    history::{Answer, Record, What},
+};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -14,9 +18,10 @@ use crate::{
     judge::read_everything,
     network::{Network, Trace, host_of},
     plan::{Fault, Plan},
-    rules,
-    server::{Stop, Wrap, certificate, serve},
-    workload::{Town, live},
+    server::{Flaw, Stop, certificate, serve},
+    town::{Town, hash},
+    watcher::watch,
+    workload::live,
 };
 
 /// Why a run came to nothing.
@@ -28,8 +33,10 @@ pub(crate) struct Outcome {
     pub(crate) history: Vec<Record>,
     pub(crate) trace: Trace,
     pub(crate) counts: Counts,
-    /// Why the run is no good, if it is not.
+    /// Why the run is no good, if it came to nothing.
     pub(crate) wrong: Vec<String>,
+    /// The promises that its history shows broken.
+    pub(crate) violations: Vec<Violation>,
 }
 
 /// What there was in a run.
@@ -39,6 +46,12 @@ pub(crate) struct Counts {
     pub(crate) restarts: usize,
     pub(crate) cuts: usize,
     pub(crate) logins: usize,
+    /// Logins that went on with a session.
+    pub(crate) resumes: usize,
+    /// Answers to cursors: nothing missed, replay, trimmed, another epoch, no member.
+    pub(crate) answers: [usize; 5],
+    pub(crate) marks: usize,
+    pub(crate) kicks: usize,
     /// Simulated time.
     pub(crate) time: Duration,
 }
@@ -51,36 +64,65 @@ impl Counts {
             restarts: self.restarts + other.restarts,
             cuts: self.cuts + other.cuts,
             logins: self.logins + other.logins,
+            resumes: self.resumes + other.resumes,
+            answers: std::array::from_fn(|answer| self.answers[answer] + other.answers[answer]),
+            marks: self.marks + other.marks,
+            kicks: self.kicks + other.kicks,
             time: self.time + other.time,
         }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sends, restarts, cuts, logins, resumes, marks, kicks, .. } = self;
+        let [caught_up, replay, trimmed, epoch, not_member] = self.answers;
+        write!(f, "{sends} sends, {marks} marks, {restarts} restarts, {cuts} faults of the network, ")?;
+        write!(
+            f,
+            "{logins} logins, {resumes} resumes, {kicks} sessions that gave way, {caught_up} CaughtUp, "
+        )?;
+        write!(f, "{replay} Replay, {trimmed} Trimmed, {epoch} EpochChanged, {not_member} NotMember, ")?;
+        write!(f, "{} s simulated", self.time.as_secs())
     }
 }
 
 /// The longest that it may take from the end of all faults until every device has everything.
 const CALM_WITHIN: Duration = Duration::from_secs(60);
 
-/// When nothing happened for so long, nothing will.
-const CALM: Duration = Duration::from_secs(5);
+/// When nothing happened for so long, nothing will: a device that did not notice yet that it lost its server has asked.
+const CALM: Duration = Duration::from_secs(8);
 
 /// One step of the network.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Runs the world of a seed.
-pub(crate) fn run(seed: u64, wrap: Wrap) -> Outcome {
+/// Runs the world of a seed, whose server has a flaw.
+pub(crate) fn run(seed: u64, flaw: Flaw) -> Outcome {
     let plan = Plan::of(seed);
     let network = Network::new(seed, plan.loss, plan.duplicates);
-    let disk = Disk::new(seed, plan.sync_max);
+    let disk = Disk::new(seed, plan.sync_max, flaw.lie);
     let town = Arc::new(Town::new(plan, network.clone(), certificate().fingerprint));
-    if let Err(error) = happen(&town, &disk, wrap) {
+    if let Err(error) = happen(&town, &disk, flaw) {
         town.diary().wrong.push(error.to_string());
     }
     let diary = std::mem::take(&mut *town.diary());
-    let (history, mut wrong) = (diary.history, diary.wrong);
-    if wrong.is_empty() {
-        wrong = rules::broken(&history);
-    }
+    let (history, wrong) = (diary.history, diary.wrong);
+    let violations = check(&history);
     let counts = count(&history);
-    Outcome { history, trace: network.trace(), counts, wrong }
+    Outcome { history, trace: network.trace(), counts, wrong, violations }
+}
+
+impl Outcome {
+    /// Stands for all that happened: packets and records.
+    pub(crate) fn fingerprint(&self) -> String {
+        let records: String = self.history.iter().map(|record| format!("{record:?}")).collect();
+        format!("{:?} {} records {:016x}", self.trace, self.history.len(), hash(records.as_bytes()))
+    }
+
+    /// What is wrong, in words.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        self.wrong.iter().cloned().chain(self.violations.iter().map(ToString::to_string)).collect()
+    }
 }
 
 fn count(history: &[Record]) -> Counts {
@@ -92,14 +134,29 @@ fn count(history: &[Record]) -> Counts {
             What::Send { id, .. } => counts.sends += usize::from(ids.insert(*id)),
             What::ServerEnded => counts.restarts += 1,
             What::Fault(_) => counts.cuts += 1,
-            What::LoggedIn { .. } => counts.logins += 1,
+            What::LoggedIn { resumed, .. } => {
+                counts.logins += 1;
+                counts.resumes += usize::from(*resumed);
+            }
+            What::Resumed { answer, .. } => {
+                let answer = match answer {
+                    Answer::CaughtUp => 0,
+                    Answer::Replay => 1,
+                    Answer::Trimmed => 2,
+                    Answer::EpochChanged => 3,
+                    Answer::NotMember => 4,
+                };
+                counts.answers[answer] += 1;
+            }
+            What::Marked { .. } => counts.marks += 1,
+            What::KickedOut => counts.kicks += 1,
             _ => {}
         }
     }
     counts
 }
 
-fn happen(town: &Arc<Town>, disk: &Disk, wrap: Wrap) -> Result<(), Failure> {
+fn happen(town: &Arc<Town>, disk: &Disk, flaw: Flaw) -> Result<(), Failure> {
     let Plan { seed, latencies, length, .. } = town.plan;
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -114,7 +171,7 @@ fn happen(town: &Arc<Town>, disk: &Disk, wrap: Wrap) -> Result<(), Failure> {
     let lives = Arc::new(AtomicU64::new(0));
     sim.host("server", {
         let (town, disk, stop) = (town.clone(), disk.clone(), stop.clone());
-        move || serve(town.clone(), disk.clone(), wrap, stop.clone(), lives.clone())
+        move || serve(town.clone(), disk.clone(), flaw, stop.clone(), lives.clone())
     });
     for host in ["near", "far"] {
         let town = town.clone();
@@ -122,6 +179,9 @@ fn happen(town: &Arc<Town>, disk: &Disk, wrap: Wrap) -> Result<(), Failure> {
             let mut living = JoinSet::new();
             for device in town.plan.devices.iter().filter(|device| host_of(device.number) == host) {
                 living.spawn(live(town.clone(), device.clone()));
+            }
+            for watcher in town.plan.watchers.iter().filter(|watcher| host_of(watcher.number) == host) {
+                living.spawn(watch(town.clone(), watcher.clone()));
             }
             while let Some(ended) = living.join_next().await {
                 ended?;
@@ -145,10 +205,17 @@ fn happen(town: &Arc<Town>, disk: &Disk, wrap: Wrap) -> Result<(), Failure> {
         }
     }
     town.network.heal();
+    let calm = sim.elapsed() + CALM_WITHIN;
+    // Who stops takes leave of everyone first.
+    while !town.diary().serving {
+        sim.step()?;
+        if sim.elapsed() > calm {
+            return Err("the server does not come back".into());
+        }
+    }
     town.record_at(sim.elapsed(), None, What::Healed);
     settle(&mut sim, town)?;
-    let devices = town.plan.devices.len();
-    sim.client("judge", read_everything(town.clone(), devices));
+    sim.client("judge", read_everything(town.clone()));
     let done = sim.elapsed() + CALM_WITHIN;
     while !matches!(town.diary().history.last(), Some(Record { what: What::Complete { .. }, .. })) {
         sim.step()?;
@@ -185,10 +252,14 @@ fn strike(sim: &mut turmoil::Sim<'_>, town: &Town, disk: &Disk, stop: &Stop, fau
     match fault {
         Fault::Stop(down) => {
             let stop = stop.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // A server that is stopping already cannot be told.
-            _ = stop.map(|stop| stop.send(down));
+            if let Some(stop) = stop {
+                town.diary().serving = false;
+                // One that failed meanwhile fails the run.
+                _ = stop.send(down);
+            }
         }
         Fault::PowerLoss => {
+            town.diary().serving = false;
             record(What::ServerEnded);
             // Nothing that the machine would have said at its end gets out.
             town.network.set_dark(true);
