@@ -59,7 +59,7 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
         Some(older) => (older, true),
         None => (begin(shared, app, session, login).await?, false),
     };
-    current.set_token_expires(token_expires);
+    let token_expires = current.extend_token(token_expires);
     let identity = current.identity().ok_or(Code::NotLoggedIn)?;
     tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, resumed, "logged in");
     // Behind the registration: whatever this does not count is told as an event.
