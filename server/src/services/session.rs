@@ -205,7 +205,9 @@ async fn ping(context: Context, _: Ping) -> Result<Pong, Failure> {
 /// Takes a session out of the hub, at logout or when its connection ended.
 pub fn depart(shared: &Shared, session: &Arc<Session>) {
     let Some(identity) = session.identity().cloned() else { return };
-    if session.leave() && shared.hub.deregister(&identity.app, &identity.user, session, shared.clock.now()) {
+    // Whoever ends it counts it, even if another login took it out of the hub at the same moment.
+    if session.leave() {
+        shared.hub.deregister(&identity.app, &identity.user, session, shared.clock.now());
         shared.metrics.sessions_changed(-1);
         tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, "logged out");
     }
