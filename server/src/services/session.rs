@@ -43,10 +43,7 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     let app = shared.app(&login.app)?;
     let time = shared.clock.timestamp();
     let token_expires = apps::verify(&login.app, app, &login.user, login.token.as_str(), time)?;
-    let now = shared.clock.now();
-    if login.resume.is_some_and(|token| shared.hub.was_displaced(&login.app, &login.user, token, now)) {
-        return Err(Code::LoggedInElsewhere.into());
-    }
+    not_displaced(shared, &login)?;
     let change = ProfileChange {
         app: login.app.clone(),
         user: login.user.clone(),
@@ -57,7 +54,11 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     super::user::keep_profile(shared, session, change).await?;
     let (current, resumed) = match resume(shared, session, &login) {
         Some(older) => (older, true),
-        None => (begin(shared, app, session, login).await?, false),
+        None => {
+            // Once more: another login may have been served while the profile was kept.
+            not_displaced(shared, &login)?;
+            (begin(shared, app, session, login).await?, false)
+        }
     };
     let token_expires = current.extend_token(token_expires);
     let identity = current.identity().ok_or(Code::NotLoggedIn)?;
@@ -74,6 +75,13 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
         limits: limits(shared, app),
         feed,
     })
+}
+
+/// Refuses a login that means to go on with a session that gave way to another.
+fn not_displaced(shared: &Shared, login: &Login) -> Result<(), Failure> {
+    let now = shared.clock.now();
+    let displaced = |token| shared.hub.was_displaced(&login.app, &login.user, token, now);
+    if login.resume.is_some_and(displaced) { Err(Code::LoggedInElsewhere.into()) } else { Ok(()) }
 }
 
 /// Goes on with the session that the login names, if it is still kept for this device.
