@@ -163,6 +163,9 @@ impl<C: Carrier> Driver<C> {
         if let Some(close) = self.context.session.ending() {
             return ControlFlow::Break(End::Close(close));
         }
+        if self.context.session.outbox.is_overrun() {
+            return ControlFlow::Break(End::Close(Close::Slow));
+        }
         if !self.drained && self.draining.as_mut().poll(cx).is_ready() {
             self.drained = true;
             // Whoever waits for the answer to a login is told by the close alone.

@@ -2,7 +2,8 @@
 //!
 //! Replies are bounded by the request window and are never dropped. Events of stored messages are dropped when a lane
 //! is full: the whole backlog of the lane goes, and each of its conversations gets one `Behind` in its place, because
-//! the messages are in the history and the client has to page for them anyway.
+//! the messages are in the history and the client has to page for them anyway. Notices take no one's place: a client
+//! that leaves too many of them unread is closed, and finds in its feed what it was not told.
 //!
 //! An outbox serves one connection at a time. Between two of them it takes nothing: replies are kept elsewhere, and
 //! what was missed of conversations is found by the client's cursors.
@@ -69,6 +70,7 @@ struct Queue {
     events: usize,
     event_bytes: usize,
     notices: usize,
+    notice_bytes: usize,
     behind: BTreeMap<Conversation, Position>,
 }
 
@@ -91,19 +93,22 @@ struct Queues {
     /// The connection is lost and no other is there yet.
     away: bool,
     closed: bool,
+    /// The connection left more notices unread than are kept.
+    overrun: bool,
     /// Of the connection's driver.
     waker: Option<Waker>,
 }
 
 impl Queues {
     fn takes_in(&self) -> bool {
-        !self.away && !self.closed
+        !self.away && !self.closed && !self.overrun
     }
 
     /// Forgets what waits.
     fn clear(&mut self) {
         self.lanes = Default::default();
         self.reply_bytes = 0;
+        self.overrun = false;
     }
 }
 
@@ -140,15 +145,24 @@ impl Outbox {
         wake(queues);
     }
 
-    /// Queues a notice to this session alone, such as `session.draining`.
+    /// Queues a notice to this session alone, such as `session.draining`. The one that finds no room overruns the
+    /// connection.
     pub fn push_notice(&self, frame: Bytes) {
         let mut queues = self.lock();
         if !queues.takes_in() {
             return;
         }
         let queue = &mut queues.lanes[Lane::Control.index()];
-        queue.notices += 1;
-        queue.items.push_back(Item::Notice(frame));
+        let bytes = queue.notice_bytes + frame.len();
+        if queue.notices == self.config.lane_items
+            || bytes > self.config.lane_bytes.as_u64() as usize && queue.notices > 0
+        {
+            queues.overrun = true;
+        } else {
+            queue.notices += 1;
+            queue.notice_bytes = bytes;
+            queue.items.push_back(Item::Notice(frame));
+        }
         wake(queues);
     }
 
@@ -186,8 +200,9 @@ impl Outbox {
         if queue.notices == 0 {
             while let Some((conversation, head)) = queue.behind.pop_first() {
                 queue.notices += 1;
-                let behind = Behind { conversation, head, cause: BehindCause::SlowReader };
-                queue.items.push_back(Item::Notice(behind.to_frame()));
+                let behind = Behind { conversation, head, cause: BehindCause::SlowReader }.to_frame();
+                queue.notice_bytes += behind.len();
+                queue.items.push_back(Item::Notice(behind));
             }
         }
         let first = queue.items.front()?.bytes().len();
@@ -209,6 +224,7 @@ impl Outbox {
                 }
                 Item::Notice(bytes) => {
                     queue.notices -= 1;
+                    queue.notice_bytes -= length;
                     bytes
                 }
                 Item::Event(bytes, _) => {
@@ -284,6 +300,11 @@ impl Outbox {
     /// True while the connection is the one that is served.
     pub fn serves(&self, attachment: Attachment) -> bool {
         self.lock().attachment == attachment
+    }
+
+    /// True if the connection is to be closed because it leaves its notices unread.
+    pub fn is_overrun(&self) -> bool {
+        self.lock().overrun
     }
 
     /// True between two connections.
