@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use quail_protocol::{
+    Close,
     bounded::Text,
     session::{LoggedIn, Login, ResumeToken},
 };
@@ -69,7 +70,9 @@ impl Dialer {
         match link.greet(&login).await {
             Ok(logged_in) => Ok((link, logged_in)),
             Err(cause) => {
-                link.close(close_for(cause)).await;
+                // Whoever means to try again does not log out of the session that may have gone on here.
+                let again = resume.is_some() && cause.comes_back();
+                link.close(if again { Close::Abandoned } else { close_for(cause) }).await;
                 Err(ConnectError::Failed(cause))
             }
         }

@@ -249,6 +249,11 @@ impl Session {
         self.token_expires.store(expires.0, Ordering::Release);
     }
 
+    /// Puts a token in force beside the one before: the later end counts, and is returned.
+    pub fn extend_token(&self, expires: Timestamp) -> Timestamp {
+        Timestamp(self.token_expires.fetch_max(expires.0, Ordering::AcqRel).max(expires.0))
+    }
+
     /// Ends the session from outside: from now on nothing of it is accepted, and its connection closes.
     pub fn end(&self, close: Close) {
         // The first to decide gives the reason.

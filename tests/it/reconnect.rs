@@ -5,7 +5,7 @@ use std::{
     path::Path,
     process::Stdio,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -17,8 +17,8 @@ use quail_protocol::{
     message::{Ack, Text},
     session::Ping,
 };
-use quail_tests::{Carrier, Town, next_message, process::Process, within};
-use tokio::sync::watch;
+use quail_tests::{Carrier, FAST, Town, next_message, process::Process, within};
+use tokio::{net::TcpStream, sync::watch};
 
 use crate::process::{ANYWHERE, Process as Command, QUAIL, quail};
 
@@ -291,4 +291,56 @@ async fn what_was_sent_while_a_client_was_away_is_told_when_it_is_back() {
     for i in 1..=150 {
         assert_eq!(number(&mut to_bob).await, i);
     }
+}
+
+#[tokio::test]
+async fn a_try_that_was_refused_for_now_does_not_log_out() {
+    let town = Town::with(|config| {
+        config.session.grace = Duration::ZERO;
+        config.apps.get_mut(FAST).unwrap().sessions_per_user = 1;
+    })
+    .await;
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let laid = lines.clone();
+    let client =
+        town.client(Carrier::WebSocket, "alice").reconnect(Reconnect::within([Duration::from_secs(3600)]));
+    let client = client.tcp_with(move |address| {
+        let laid = laid.clone();
+        async move {
+            let mut tcp = TcpStream::connect(address).await?;
+            let (near, mut far) = tokio::io::duplex(64 * 1024);
+            let line = tokio::spawn(async move { tokio::io::copy_bidirectional(&mut far, &mut tcp).await });
+            laid.lock().unwrap().push(line.abort_handle());
+            Ok(near)
+        }
+    });
+    let (client, _events) = client.connect().await.unwrap();
+    let mut states = client.states();
+    lines.lock().unwrap()[0].abort();
+    until(&mut states, |state| matches!(state, State::Reconnecting { .. })).await;
+    within(async {
+        while town.metric("quail_sessions").await > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let (other, _events) = town.connect(Carrier::Quic, "alice").await;
+    client.reconnect_now();
+    let refused = |state| matches!(state, State::Reconnecting { cause: Cause::LoginRefused(_) });
+    until(&mut states, refused).await;
+    let ended = |metrics: &str, reason| {
+        metrics.contains(&format!("quail_closes_total{{reason=\"client {reason}\"}}"))
+    };
+    let metrics = within(async {
+        loop {
+            let metrics = town.metrics().await;
+            if ended(&metrics, "Abandoned") || ended(&metrics, "LoggedOut") {
+                return metrics;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!ended(&metrics, "LoggedOut"), "{metrics}");
+    drop(other);
 }

@@ -10,7 +10,9 @@ use quail_protocol::{
     id::{ClientMessageId, DeviceId, RoomId, UserId},
     limits::REPLIES_KEPT_MAX,
     message::{Body, MessageKind, Send, Sent, Text},
-    session::{Cursor, LoggedIn, Logout, Missed, Ping, RenewToken, Resume, ResumeToken, Resumed},
+    session::{
+        Cursor, LoggedIn, Logout, Missed, Ping, RenewToken, Resume, ResumeToken, Resumed, TokenRenewed,
+    },
 };
 use quail_server::apps::MultiLogin;
 use quail_tests::{
@@ -142,6 +144,24 @@ async fn more_replies_than_are_kept_are_said_to_be_forgotten() {
         let answer = raw.reply(request_id).await.map_err(|reject| reject.code);
         assert_eq!(answer.err(), (request_id == 2).then_some(Code::ReplyForgotten), "{request_id}");
     }
+}
+
+#[tokio::test]
+async fn a_renewed_token_stays_in_force_when_its_session_goes_on() {
+    let town = Town::new().await;
+    let (mut raw, begun) = log_in(&town, Carrier::Quic, None).await;
+    let later = Token::new(FAST, "alice").with(|token| token.claims.exp = Some(now() + 7200));
+    let renew = RenewToken { token: bounded(later.sign()) };
+    raw.request(2, &renew).await;
+    let renewed: TokenRenewed = frame::decode(&raw.reply(2).await.unwrap()).unwrap();
+    assert!(renewed.token_expires > begun.token_expires);
+    broken(&town, raw).await;
+    // With the token of the first login.
+    let (mut raw, resumed) = log_in(&town, Carrier::Quic, Some(begun.resume_token)).await;
+    assert!(resumed.resumed);
+    assert_eq!(resumed.token_expires, renewed.token_expires);
+    raw.request(2, &renew).await;
+    assert_eq!(frame::decode::<TokenRenewed>(&raw.reply(2).await.unwrap()).unwrap(), renewed);
 }
 
 fn bounded<const MAX: usize>(text: String) -> quail_protocol::bounded::Text<MAX> {

@@ -43,10 +43,7 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     let app = shared.app(&login.app)?;
     let time = shared.clock.timestamp();
     let token_expires = apps::verify(&login.app, app, &login.user, login.token.as_str(), time)?;
-    let now = shared.clock.now();
-    if login.resume.is_some_and(|token| shared.hub.was_displaced(&login.app, &login.user, token, now)) {
-        return Err(Code::LoggedInElsewhere.into());
-    }
+    not_displaced(shared, &login)?;
     let change = ProfileChange {
         app: login.app.clone(),
         user: login.user.clone(),
@@ -57,9 +54,13 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     super::user::keep_profile(shared, session, change).await?;
     let (current, resumed) = match resume(shared, session, &login) {
         Some(older) => (older, true),
-        None => (begin(shared, app, session, login).await?, false),
+        None => {
+            // Once more: another login may have been served while the profile was kept.
+            not_displaced(shared, &login)?;
+            (begin(shared, app, session, login).await?, false)
+        }
     };
-    current.set_token_expires(token_expires);
+    let token_expires = current.extend_token(token_expires);
     let identity = current.identity().ok_or(Code::NotLoggedIn)?;
     tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, resumed, "logged in");
     // Behind the registration: whatever this does not count is told as an event.
@@ -80,6 +81,13 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
         limits: limits(shared, app),
         feed,
     })
+}
+
+/// Refuses a login that means to go on with a session that gave way to another.
+fn not_displaced(shared: &Shared, login: &Login) -> Result<(), Failure> {
+    let now = shared.clock.now();
+    let displaced = |token| shared.hub.was_displaced(&login.app, &login.user, token, now);
+    if login.resume.is_some_and(displaced) { Err(Code::LoggedInElsewhere.into()) } else { Ok(()) }
 }
 
 /// Goes on with the session that the login names, if it is still kept for this device.
@@ -211,7 +219,9 @@ async fn ping(context: Context, _: Ping) -> Result<Pong, Failure> {
 /// Takes a session out of the hub, at logout or when its connection ended.
 pub fn depart(shared: &Shared, session: &Arc<Session>) {
     let Some(identity) = session.identity().cloned() else { return };
-    if session.leave() && shared.hub.deregister(&identity.app, &identity.user, session, shared.clock.now()) {
+    // Whoever ends it counts it, even if another login took it out of the hub at the same moment.
+    if session.leave() {
+        shared.hub.deregister(&identity.app, &identity.user, session, shared.clock.now());
         shared.metrics.sessions_changed(-1);
         tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, "logged out");
     }

@@ -46,6 +46,10 @@ impl Connected {
             tokio::spawn(keep(shared, Resumption { session, attachment }, left, serving));
         } else {
             self.give_up();
+            if !session.outbox.is_closed() {
+                // Another connection took the session over, and what was asked on this one is answered there.
+                tokio::spawn(finish(serving));
+            }
         }
     }
 
@@ -82,15 +86,18 @@ async fn keep(
     shared: Weak<Shared>,
     resumption: Resumption,
     left: Duration,
-    mut serving: FuturesUnordered<Serving>,
+    serving: FuturesUnordered<Serving>,
 ) {
-    let finish = async { while serving.next().await.is_some() {} };
-    join(finish, tokio::time::sleep(left)).await;
+    join(finish(serving), tokio::time::sleep(left)).await;
     if let Some(shared) = shared.upgrade()
         && resumption.session.outbox.expire(resumption.attachment)
     {
         depart(&shared, &resumption.session);
     }
+}
+
+async fn finish(mut serving: FuturesUnordered<Serving>) {
+    while serving.next().await.is_some() {}
 }
 
 /// How a connection ended.
@@ -111,5 +118,57 @@ impl End {
             Self::Lost(Lost::Broken(_)) => true,
             Self::Lost(Lost::Violation(_)) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+    use quail_protocol::{Class, Lane, Timestamp};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        entropy::Entropy,
+        hub::Hub,
+        session::{self, outbox},
+        store::{commit::Committer, memory::Memory},
+        telemetry::Metrics,
+    };
+
+    fn shared() -> Arc<Shared> {
+        let entropy = Entropy::seeded(1);
+        Arc::new(Shared {
+            apps: BTreeMap::new(),
+            clock: Clock::simulated(Timestamp(1)),
+            hub: Arc::new(Hub::new(entropy.hasher())),
+            store: Arc::new(Memory::new(entropy.hasher())),
+            entropy,
+            committer: Committer::default(),
+            metrics: Metrics::new(),
+            session: session::Config::default(),
+        })
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_on_a_connection_that_was_superseded_is_answered_on_the_next() {
+        let (shared, session) = (shared(), Arc::new(Session::new(outbox::Config::default())));
+        let mut connected = Connected::new("test", shared.clone(), session.clone());
+        let (go_on, read) = oneshot::channel();
+        let asking = session.clone();
+        let serving: Serving = Box::pin(async move {
+            read.await.unwrap();
+            asking.answer(7, Class::Query, Lane::Control, Bytes::from_static(b"answer"));
+        });
+        let next = session.outbox.attach().unwrap();
+        connected.end(&End::Close(Close::Superseded), shared.clock.now(), [serving].into_iter().collect());
+        go_on.send(()).expect("it is still being served");
+        while session.outbox.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(&*session.outbox.take(next, Lane::Control, 100).unwrap().bytes, b"answer");
     }
 }

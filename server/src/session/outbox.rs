@@ -2,7 +2,8 @@
 //!
 //! Replies are bounded by the request window and are never dropped. Events of stored messages are dropped when a lane
 //! is full: the whole backlog of the lane goes, and each of its conversations gets one `Behind` in its place, because
-//! the messages are in the history and the client has to page for them anyway.
+//! the messages are in the history and the client has to page for them anyway. Notices take no one's place: a client
+//! that leaves too many of them unread is closed, and finds in its feed what it was not told.
 //!
 //! An outbox serves one connection at a time. Between two of them it takes nothing: replies are kept elsewhere, and
 //! what was missed of conversations is found by the client's cursors.
@@ -38,9 +39,6 @@ impl Default for Config {
     }
 }
 
-/// Notices that may wait.
-const NOTICES_MAX: usize = 1024;
-
 /// Which message an event frame tells of, as the receiver names its conversation.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -72,6 +70,7 @@ struct Queue {
     events: usize,
     event_bytes: usize,
     notices: usize,
+    notice_bytes: usize,
     behind: BTreeMap<Conversation, Position>,
 }
 
@@ -94,7 +93,7 @@ struct Queues {
     /// The connection is lost and no other is there yet.
     away: bool,
     closed: bool,
-    /// A notice found no room.
+    /// The connection left more notices unread than are kept.
     overrun: bool,
     /// Of the connection's driver.
     waker: Option<Waker>,
@@ -102,7 +101,7 @@ struct Queues {
 
 impl Queues {
     fn takes_in(&self) -> bool {
-        !self.away && !self.closed
+        !self.away && !self.closed && !self.overrun
     }
 
     /// Forgets what waits.
@@ -146,20 +145,24 @@ impl Outbox {
         wake(queues);
     }
 
-    /// Queues a notice that is in no history, such as `session.draining` or a change made on another terminal. A client
-    /// that lets too many of them wait is to be closed: see [`Outbox::is_overrun`].
+    /// Queues a notice to this session alone, such as `session.draining`. The one that finds no room overruns the
+    /// connection.
     pub fn push_notice(&self, frame: Bytes) {
         let mut queues = self.lock();
         if !queues.takes_in() {
             return;
         }
         let queue = &mut queues.lanes[Lane::Control.index()];
-        if queue.notices == NOTICES_MAX {
+        let bytes = queue.notice_bytes + frame.len();
+        if queue.notices == self.config.lane_items
+            || bytes > self.config.lane_bytes.as_u64() as usize && queue.notices > 0
+        {
             queues.overrun = true;
-            return wake(queues);
+        } else {
+            queue.notices += 1;
+            queue.notice_bytes = bytes;
+            queue.items.push_back(Item::Notice(frame));
         }
-        queue.notices += 1;
-        queue.items.push_back(Item::Notice(frame));
         wake(queues);
     }
 
@@ -197,8 +200,9 @@ impl Outbox {
         if queue.notices == 0 {
             while let Some((conversation, head)) = queue.behind.pop_first() {
                 queue.notices += 1;
-                let behind = Behind { conversation, head, cause: BehindCause::SlowReader };
-                queue.items.push_back(Item::Notice(behind.to_frame()));
+                let behind = Behind { conversation, head, cause: BehindCause::SlowReader }.to_frame();
+                queue.notice_bytes += behind.len();
+                queue.items.push_back(Item::Notice(behind));
             }
         }
         let first = queue.items.front()?.bytes().len();
@@ -220,6 +224,7 @@ impl Outbox {
                 }
                 Item::Notice(bytes) => {
                     queue.notices -= 1;
+                    queue.notice_bytes -= length;
                     bytes
                 }
                 Item::Event(bytes, _) => {
@@ -241,11 +246,6 @@ impl Outbox {
     /// Bytes of replies that wait on all lanes.
     pub fn reply_bytes(&self) -> usize {
         self.lock().reply_bytes
-    }
-
-    /// True if a notice found no room. What it told of is found again after a login.
-    pub fn is_overrun(&self) -> bool {
-        self.lock().overrun
     }
 
     /// True if nothing waits.
@@ -300,6 +300,11 @@ impl Outbox {
     /// True while the connection is the one that is served.
     pub fn serves(&self, attachment: Attachment) -> bool {
         self.lock().attachment == attachment
+    }
+
+    /// True if the connection is to be closed because it leaves its notices unread.
+    pub fn is_overrun(&self) -> bool {
+        self.lock().overrun
     }
 
     /// True between two connections.

@@ -94,6 +94,26 @@ fn a_trickling_reader_with_many_conversations_piles_up_no_notices() {
 }
 
 #[test]
+fn a_trickling_reader_piles_up_no_changes_of_its_user() {
+    for length in [1, 40] {
+        let outbox = small();
+        for _ in 0..100 {
+            outbox.push_notice(frame(1, length));
+            outbox.push_event(Lane::Normal, frame(2, 1), subject("a", 1));
+        }
+        assert!(outbox.is_overrun());
+        assert!(outbox.lock().lanes[Lane::Control.index()].items.len() <= 3);
+        // The session goes on where the next connection reads.
+        assert!(outbox.detach(FIRST));
+        let second = outbox.attach().unwrap();
+        outbox.push_notice(frame(1, 500));
+        assert!(!outbox.is_overrun() && outbox.take(second, Lane::Control, 100).is_some());
+        outbox.push_notice(frame(1, 40));
+        assert!(!outbox.is_overrun());
+    }
+}
+
+#[test]
 fn a_closed_outbox_holds_nothing() {
     let outbox = small();
     outbox.push_reply(Lane::Control, frame(1, 1));
@@ -120,17 +140,4 @@ fn an_outbox_serves_one_connection_after_the_other() {
 
     assert!(outbox.detach(second) && outbox.expire(second));
     assert_eq!(outbox.attach(), None);
-}
-
-#[test]
-fn more_notices_than_may_wait_are_a_reason_to_close() {
-    let outbox = small();
-    for _ in 0..NOTICES_MAX {
-        outbox.push_notice(frame(1, 1));
-    }
-    assert!(!outbox.is_overrun());
-    outbox.push_notice(frame(1, 1));
-    assert!(outbox.is_overrun());
-    let next = outbox.attach().unwrap();
-    assert!(!outbox.is_overrun() && outbox.take(next, Lane::Control, 100).is_none());
 }
