@@ -37,9 +37,9 @@ impl Silence {
         quiet.min(self.sent + self.idle_timeout / 2)
     }
 
-    /// When the server counts as gone.
+    /// When the server counts as gone: a ping has gone unanswered by then, and the server still keeps the session.
     pub(crate) fn gone_at(&self) -> Instant {
-        self.received + self.idle_timeout
+        self.received + (self.idle_timeout * 2 / 3).max(2 * self.ping_after)
     }
 }
 
@@ -63,12 +63,12 @@ mod tests {
             grace_ms: 30_000,
         };
         let mut silence = Silence::new(&limits, start);
-        assert_eq!((silence.ping_at(), silence.gone_at()), (after(10), after(30)));
+        assert_eq!((silence.ping_at(), silence.gone_at()), (after(10), after(20)));
         silence.received(after(4));
-        assert_eq!((silence.ping_at(), silence.gone_at()), (after(14), after(34)));
+        assert_eq!((silence.ping_at(), silence.gone_at()), (after(14), after(24)));
         silence.received(after(14));
         assert_eq!(silence.ping_at(), after(15), "nothing sent for half the idle timeout");
         silence.sent(after(15));
-        assert_eq!((silence.ping_at(), silence.gone_at()), (after(25), after(44)));
+        assert_eq!((silence.ping_at(), silence.gone_at()), (after(25), after(34)));
     }
 }

@@ -33,7 +33,7 @@ pub enum Cause {
     /// The server closed; [`Close::comes_back`] says whether to connect again.
     #[error("closed by the server: {0}")]
     Closed(Close),
-    /// The server was silent for the idle timeout, or did not answer the login within the greeting deadline.
+    /// The server was silent for two thirds of the idle timeout, or did not answer the login within the greeting deadline.
     #[error("timed out")]
     TimedOut,
     /// The carrier broke without a word of the server. Connecting again may help.

@@ -58,6 +58,7 @@ fn plan(carrier: Carrier) -> Plan {
         call_timeout: Duration::from_secs(60),
         grace: Duration::from_secs(30),
         entries_max: None,
+        lane_items: None,
         one_session: false,
         watchers: vec![],
         length: Duration::ZERO,

@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) grace: Duration,
     /// So many entries of a thread are kept, if not all.
     pub(crate) entries_max: Option<NonZeroU64>,
+    /// So many events may wait for a reader: few, or as many as usual.
+    pub(crate) lane_items: Option<usize>,
     /// A user has one session, the newest, and watchers.
     pub(crate) one_session: bool,
     pub(crate) watchers: Vec<Watcher>,
@@ -146,6 +148,7 @@ impl Plan {
             call_timeout: milliseconds(rng.random_range(3000..=15_000)),
             grace: Duration::from_secs(if rng.random_bool(0.3) { 2 } else { 30 }),
             entries_max: rng.random_bool(0.5).then(|| rng.random_range(20..=60)).and_then(NonZeroU64::new),
+            lane_items: rng.random_bool(0.25).then(|| rng.random_range(1..=3)),
             one_session,
             watchers,
             length,

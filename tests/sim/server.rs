@@ -121,6 +121,9 @@ fn config(town: &Town) -> Config {
     config.session.idle_timeout = town.plan.idle_timeout;
     config.session.write_timeout = town.plan.idle_timeout;
     config.session.grace = town.plan.grace;
+    if let Some(items) = town.plan.lane_items {
+        config.session.outbox.lane_items = items;
+    }
     let app = apps::Config {
         keys: [(KID.into(), Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new(SECRET) })].into(),
         rates: Rates { text: 1_000_000, query: 1000, change: 1000 },
