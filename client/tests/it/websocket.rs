@@ -125,7 +125,8 @@ async fn the_servers_status_reaches_calls_and_states() {
     let server = start(Some(version::WEBSOCKET_SUBPROTOCOL)).await;
     let (client, mut events) = alice(&server).reconnect(Reconnect::off()).connect().await.unwrap();
     let cause = Cause::Closed(Close::Draining);
-    assert_eq!(client.peer("bob").unwrap().send(CLOSE).await, Err(CallError::Disconnected(cause)));
+    let unsent = client.peer("bob").unwrap().send(CLOSE).await.unwrap_err();
+    assert_eq!(unsent.error, CallError::Disconnected(cause));
     assert_eq!(events.recv().await, None);
     assert_eq!(client.states().current(), State::Disconnected { cause });
 }
