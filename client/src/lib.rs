@@ -63,6 +63,7 @@ mod pending;
 mod reconnect;
 mod silence;
 mod state;
+pub mod storage;
 mod tracker;
 mod trust;
 mod window;
