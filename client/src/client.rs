@@ -8,10 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use quail_protocol::{
-    Operation, Timestamp,
+    Conversation, Operation, Timestamp,
     bounded::TooLong,
+    conversation::{self, Conversations},
     frame,
     id::{ClientMessageId, InvalidId, SessionId, UserId},
+    limits::SYNC_CONVERSATIONS_MAX,
     session::Limits,
 };
 use tokio::{
@@ -140,6 +142,29 @@ impl Client {
     /// ```
     pub fn peer(&self, user: impl AsRef<str>) -> Result<Peer, InvalidId> {
         Ok(Peer::new(self.clone(), UserId::new(user)?))
+    }
+
+    /// A page of the user's own conversations, at most 100, in a fixed order that says nothing of their age. The next page
+    /// is asked for with [`Conversations::next`]; each counts as a query.
+    ///
+    /// ```no_run
+    /// # async fn f(client: quail_client::Client) -> Result<(), quail_client::CallError> {
+    /// let mut after = None;
+    /// loop {
+    ///     let page = client.conversations(after).await?;
+    ///     for summary in &*page.conversations {
+    ///         println!("{}: read {} of {}", summary.conversation, summary.read.0, summary.head.seq.0);
+    ///     }
+    ///     after = page.next;
+    ///     if after.is_none() {
+    ///         return Ok(());
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub async fn conversations(&self, after: Option<Conversation>) -> Result<Conversations, CallError> {
+        let limit = SYNC_CONVERSATIONS_MAX as u16;
+        self.call(conversation::Sync { after, limit }).await
     }
 
     /// Who is logged in.

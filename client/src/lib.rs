@@ -36,9 +36,10 @@
 //! the same handles. Sends and queries without a reply are asked again, sends under their old id, so that they add
 //! nothing twice. Messages that were missed are fetched from the history, after a reconnect as well as when the server
 //! says that this client was too slow: of each conversation, the app gets what came after the first event it saw or the
-//! first message it sent, every message once, and in the order of each priority. Of a conversation of which it has seen
-//! nothing, it gets what comes. All of this is known to this value in this process only; an app that starts anew reads
-//! the history.
+//! first message it sent, every message once, and in the order of each priority. At the first connect the client lists the
+//! user's conversations ([`Client::conversations`] does the same for the app) and follows them from where they stand. One
+//! that it finds after a later connect began meanwhile: the app gets it from its beginning. All of this is known to this
+//! value in this process only; an app that starts anew reads the history.
 //!
 //! [`Cause::comes_back`] says after what the client does not return. It ends with [`State::Disconnected`] then.
 

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use quail_protocol::{
-    Conversation, Event, Position, Seq,
+    Conversation, Event, Position, Seq, Timestamp,
     bounded::List,
+    conversation,
     id::{ClientMessageId, UserId},
     limits::{CURSORS_PER_RESUME_MAX, HISTORY_ENTRIES_MAX},
     message::{Behind, BehindCause, History, Message, Page, Sent},
@@ -15,9 +16,13 @@ use quail_protocol::{
 
 use crate::{
     outbox::Own,
-    tracker::track::{Held, Track},
+    tracker::{
+        sync::Paging,
+        track::{Held, Track},
+    },
 };
 
+mod sync;
 mod track;
 
 /// Conversations that are followed; the one that was used least recently goes.
@@ -34,6 +39,8 @@ const UNANSWERED_MAX: usize = 4096;
 pub(crate) enum Query {
     /// What the app has missed of some conversations.
     Resume(Resume),
+    /// Which conversations there are.
+    Sync(conversation::Sync),
     /// The entries it has missed.
     History(History),
 }
@@ -57,6 +64,7 @@ pub(crate) struct Tracker {
     sent: VecDeque<ClientMessageId>,
     /// Sends without an answer from before the last reconnect: they may stand before what this connection tells of.
     earlier: HashSet<ClientMessageId>,
+    paging: Paging,
 }
 
 impl Tracker {
@@ -75,6 +83,7 @@ impl Tracker {
             unanswered: HashSet::new(),
             sent: VecDeque::new(),
             earlier: HashSet::new(),
+            paging: Paging::default(),
         }
     }
 
@@ -123,25 +132,28 @@ impl Tracker {
 
     /// A new connection stands: everything may have been missed. The conversations in use come first. What was asked is
     /// answered yet if the session is the one of before, and forgotten if not.
-    pub(crate) fn reconnected(&mut self, resumed: bool) {
+    pub(crate) fn reconnected(&mut self, resumed: bool, login: Timestamp) {
         if !resumed {
             self.retry();
         }
+        self.paging.reconnected(login, matches!(self.asked, Some(Query::Sync(_))));
         self.earlier.clone_from(&self.unanswered);
         self.unsure = self.uses.values().rev().cloned().collect();
     }
 
     /// True if there is something to ask and nothing on its way.
     pub(crate) fn wants(&self) -> bool {
-        self.asked.is_none() && self.ready.is_empty() && !(self.holes.is_empty() && self.unsure.is_empty())
+        let nothing = self.holes.is_empty() && self.unsure.is_empty() && !self.paging.is_due();
+        self.asked.is_none() && self.ready.is_empty() && !nothing
     }
 
-    /// What to ask next, if `wants`. Answered by `answered`, `page`, `retry` or `give_up`.
+    /// What to ask next, if `wants`. Answered by `answered`, `listed`, `page`, `retry` or
+    /// `give_up`.
     pub(crate) fn ask(&mut self) -> Option<Query> {
         if !self.wants() {
             return None;
         }
-        self.asked = self.ask_resume().or_else(|| self.ask_history());
+        self.asked = self.ask_resume().or_else(|| self.ask_sync()).or_else(|| self.ask_history());
         self.asked.clone()
     }
 
@@ -204,6 +216,7 @@ impl Tracker {
                     self.unsure.push_front(cursor.conversation);
                 }
             }
+            Some(Query::Sync(query)) => self.paging.go_on(query.after),
             Some(Query::History(query)) => self.holes.push_front(query.conversation),
             None => {}
         }
@@ -218,7 +231,7 @@ impl Tracker {
                 }
             }
             Some(Query::History(query)) => self.refused(&query.conversation),
-            None => {}
+            Some(Query::Sync(_)) | None => {}
         }
     }
 
@@ -254,9 +267,15 @@ impl Tracker {
             self.held = (self.held + track.held()).saturating_sub(before);
             self.want(conversation);
         } else {
-            let mut track = Track::starting_at(conversation.clone(), position);
+            let mut track = self.unheard_of(conversation.clone(), position);
+            if self.knows_all() && position.seq > Seq(1) {
+                // What was placed before this connection is told by no event.
+                self.unsure.push_back(conversation.clone());
+            }
             track.place(position, held, true, &mut self.ready);
-            self.follow(conversation, track);
+            self.held += track.held();
+            self.follow(conversation.clone(), track);
+            self.want(conversation);
         }
     }
 
@@ -268,8 +287,13 @@ impl Tracker {
             self.held = (self.held + track.held()).saturating_sub(held);
             self.want(conversation);
         } else {
-            self.follow(conversation.clone(), Track::starting_at(conversation, head));
-            self.ready.push_back(Event::Behind(behind));
+            let mut track = self.unheard_of(conversation.clone(), head);
+            track.behind(head, &mut self.ready);
+            self.follow(conversation.clone(), track);
+            self.want(conversation);
+            if !self.knows_all() {
+                self.ready.push_back(Event::Behind(behind));
+            }
         }
     }
 
@@ -299,6 +323,7 @@ impl Tracker {
     /// Follows a conversation no longer. What it waits for is left to the app.
     fn forget(&mut self, conversation: &Conversation) {
         let Some(mut track) = self.tracks.remove(conversation) else { return };
+        self.paging.let_go();
         self.uses.remove(&track.used);
         self.held = self.held.saturating_sub(track.held());
         if track.wanted().is_some() {

@@ -11,7 +11,7 @@ use quail_protocol::{
     bounded::Text,
     event::{EventBody, Kind},
     frame::Decoder,
-    id::{AppId, DeviceId},
+    id::{AppId, DeviceId, UserId},
     session::{Draining, Login, Platform, Pong, ResumeToken},
 };
 use tokio::time::advance;
@@ -115,7 +115,7 @@ fn stage_with(event_capacity: usize, comeback: Option<Comeback>) -> Stage {
     let (queue, events) = events::queue(event_capacity);
     let now = Instant::now();
     let me = UserId::new("alice").unwrap();
-    let (driver, controls) = Driver::new(link, &login, me.clone(), queue, comeback, now);
+    let (driver, controls) = Driver::new(link, &login, Tracker::new(me.clone()), queue, comeback, now);
     tokio::spawn(driver.run());
     let ids = MessageIds::new([0; 32]);
     let client = Client::new(me, ids, Duration::from_secs(15), controls);
@@ -278,7 +278,7 @@ async fn events_that_overtake_the_answer_to_the_login_are_kept() {
     assert_eq!(did.recv().await, Some(Did::Wrote(Lane::Control, vec![(1, Login::INFO.opcode)])));
     let (queue, mut events) = events::queue(1);
     let (driver, _controls) =
-        Driver::new(link, &answer, UserId::new("alice").unwrap(), queue, None, Instant::now());
+        Driver::new(link, &answer, Tracker::new(UserId::new("alice").unwrap()), queue, None, Instant::now());
     tokio::spawn(driver.run());
     assert_eq!(events.recv().await, Some(Event::Draining(draining(1))));
 }
