@@ -256,7 +256,7 @@ impl Driver {
         loop {
             ready!(self.events.poll_ready(cx));
             match self.tracker.pop_ready() {
-                Some(event) => self.events.push(event),
+                Some(told) => self.events.push(told),
                 None => return Poll::Ready(()),
             }
         }

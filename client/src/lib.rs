@@ -39,9 +39,16 @@
 //! first message it sent, every message once, and in the order of each priority. At the first connect the client lists the
 //! user's conversations ([`Client::conversations`] does the same for the app) and follows them from where they stand. One
 //! that it finds after a later connect began meanwhile: the app gets it from its beginning. All of this is known to this
-//! value in this process only; an app that starts anew reads the history.
+//! value in this process only, unless it is given a storage.
 //!
 //! [`Cause::comes_back`] says after what the client does not return. It ends with [`State::Disconnected`] then.
+//!
+//! # When the app starts again
+//!
+//! With [`Builder::storage`] the next start goes on where the app was: it gets what came meanwhile, each message once. After
+//! a crash it gets at most those again that it had received and not done with, and those of its own that were answered
+//! while earlier events still waited. Messages that it was sending are in [`Client::unsent`]. Without a storage an app
+//! reads the history.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
@@ -56,6 +63,7 @@ mod dialer;
 mod driver;
 mod error;
 mod events;
+mod keeper;
 mod link;
 mod outbox;
 mod outgoing;

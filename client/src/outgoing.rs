@@ -1,7 +1,7 @@
 //! Messages on their way out.
 
 use quail_protocol::{
-    Conversation, Priority,
+    Advice, Conversation, Priority,
     bounded::TooLong,
     id::ClientMessageId,
     message::{Body, Ext, MessageKind, Send, Sent, Text},
@@ -40,6 +40,12 @@ impl Outgoing {
         Self { client, conversation, id, priority: Priority::default(), body: Text::encode(text) }
     }
 
+    /// A message of an earlier run.
+    pub(crate) fn of(client: Client, send: Send) -> Self {
+        let Send { conversation, id, priority, body, .. } = send;
+        Self { client, conversation, id, priority, body: Ok(body) }
+    }
+
     /// How urgent the message is, [`Priority::Normal`] unless set. Order is promised within a priority only.
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
@@ -57,6 +63,10 @@ impl Outgoing {
     }
 
     /// Sends the message and waits for its place. The error gives the message back.
+    ///
+    /// With a [storage](crate::Builder::storage) the message is kept from the first poll on until there is an answer: its
+    /// place, or a refusal that does not advise to retry. Without an answer it is one of [`Client::unsent`] after a
+    /// restart.
     pub async fn send(self) -> Result<Sent, Box<Unsent>> {
         self.attempt().await.map_err(|error| Box::new(Unsent { message: self, error }))
     }
@@ -70,7 +80,27 @@ impl Outgoing {
             body: self.body.clone().map_err(CallError::TooLarge)?,
             ext: Ext::default(),
         };
-        self.client.call(send).await
+        self.client.sending(&send)?;
+        let sent = self.client.call(send).await;
+        if sent.as_ref().err().is_none_or(is_final) {
+            self.client.answered(self.id);
+        }
+        sent
+    }
+
+    /// Takes the message out of the [storage](crate::Builder::storage): it is none of [`Client::unsent`] any more. What
+    /// was sent of it stays sent.
+    pub fn forget(self) {
+        self.client.answered(self.id);
+    }
+}
+
+/// Whether sending again is of no use.
+fn is_final(error: &CallError) -> bool {
+    match error {
+        CallError::Reject(reject) => reject.code.advice() != Advice::Retry,
+        CallError::TooLarge(_) => true,
+        _ => false,
     }
 }
 

@@ -13,7 +13,7 @@ pub use file::{File, OpenError};
 /// A key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
 
-/// Keeps keys and their values for a client.
+/// Keeps keys and their values for [`Builder::storage`](crate::Builder::storage).
 ///
 /// One storage belongs to one app, user and device, and serves one client at a time. Keys are short; a value is at most
 /// a message long. The methods are called from the client's task and from the app's own, with a lock held: they may

@@ -17,13 +17,19 @@ use quail_protocol::{
 use crate::{
     outbox::Own,
     tracker::{
+        ready::Ready,
         sync::Paging,
         track::{Held, Track},
     },
 };
 
+mod ready;
+mod restore;
 mod sync;
 mod track;
+
+pub(crate) use ready::{Note, Told};
+pub(crate) use restore::Restored;
 
 /// Conversations that are followed; the one that was used least recently goes.
 const CONVERSATIONS_MAX: usize = 10_000;
@@ -59,7 +65,7 @@ pub(crate) struct Tracker {
     /// Messages that wait for others.
     held: usize,
     asked: Option<Query>,
-    ready: VecDeque<Event>,
+    ready: Ready,
     unanswered: HashSet<ClientMessageId>,
     sent: VecDeque<ClientMessageId>,
     /// Sends without an answer from before the last reconnect: they may stand before what this connection tells of.
@@ -79,7 +85,7 @@ impl Tracker {
             unsure: VecDeque::new(),
             held: 0,
             asked: None,
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             unanswered: HashSet::new(),
             sent: VecDeque::new(),
             earlier: HashSet::new(),
@@ -88,8 +94,8 @@ impl Tracker {
     }
 
     /// The next thing to tell the app.
-    pub(crate) fn pop_ready(&mut self) -> Option<Event> {
-        self.ready.pop_front()
+    pub(crate) fn pop_ready(&mut self) -> Option<Told> {
+        self.ready.pop()
     }
 
     /// The app wants no events any more.
@@ -102,7 +108,7 @@ impl Tracker {
         match event {
             Event::MessageSent(message) => self.message(message),
             Event::Behind(behind) => self.behind(behind),
-            event => self.ready.push_back(event),
+            event => self.ready.tell(event),
         }
     }
 
@@ -182,6 +188,7 @@ impl Tracker {
             let Some(track) = self.tracks.get_mut(&conversation) else { continue };
             let held = track.held();
             track.answered(answer, &mut self.ready);
+            track.note_down(&mut self.ready);
             self.held = (self.held + track.held()).saturating_sub(held);
             if answer.missed == Missed::NotMember {
                 self.forget(&conversation);
@@ -199,6 +206,7 @@ impl Tracker {
         let own = |message: &Message| message.sender == *me && unanswered.contains(&message.client_id);
         let (before, held) = (track.wanted(), track.held());
         track.page(&query, page, own, &mut self.ready);
+        track.note_down(&mut self.ready);
         self.held = (self.held + track.held()).saturating_sub(held);
         match track.wanted() {
             None => {}
@@ -264,6 +272,7 @@ impl Tracker {
         if let Some(track) = used(&mut self.tracks, &mut self.uses, &mut self.next_use, &conversation) {
             let before = track.held();
             track.place(position, held, room, &mut self.ready);
+            track.note_down(&mut self.ready);
             self.held = (self.held + track.held()).saturating_sub(before);
             self.want(conversation);
         } else {
@@ -284,16 +293,17 @@ impl Tracker {
         if let Some(track) = used(&mut self.tracks, &mut self.uses, &mut self.next_use, &conversation) {
             let held = track.held();
             track.behind(head, &mut self.ready);
+            track.note_down(&mut self.ready);
             self.held = (self.held + track.held()).saturating_sub(held);
             self.want(conversation);
         } else {
             let mut track = self.unheard_of(conversation.clone(), head);
             track.behind(head, &mut self.ready);
+            if !self.knows_all() {
+                self.ready.tell(Event::Behind(behind));
+            }
             self.follow(conversation.clone(), track);
             self.want(conversation);
-            if !self.knows_all() {
-                self.ready.push_back(Event::Behind(behind));
-            }
         }
     }
 
@@ -309,6 +319,7 @@ impl Tracker {
     /// Begins to follow a conversation, and lets one go if there are too many.
     fn follow(&mut self, conversation: Conversation, mut track: Track) {
         track.used = self.next_use;
+        track.note_down(&mut self.ready);
         self.uses.insert(self.next_use, conversation.clone());
         self.next_use += 1;
         self.tracks.insert(conversation, track);
@@ -330,8 +341,9 @@ impl Tracker {
             let head = track.end();
             track.finish(&mut self.ready);
             let cause = BehindCause::Refused;
-            self.ready.push_back(Event::Behind(Behind { conversation: conversation.clone(), head, cause }));
+            self.ready.tell(Event::Behind(Behind { conversation: conversation.clone(), head, cause }));
         }
+        self.ready.note(|| Note::LetGo(conversation.clone()));
     }
 }
 

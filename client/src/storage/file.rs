@@ -60,7 +60,9 @@ pub enum OpenError {
 ///
 /// ```no_run
 /// # fn f() -> Result<(), quail_client::storage::OpenError> {
-/// let storage = quail_client::storage::File::open("alice.quail")?;
+/// use quail_client::{Client, storage::File};
+///
+/// let builder = Client::builder("chat.example.org:443").app("demo").user("alice").storage(File::open("alice.quail")?);
 /// # Ok(())
 /// # }
 /// ```

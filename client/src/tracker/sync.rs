@@ -7,7 +7,7 @@ use quail_protocol::{
     message::{Behind, BehindCause},
 };
 
-use super::{Query, Tracker, track::Track};
+use super::{Note, Query, Tracker, track::Track};
 
 /// How far the paging through the user's conversations is.
 #[derive(Default)]
@@ -25,6 +25,11 @@ impl Paging {
     /// True if a page is to be asked for.
     pub(super) fn is_due(&self) -> bool {
         self.due.is_some()
+    }
+
+    /// Goes on with what an earlier run knew.
+    pub(super) fn restore(&mut self, since: Option<Timestamp>, let_go: bool) {
+        (self.since, self.let_go) = (since, let_go);
     }
 
     /// A conversation is followed no longer.
@@ -79,6 +84,7 @@ impl Tracker {
         if self.paging.due.is_none() {
             let login = self.paging.login;
             self.paging.since = Some(login);
+            self.ready.note(|| Note::Synced(login));
         }
     }
 
@@ -92,7 +98,10 @@ impl Tracker {
             None if self.tracks.len() < self.conversations_max => {
                 self.follow(conversation.clone(), Track::starting_at(conversation, head));
             }
-            None => self.paging.let_go(),
+            None => {
+                self.paging.let_go();
+                self.ready.note(|| Note::LetGo(conversation));
+            }
             Some(_) if !self.paging.let_go => {
                 let before = Position { seq: Seq(first.0.saturating_sub(1)), ..head };
                 let mut track = Track::starting_at(conversation.clone(), before);
@@ -101,12 +110,9 @@ impl Tracker {
                 self.want(conversation);
             }
             Some(since) if time >= since => {
-                self.follow(conversation.clone(), Track::starting_at(conversation.clone(), head));
-                self.ready.push_back(Event::Behind(Behind {
-                    conversation,
-                    head,
-                    cause: BehindCause::Refused,
-                }));
+                let (named, cause) = (conversation.clone(), BehindCause::Refused);
+                self.ready.tell(Event::Behind(Behind { conversation: named, head, cause }));
+                self.follow(conversation.clone(), Track::starting_at(conversation, head));
             }
             Some(_) => {}
         }

@@ -8,6 +8,7 @@ use quail_protocol::{
 
 use super::*;
 
+mod notes;
 mod resume;
 mod sync;
 
@@ -103,6 +104,7 @@ fn tracker() -> Tracker {
 /// What the app is told, behind-notices as negative numbers.
 fn told(tracker: &mut Tracker) -> Vec<i64> {
     std::iter::from_fn(|| tracker.pop_ready())
+        .filter_map(|told| told.event)
         .map(|event| match event {
             Event::MessageSent(message) => message.position.seq.0 as i64,
             Event::Behind(behind) => -(behind.head.seq.0 as i64),

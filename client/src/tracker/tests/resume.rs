@@ -40,7 +40,7 @@ fn each_answer_has_its_consequence() {
         let (mut numbers, mut said) = (vec![], vec![]);
         loop {
             while let Some(event) = tracker.pop_ready() {
-                match event {
+                match event.event.unwrap() {
                     Event::MessageSent(message) => numbers.push(message.position.seq.0 as i64),
                     Event::Behind(behind) => {
                         numbers.push(-5);
