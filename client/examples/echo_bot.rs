@@ -42,8 +42,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             answers.join_next().await;
         }
         answers.spawn(async move {
-            if let Err(error) = answer.send().await {
-                eprintln!("not answered: {error}");
+            if let Err(unsent) = answer.send().await {
+                eprintln!("not answered: {}", unsent.error);
             }
         });
     }

@@ -27,7 +27,10 @@ use crate::{
     driver::{Comeback, Driver},
     error::{ConnectError, TokenError},
     events::{self, Events},
+    keeper::{Keeper, Slot},
     reconnect::Reconnect,
+    storage::Storage,
+    tracker::Tracker,
     trust::Trust,
 };
 
@@ -85,6 +88,7 @@ pub struct Builder {
     connect_timeout: Duration,
     event_capacity: usize,
     reconnect: Reconnect,
+    storage: Option<Slot>,
 }
 
 impl Builder {
@@ -107,6 +111,7 @@ impl Builder {
             connect_timeout: Duration::from_secs(5),
             event_capacity: 1024,
             reconnect: Reconnect::default(),
+            storage: None,
         }
     }
 
@@ -150,7 +155,8 @@ impl Builder {
         self
     }
 
-    /// Which terminal this is. Apps should keep one id per installation; without it each connect makes a random one.
+    /// Which terminal this is. Apps should keep one id per installation; without it each connect makes a random
+    /// one, unless a [storage](Self::storage) keeps that of the first.
     pub fn device(mut self, device: impl Into<String>) -> Self {
         self.device = Some(device.into());
         self
@@ -226,6 +232,35 @@ impl Builder {
         self
     }
 
+    /// Where the client keeps what it must know after a restart of the app. Without it each start begins anew.
+    ///
+    /// Then the app sees each message once over restarts: what came while it was not running is told at the next start, in
+    /// order, and of conversations that are new from their beginning. An event counts as seen when the app asks for the
+    /// next one, calls [`Events::taken`], or has called [`Client::close`] and dropped the [`Events`]. An app that ends in
+    /// any other way gets those it had received and not done with again. A message of its own that was answered while earlier
+    /// events waited untaken may come as an event as well, with the app's own id. The very first start tells nothing of what is
+    /// there already: [`Client::conversations`] lists it.
+    ///
+    /// Messages whose send has no answer survive as well, see [`Client::unsent`]. So does the device id, if none is given.
+    /// The session does not: a start logs in anew, and an older session of the device that lost its connection gives way.
+    ///
+    /// A storage belongs to one app, user and device; another is refused. It is free for the next client when the
+    /// [`Client`] with its clones and the [`Events`] are dropped.
+    ///
+    /// ```no_run
+    /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// use quail_client::{Client, storage::File};
+    ///
+    /// let builder = Client::builder("chat.example.org:443").app("demo").user("alice").token("…");
+    /// let (client, events) = builder.storage(File::open("alice.quail")?).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn storage(mut self, storage: impl Storage + 'static) -> Self {
+        self.storage = Some(Slot::new(storage));
+        self
+    }
+
     /// Connects and logs in, in one try. Must run inside a tokio runtime, which then drives the session.
     pub async fn connect(self) -> Result<(Client, Events), ConnectError> {
         let mut random = match self.seed {
@@ -234,7 +269,12 @@ impl Builder {
                 StdRng::try_from_rng(&mut SysRng).map_err(|error| ConnectError::Random(Box::new(error)))?
             }
         };
-        let login = self.login(&mut random)?;
+        let kept = self.storage.as_ref().map(Keeper::open).transpose()?;
+        let (keeper, restored) = kept.unzip();
+        let login = self.login(&mut random, keeper.as_ref().and_then(|keeper| keeper.device()))?;
+        if let Some(keeper) = &keeper {
+            keeper.admit(&login)?;
+        }
         let user = login.user.clone();
         let (ids, jitter) = (MessageIds::new(draw(&mut random)), draw(&mut random));
         let dialer = Dialer {
@@ -248,22 +288,31 @@ impl Builder {
             login,
         };
         let (link, logged_in) = dialer.clone().dial(None).await?;
+        if let Some(keeper) = &keeper {
+            keeper.belongs_to(&dialer.login)?;
+        }
         let comeback = (!self.reconnect.is_off())
             .then(|| Comeback::new(dialer.repeat(), self.reconnect, jitter, logged_in.resume_token));
-        let (queue, events) = events::queue(self.event_capacity);
-        let (driver, controls) = Driver::new(link, &logged_in, user.clone(), queue, comeback, Instant::now());
+        let (queue, events) = events::queue(self.event_capacity, keeper.clone());
+        let mut tracker = Tracker::new(user.clone());
+        if let Some(restored) = restored {
+            tracker.restore(restored);
+        }
+        tracker.connected(logged_in.time);
+        let (driver, controls) = Driver::new(link, &logged_in, tracker, queue, comeback, Instant::now());
         let span = tracing::debug_span!("quail", %user, session = %logged_in.session);
         tokio::spawn(driver.run().instrument(span));
-        Ok((Client::new(user, ids, self.call_timeout, controls), events))
+        Ok((Client::new(user, ids, self.call_timeout, controls, keeper), events))
     }
 
-    /// The login without its token.
-    fn login(&self, random: &mut StdRng) -> Result<Login, ConnectError> {
+    /// The login without its token. `device` is the one of an earlier run.
+    fn login(&self, random: &mut StdRng, device: Option<DeviceId>) -> Result<Login, ConnectError> {
         let app = self.app.as_ref().ok_or(ConnectError::Missing("app"))?;
         let user = self.user.as_ref().ok_or(ConnectError::Missing("user"))?;
-        let device = match &self.device {
-            Some(device) => device.clone(),
-            None => draw::<8>(random).iter().map(|byte| format!("{byte:02x}")).collect(),
+        let device = match (&self.device, device) {
+            (Some(device), _) => device.clone(),
+            (None, Some(device)) => device.as_str().to_owned(),
+            (None, None) => draw::<8>(random).iter().map(|byte| format!("{byte:02x}")).collect(),
         };
         Ok(Login {
             revision: REVISION,
@@ -324,53 +373,4 @@ fn this_platform() -> Platform {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn refused(builder: Builder) -> ConnectError {
-        builder.connect().await.unwrap_err()
-    }
-
-    #[tokio::test]
-    async fn a_builder_that_lacks_or_mistakes_something_never_reaches_the_network() {
-        let complete = Builder::new("nowhere".into()).app("demo").user("alice").token("t");
-        let missing = |field| ConnectError::Missing(field).to_string();
-        assert_eq!(refused(Builder::new("h:1".into())).await.to_string(), missing("app"));
-        assert_eq!(refused(Builder::new("h:1".into()).app("demo")).await.to_string(), missing("user"));
-        assert_eq!(
-            refused(Builder::new("h:1".into()).app("demo").user("a")).await.to_string(),
-            missing("token")
-        );
-        assert!(matches!(
-            refused(complete.clone().user("a b")).await,
-            ConnectError::InvalidId { field: "user", .. }
-        ));
-        assert!(matches!(
-            refused(complete.clone().name("x".repeat(257))).await,
-            ConnectError::TooLong { field: "name", .. }
-        ));
-        assert!(matches!(
-            refused(complete.clone().token_with(|| async { Err(TokenError::new("none")) })).await,
-            ConnectError::Token(_)
-        ));
-        assert!(matches!(refused(complete.clone()).await, ConnectError::Address(_)));
-        let url = "wss://example.org/ws".to_owned();
-        assert!(matches!(
-            refused(complete.carrier(CarrierKind::WebSocket { url })).await,
-            ConnectError::Address(_)
-        ));
-    }
-
-    #[test]
-    fn a_seed_repeats_the_device_and_without_one_it_differs() {
-        let builder = Builder::new("h:1".into()).app("demo").user("alice");
-        let device = |seed: u8| builder.login(&mut StdRng::from_seed([seed; 32])).unwrap().device;
-        assert_eq!(device(1), device(1));
-        assert_ne!(device(1), device(2));
-    }
-
-    #[test]
-    fn a_builder_prints_no_token() {
-        assert!(!format!("{:?}", Builder::new("h:1".into()).token("secret")).contains("secret"));
-    }
-}
+mod tests;

@@ -8,10 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use quail_protocol::{
-    Operation, Timestamp,
+    Conversation, Operation, Timestamp,
     bounded::TooLong,
+    conversation::{self, Conversations},
     frame,
     id::{ClientMessageId, InvalidId, SessionId, UserId},
+    limits::SYNC_CONVERSATIONS_MAX,
+    message::Send,
     session::Limits,
 };
 use tokio::{
@@ -24,7 +27,9 @@ use crate::{
     clock::MessageIds,
     driver::{Controls, Current},
     error::CallError,
+    keeper::Keeper,
     outbox::{HEAD_BYTES_MAX, Own, Request},
+    outgoing::Outgoing,
     peer::Peer,
     pending::Waiting,
     state::{State, States, cause_of},
@@ -62,6 +67,7 @@ struct Shared {
     hurry: watch::Sender<()>,
     closer: Mutex<Option<oneshot::Sender<()>>>,
     done: watch::Receiver<()>,
+    keeper: Option<Arc<Keeper>>,
 }
 
 impl Client {
@@ -70,7 +76,13 @@ impl Client {
         Builder::new(address.into())
     }
 
-    pub(crate) fn new(user: UserId, ids: MessageIds, call_timeout: Duration, controls: Controls) -> Self {
+    pub(crate) fn new(
+        user: UserId,
+        ids: MessageIds,
+        call_timeout: Duration,
+        controls: Controls,
+        keeper: Option<Arc<Keeper>>,
+    ) -> Self {
         let limits = controls.current.borrow().limits;
         Self(Arc::new(Shared {
             user,
@@ -84,6 +96,7 @@ impl Client {
             hurry: controls.hurry,
             closer: Mutex::new(Some(controls.closer)),
             done: controls.done,
+            keeper,
         }))
     }
 
@@ -142,6 +155,49 @@ impl Client {
         Ok(Peer::new(self.clone(), UserId::new(user)?))
     }
 
+    /// A page of the user's own conversations, at most 100, in a fixed order that says nothing of their age. The next page
+    /// is asked for with [`Conversations::next`]; each counts as a query.
+    ///
+    /// ```no_run
+    /// # async fn f(client: quail_client::Client) -> Result<(), quail_client::CallError> {
+    /// let mut after = None;
+    /// loop {
+    ///     let page = client.conversations(after).await?;
+    ///     for summary in &*page.conversations {
+    ///         println!("{}: read {} of {}", summary.conversation, summary.read.0, summary.head.seq.0);
+    ///     }
+    ///     after = page.next;
+    ///     if after.is_none() {
+    ///         return Ok(());
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub async fn conversations(&self, after: Option<Conversation>) -> Result<Conversations, CallError> {
+        let limit = SYNC_CONVERSATIONS_MAX as u16;
+        self.call(conversation::Sync { after, limit }).await
+    }
+
+    /// The messages of earlier runs of the app whose send began and has no answer, in the order in which they were sent.
+    /// Empty without a [storage](Builder::storage).
+    ///
+    /// The app decides: [`Outgoing::send`] again adds nothing twice, [`Outgoing::forget`] ends it. One that is older than
+    /// seven days is refused with `Code::MessageIdStale`: nobody knows any more whether it was sent.
+    ///
+    /// ```no_run
+    /// # async fn f(client: quail_client::Client) {
+    /// for message in client.unsent() {
+    ///     if let Err(unsent) = message.send().await {
+    ///         println!("not sent: {}", unsent.error);
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn unsent(&self) -> Vec<Outgoing> {
+        let unsent = self.0.keeper.as_ref().map(|keeper| keeper.unsent()).unwrap_or_default();
+        unsent.into_iter().map(|send| Outgoing::of(self.clone(), send)).collect()
+    }
+
     /// Who is logged in.
     pub fn user_id(&self) -> &UserId {
         &self.0.user
@@ -177,8 +233,11 @@ impl Client {
     /// Logs out and closes the connection; returns when that is done, at the latest after a few seconds.
     ///
     /// Calls that wait for their reply end with [`CallError::Disconnected`]. Events that the app has not received by
-    /// then may be lost to it. Every clone is disconnected; calling this again waits for the same end.
+    /// then may be lost to it; with a [storage](Builder::storage) they come after the next connect. Every clone is disconnected; calling this again waits for the same end.
     pub async fn close(&self) {
+        if let Some(keeper) = &self.0.keeper {
+            keeper.closed();
+        }
         let closer = self.0.closer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(closer) = closer
             && closer.send(()).is_err()
@@ -192,6 +251,19 @@ impl Client {
     /// A new client message id, made with server time.
     pub(crate) fn message_id(&self) -> ClientMessageId {
         self.0.ids.make(self.server_time())
+    }
+
+    /// A message is sent.
+    pub(crate) fn sending(&self, send: &Send) -> Result<(), CallError> {
+        let Some(keeper) = &self.0.keeper else { return Ok(()) };
+        keeper.sending(send).map_err(|error| CallError::Storage(error.kind()))
+    }
+
+    /// A message needs no answer any more.
+    pub(crate) fn answered(&self, id: ClientMessageId) {
+        if let Some(keeper) = &self.0.keeper {
+            keeper.answered(id);
+        }
     }
 
     fn disconnected(&self) -> CallError {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use quail_protocol::{
     Event, Lane,
     frame::{self, Frame, Head, Outcome},
-    id::{SessionId, UserId},
+    id::SessionId,
     limits::REQUEST_ID_SPREAD_MAX,
     session::{Limits, LoggedIn, Logout, Ping},
 };
@@ -108,7 +108,7 @@ impl Driver {
     pub(crate) fn new(
         link: Link,
         login: &LoggedIn,
-        me: UserId,
+        tracker: Tracker,
         events: EventQueue,
         comeback: Option<Comeback>,
         now: Instant,
@@ -132,7 +132,7 @@ impl Driver {
             comeback,
             closer: Some(closer),
             events,
-            tracker: Tracker::new(me),
+            tracker,
             pace: Pace::new(&login.limits, now),
             outbox: Outbox::default(),
             pending: Pending::new(FIRST_REQUEST_ID, REQUEST_ID_SPREAD_MAX),
@@ -256,7 +256,7 @@ impl Driver {
         loop {
             ready!(self.events.poll_ready(cx));
             match self.tracker.pop_ready() {
-                Some(event) => self.events.push(event),
+                Some(told) => self.events.push(told),
                 None => return Poll::Ready(()),
             }
         }
@@ -328,6 +328,7 @@ impl Driver {
                     Waiting::Ping => self.pinging = false,
                     Waiting::Logout => return Err(Cause::LoggedOut),
                     Waiting::Resume => self.resumed(result),
+                    Waiting::Sync => self.listed(result),
                     Waiting::Fetch => self.fetched(result),
                     call @ Waiting::Call { .. } => call.finish(result),
                 }

@@ -2,7 +2,11 @@
 
 use std::{error::Error, fmt, io};
 
-use quail_protocol::{Reject, bounded::TooLong, id::InvalidId};
+use quail_protocol::{
+    Reject,
+    bounded::TooLong,
+    id::{AppId, DeviceId, InvalidId, UserId},
+};
 
 use crate::state::Cause;
 
@@ -55,6 +59,19 @@ pub enum ConnectError {
     /// The server's certificate is not trusted, or its TLS cannot be spoken. A wrong fingerprint ends here.
     #[error("the server's certificate was refused: {0}")]
     Untrusted(String),
+    /// The storage cannot be read or written, or another client uses it.
+    #[error("the storage fails")]
+    Storage(#[source] io::Error),
+    /// The storage is another's: each app, user and device needs its own. Nothing was sent.
+    #[error("the storage belongs to {user} of {app} on device {device}")]
+    ForeignStorage {
+        /// Whose app.
+        app: AppId,
+        /// Whose.
+        user: UserId,
+        /// On which terminal.
+        device: DeviceId,
+    },
     /// The carrier or the login failed. [`Cause::LoginRefused`] holds the server's reason and its advice.
     #[error("{0}")]
     Failed(Cause),
@@ -62,8 +79,8 @@ pub enum ConnectError {
 
 /// Why a call has no reply.
 ///
-/// Only [`Reject`](CallError::Reject) and [`TooLarge`](CallError::TooLarge) say that nothing happened. After the
-/// others the request was served once or not at all; a message may be sent again with the same client message id.
+/// Only [`Reject`](CallError::Reject), [`TooLarge`](CallError::TooLarge) and [`Storage`](CallError::Storage) say that
+/// nothing happened. After the others the request was served once or not at all; a message may be sent again with the same client message id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -74,6 +91,9 @@ pub enum CallError {
     /// The request is longer than the session's limits allow. Nothing was sent; the same request fails again.
     #[error("the request is too large: {0}")]
     TooLarge(TooLong),
+    /// The storage could not keep the message. Nothing was sent.
+    #[error("the storage fails: {0}")]
+    Storage(io::ErrorKind),
     /// The connection ended before the reply and does not come back. The request was served once or not at all.
     #[error("disconnected: {0}")]
     Disconnected(Cause),

@@ -1,8 +1,10 @@
 //! The app's end of the event queue, and the driver's.
 
 use std::{
-    future::Future,
+    fmt,
+    future::{Future, poll_fn},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -12,12 +14,17 @@ use tokio::sync::{
     mpsc::{self, OwnedPermit, error::SendError, error::TrySendError},
 };
 
+use crate::{
+    keeper::{Keeper, Pen},
+    tracker::Told,
+};
+
 /// What the server says unasked, in the order of each lane.
 ///
-/// Of a conversation the app gets each message once, in the order of each priority, from the first one on that this
-/// client has seen or sent: what was lost on the way or during a reconnect is fetched from the history before what
-/// follows. [`Event::Behind`] is only seen for a conversation of which nothing was seen before, or whose history the
-/// server refuses.
+/// Of a conversation the app gets each message once, in the order of each priority, from the first one on that was placed
+/// after the client connected or that this client has seen or sent: what was lost on the way or during a reconnect is
+/// fetched from the history before what follows. [`Event::Behind`] is only seen where messages are no longer kept or are
+/// of another epoch, where the server refuses the history, and for one of more conversations than a client follows.
 ///
 /// The queue is bounded and drops nothing: while it is full the client reads nothing from the server, **replies
 /// included**. A task that waits for a call between two events can therefore only be overtaken by as many events as the
@@ -36,18 +43,49 @@ use tokio::sync::{
 /// }
 /// # }
 /// ```
-#[derive(Debug)]
-pub struct Events(mpsc::Receiver<Event>);
+pub struct Events {
+    receiver: mpsc::Receiver<Event>,
+    keeper: Option<Arc<Keeper>>,
+}
 
 impl Events {
     /// The next event, or `None` after the connection ended for good and all events were taken. Cancel safe.
+    ///
+    /// With a [storage](crate::Builder::storage), asking says that the app is done with the event before.
     pub async fn recv(&mut self) -> Option<Event> {
-        self.0.recv().await
+        poll_fn(|cx| self.poll_recv(cx)).await
     }
 
     /// Like [`recv`](Self::recv), for hand-written futures.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.0.poll_recv(cx)
+        self.taken();
+        let event = ready!(self.receiver.poll_recv(cx));
+        if let (Some(_), Some(keeper)) = (&event, &self.keeper) {
+            keeper.handed();
+        }
+        Poll::Ready(event)
+    }
+
+    /// Says that the app is done with all events it has received: after a restart they do not come again. The next
+    /// [`recv`](Self::recv) says the same. Without a [storage](crate::Builder::storage) it does nothing.
+    pub fn taken(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.taken();
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.left();
+        }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("waiting", &self.receiver.len()).finish_non_exhaustive()
     }
 }
 
@@ -56,13 +94,15 @@ type Room = Pin<Box<dyn Future<Output = Result<OwnedPermit<Event>, SendError<()>
 /// The driver's end: holds one event that found no room.
 pub(crate) struct EventQueue {
     sender: mpsc::Sender<Event>,
+    pen: Option<Pen>,
     held: Option<(Event, Room)>,
 }
 
 /// A queue of `capacity` events, at least one.
-pub(crate) fn queue(capacity: usize) -> (EventQueue, Events) {
+pub(crate) fn queue(capacity: usize, keeper: Option<Arc<Keeper>>) -> (EventQueue, Events) {
     let (sender, receiver) = mpsc::channel(capacity.clamp(1, Semaphore::MAX_PERMITS));
-    (EventQueue { sender, held: None }, Events(receiver))
+    let queue = EventQueue { sender, pen: keeper.as_ref().map(|keeper| keeper.pen()), held: None };
+    (queue, Events { receiver, keeper })
 }
 
 impl EventQueue {
@@ -78,7 +118,11 @@ impl EventQueue {
     }
 
     /// Hands an event to the app. Only after `poll_ready` was ready.
-    pub(crate) fn push(&mut self, event: Event) {
+    pub(crate) fn push(&mut self, told: Told) {
+        if let Some(pen) = &self.pen {
+            pen.queued(told.event.is_some(), told.note);
+        }
+        let Some(event) = told.event else { return };
         match self.sender.try_send(event) {
             Ok(()) => {}
             Err(TrySendError::Full(event)) => {
@@ -112,26 +156,30 @@ mod tests {
         Event::Unknown { kind: Kind(number), body: Default::default() }
     }
 
+    fn told(number: u16) -> Told {
+        Told { event: Some(event(number)), note: None }
+    }
+
     #[test]
     fn a_capacity_without_bound_is_the_largest_there_is() {
-        let (mut queue, mut events) = queue(usize::MAX);
-        queue.push(event(1));
+        let (mut queue, mut events) = queue(usize::MAX, None);
+        queue.push(told(1));
         assert!(events.poll_recv(&mut Context::from_waker(Waker::noop())).is_ready());
     }
 
     #[test]
     fn an_event_without_room_waits_and_keeps_its_place() {
         let mut cx = Context::from_waker(Waker::noop());
-        let (mut queue, mut events) = queue(1);
-        queue.push(event(1));
+        let (mut queue, mut events) = queue(1, None);
+        queue.push(told(1));
         assert!(queue.poll_ready(&mut cx).is_ready());
-        queue.push(event(2));
+        queue.push(told(2));
         assert!(queue.poll_ready(&mut cx).is_pending());
         assert_eq!(events.poll_recv(&mut cx), Poll::Ready(Some(event(1))));
         assert!(queue.poll_ready(&mut cx).is_ready());
         assert_eq!(events.poll_recv(&mut cx), Poll::Ready(Some(event(2))));
         drop(events);
-        queue.push(event(3));
+        queue.push(told(3));
         assert!(queue.poll_ready(&mut cx).is_ready());
     }
 }

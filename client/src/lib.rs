@@ -36,11 +36,19 @@
 //! the same handles. Sends and queries without a reply are asked again, sends under their old id, so that they add
 //! nothing twice. Messages that were missed are fetched from the history, after a reconnect as well as when the server
 //! says that this client was too slow: of each conversation, the app gets what came after the first event it saw or the
-//! first message it sent, every message once, and in the order of each priority. Of a conversation of which it has seen
-//! nothing, it gets what comes. All of this is known to this value in this process only; an app that starts anew reads
-//! the history.
+//! first message it sent, every message once, and in the order of each priority. At the first connect the client lists the
+//! user's conversations ([`Client::conversations`] does the same for the app) and follows them from where they stand. One
+//! that it finds after a later connect began meanwhile: the app gets it from its beginning. All of this is known to this
+//! value in this process only, unless it is given a storage.
 //!
 //! [`Cause::comes_back`] says after what the client does not return. It ends with [`State::Disconnected`] then.
+//!
+//! # When the app starts again
+//!
+//! With [`Builder::storage`] the next start goes on where the app was: it gets what came meanwhile, each message once. After
+//! a crash it gets at most those again that it had received and not done with, and those of its own that were answered
+//! while earlier events still waited. Messages that it was sending are in [`Client::unsent`]. Without a storage an app
+//! reads the history.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
@@ -55,13 +63,16 @@ mod dialer;
 mod driver;
 mod error;
 mod events;
+mod keeper;
 mod link;
 mod outbox;
+mod outgoing;
 mod peer;
 mod pending;
 mod reconnect;
 mod silence;
 mod state;
+pub mod storage;
 mod tracker;
 mod trust;
 mod window;
@@ -72,7 +83,8 @@ pub use builder::{Builder, CarrierKind};
 pub use client::Client;
 pub use error::{CallError, ConnectError, TokenError};
 pub use events::Events;
-pub use peer::{Outgoing, Peer};
+pub use outgoing::{Outgoing, Unsent};
+pub use peer::Peer;
 pub use protocol::{Priority, session::Platform};
 pub use reconnect::Reconnect;
 pub use state::{Cause, State, States};

@@ -3,14 +3,17 @@
 use std::ops::{Bound, RangeBounds};
 
 use quail_protocol::{
-    Conversation, Priority, Seq,
-    bounded::TooLong,
-    id::{ClientMessageId, UserId},
+    Conversation, Seq,
+    id::UserId,
     limits::HISTORY_ENTRIES_MAX,
-    message::{Body, Ext, History, MessageKind, Page, Send, Sent, Text},
+    message::{History, Page, Sent},
 };
 
-use crate::{client::Client, error::CallError};
+use crate::{
+    client::Client,
+    error::CallError,
+    outgoing::{Outgoing, Unsent},
+};
 
 /// The largest number that is exact in every client language.
 const SEQ_MAX: u64 = (1 << 53) - 1;
@@ -45,20 +48,14 @@ impl Peer {
         &self.user
     }
 
-    /// Sends a text with normal priority. The answer says what is promised ([`Sent::ack`]).
-    pub async fn send(&self, text: impl Into<String>) -> Result<Sent, CallError> {
+    /// Sends a text with normal priority. The answer says what is promised ([`Sent::ack`]); the error holds the message.
+    pub async fn send(&self, text: impl Into<String>) -> Result<Sent, Box<Unsent>> {
         self.message(text).send().await
     }
 
     /// Starts a text message.
     pub fn message(&self, text: impl Into<String>) -> Outgoing {
-        Outgoing {
-            client: self.client.clone(),
-            conversation: Conversation::Peer(self.user.clone()),
-            id: self.client.message_id(),
-            priority: Priority::default(),
-            body: Text::encode(text),
-        }
+        Outgoing::new(self.client.clone(), Conversation::Peer(self.user.clone()), text.into())
     }
 
     /// Reads entries by their numbers, oldest first, at most 100 at a time; an open end means the newest.
@@ -68,51 +65,6 @@ impl Peer {
         let (from, to, limit) = bounds(&range);
         let conversation = Conversation::Peer(self.user.clone());
         self.client.call(History { conversation, from, to, limit }).await
-    }
-}
-
-/// A message that was not sent yet. Its id is fixed here: sending a clone again after a lost reply adds no second
-/// message, the server answers with the first result.
-///
-/// ```no_run
-/// # async fn f(bob: quail_client::Peer) -> Result<(), quail_client::CallError> {
-/// let message = bob.message("exactly once");
-/// let sent = match message.clone().send().await {
-///     Err(quail_client::CallError::TimedOut) => message.send().await?,
-///     other => other?,
-/// };
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "a message is sent by `send`"]
-pub struct Outgoing {
-    client: Client,
-    conversation: Conversation,
-    id: ClientMessageId,
-    priority: Priority,
-    body: Result<Body, TooLong>,
-}
-
-impl Outgoing {
-    /// How urgent the message is, [`Priority::Normal`] unless set. Order is promised within a priority only.
-    pub fn priority(mut self, priority: Priority) -> Self {
-        self.priority = priority;
-        self
-    }
-
-    /// The sender's own name for the message.
-    pub fn id(&self) -> ClientMessageId {
-        self.id
-    }
-
-    /// Sends the message and waits for its place.
-    pub async fn send(self) -> Result<Sent, CallError> {
-        let body = self.body.map_err(CallError::TooLarge)?;
-        let Self { client, conversation, id, priority, .. } = self;
-        client
-            .call(Send { conversation, id, priority, kind: MessageKind::Text, body, ext: Ext::default() })
-            .await
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum Waiting {
     Ping,
     /// The driver: what the app has missed.
     Resume,
+    /// The driver: which conversations there are.
+    Sync,
     /// The driver: entries that the app has missed.
     Fetch,
     /// The driver: the end of the session.

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use quail_protocol::{
-    Conversation, Event, Position, Seq,
+    Conversation, Event, Position, Seq, Timestamp,
     bounded::List,
+    conversation,
     id::{ClientMessageId, UserId},
     limits::{CURSORS_PER_RESUME_MAX, HISTORY_ENTRIES_MAX},
     message::{Behind, BehindCause, History, Message, Page, Sent},
@@ -15,10 +16,20 @@ use quail_protocol::{
 
 use crate::{
     outbox::Own,
-    tracker::track::{Held, Track},
+    tracker::{
+        ready::Ready,
+        sync::Paging,
+        track::{Held, Track},
+    },
 };
 
+mod ready;
+mod restore;
+mod sync;
 mod track;
+
+pub(crate) use ready::{Note, Told};
+pub(crate) use restore::Restored;
 
 /// Conversations that are followed; the one that was used least recently goes.
 const CONVERSATIONS_MAX: usize = 10_000;
@@ -34,6 +45,8 @@ const UNANSWERED_MAX: usize = 4096;
 pub(crate) enum Query {
     /// What the app has missed of some conversations.
     Resume(Resume),
+    /// Which conversations there are.
+    Sync(conversation::Sync),
     /// The entries it has missed.
     History(History),
 }
@@ -52,11 +65,12 @@ pub(crate) struct Tracker {
     /// Messages that wait for others.
     held: usize,
     asked: Option<Query>,
-    ready: VecDeque<Event>,
+    ready: Ready,
     unanswered: HashSet<ClientMessageId>,
     sent: VecDeque<ClientMessageId>,
     /// Sends without an answer from before the last reconnect: they may stand before what this connection tells of.
     earlier: HashSet<ClientMessageId>,
+    paging: Paging,
 }
 
 impl Tracker {
@@ -71,16 +85,17 @@ impl Tracker {
             unsure: VecDeque::new(),
             held: 0,
             asked: None,
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             unanswered: HashSet::new(),
             sent: VecDeque::new(),
             earlier: HashSet::new(),
+            paging: Paging::default(),
         }
     }
 
     /// The next thing to tell the app.
-    pub(crate) fn pop_ready(&mut self) -> Option<Event> {
-        self.ready.pop_front()
+    pub(crate) fn pop_ready(&mut self) -> Option<Told> {
+        self.ready.pop()
     }
 
     /// The app wants no events any more.
@@ -93,7 +108,7 @@ impl Tracker {
         match event {
             Event::MessageSent(message) => self.message(message),
             Event::Behind(behind) => self.behind(behind),
-            event => self.ready.push_back(event),
+            event => self.ready.tell(event),
         }
     }
 
@@ -123,25 +138,28 @@ impl Tracker {
 
     /// A new connection stands: everything may have been missed. The conversations in use come first. What was asked is
     /// answered yet if the session is the one of before, and forgotten if not.
-    pub(crate) fn reconnected(&mut self, resumed: bool) {
+    pub(crate) fn reconnected(&mut self, resumed: bool, login: Timestamp) {
         if !resumed {
             self.retry();
         }
+        self.paging.reconnected(login, matches!(self.asked, Some(Query::Sync(_))));
         self.earlier.clone_from(&self.unanswered);
         self.unsure = self.uses.values().rev().cloned().collect();
     }
 
     /// True if there is something to ask and nothing on its way.
     pub(crate) fn wants(&self) -> bool {
-        self.asked.is_none() && self.ready.is_empty() && !(self.holes.is_empty() && self.unsure.is_empty())
+        let nothing = self.holes.is_empty() && self.unsure.is_empty() && !self.paging.is_due();
+        self.asked.is_none() && self.ready.is_empty() && !nothing
     }
 
-    /// What to ask next, if `wants`. Answered by `answered`, `page`, `retry` or `give_up`.
+    /// What to ask next, if `wants`. Answered by `answered`, `listed`, `page`, `retry` or
+    /// `give_up`.
     pub(crate) fn ask(&mut self) -> Option<Query> {
         if !self.wants() {
             return None;
         }
-        self.asked = self.ask_resume().or_else(|| self.ask_history());
+        self.asked = self.ask_resume().or_else(|| self.ask_sync()).or_else(|| self.ask_history());
         self.asked.clone()
     }
 
@@ -170,6 +188,7 @@ impl Tracker {
             let Some(track) = self.tracks.get_mut(&conversation) else { continue };
             let held = track.held();
             track.answered(answer, &mut self.ready);
+            track.note_down(&mut self.ready);
             self.held = (self.held + track.held()).saturating_sub(held);
             if answer.missed == Missed::NotMember {
                 self.forget(&conversation);
@@ -187,6 +206,7 @@ impl Tracker {
         let own = |message: &Message| message.sender == *me && unanswered.contains(&message.client_id);
         let (before, held) = (track.wanted(), track.held());
         track.page(&query, page, own, &mut self.ready);
+        track.note_down(&mut self.ready);
         self.held = (self.held + track.held()).saturating_sub(held);
         match track.wanted() {
             None => {}
@@ -204,6 +224,7 @@ impl Tracker {
                     self.unsure.push_front(cursor.conversation);
                 }
             }
+            Some(Query::Sync(query)) => self.paging.go_on(query.after),
             Some(Query::History(query)) => self.holes.push_front(query.conversation),
             None => {}
         }
@@ -218,7 +239,7 @@ impl Tracker {
                 }
             }
             Some(Query::History(query)) => self.refused(&query.conversation),
-            None => {}
+            Some(Query::Sync(_)) | None => {}
         }
     }
 
@@ -251,12 +272,19 @@ impl Tracker {
         if let Some(track) = used(&mut self.tracks, &mut self.uses, &mut self.next_use, &conversation) {
             let before = track.held();
             track.place(position, held, room, &mut self.ready);
+            track.note_down(&mut self.ready);
             self.held = (self.held + track.held()).saturating_sub(before);
             self.want(conversation);
         } else {
-            let mut track = Track::starting_at(conversation.clone(), position);
+            let mut track = self.unheard_of(conversation.clone(), position);
+            if self.knows_all() && position.seq > Seq(1) {
+                // What was placed before this connection is told by no event.
+                self.unsure.push_back(conversation.clone());
+            }
             track.place(position, held, true, &mut self.ready);
-            self.follow(conversation, track);
+            self.held += track.held();
+            self.follow(conversation.clone(), track);
+            self.want(conversation);
         }
     }
 
@@ -265,11 +293,17 @@ impl Tracker {
         if let Some(track) = used(&mut self.tracks, &mut self.uses, &mut self.next_use, &conversation) {
             let held = track.held();
             track.behind(head, &mut self.ready);
+            track.note_down(&mut self.ready);
             self.held = (self.held + track.held()).saturating_sub(held);
             self.want(conversation);
         } else {
-            self.follow(conversation.clone(), Track::starting_at(conversation, head));
-            self.ready.push_back(Event::Behind(behind));
+            let mut track = self.unheard_of(conversation.clone(), head);
+            track.behind(head, &mut self.ready);
+            if !self.knows_all() {
+                self.ready.tell(Event::Behind(behind));
+            }
+            self.follow(conversation.clone(), track);
+            self.want(conversation);
         }
     }
 
@@ -285,6 +319,7 @@ impl Tracker {
     /// Begins to follow a conversation, and lets one go if there are too many.
     fn follow(&mut self, conversation: Conversation, mut track: Track) {
         track.used = self.next_use;
+        track.note_down(&mut self.ready);
         self.uses.insert(self.next_use, conversation.clone());
         self.next_use += 1;
         self.tracks.insert(conversation, track);
@@ -299,14 +334,16 @@ impl Tracker {
     /// Follows a conversation no longer. What it waits for is left to the app.
     fn forget(&mut self, conversation: &Conversation) {
         let Some(mut track) = self.tracks.remove(conversation) else { return };
+        self.paging.let_go();
         self.uses.remove(&track.used);
         self.held = self.held.saturating_sub(track.held());
         if track.wanted().is_some() {
             let head = track.end();
             track.finish(&mut self.ready);
             let cause = BehindCause::Refused;
-            self.ready.push_back(Event::Behind(Behind { conversation: conversation.clone(), head, cause }));
+            self.ready.tell(Event::Behind(Behind { conversation: conversation.clone(), head, cause }));
         }
+        self.ready.note(|| Note::LetGo(conversation.clone()));
     }
 }
 

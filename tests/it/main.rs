@@ -8,6 +8,7 @@ mod conversation;
 mod crash;
 mod damage;
 mod hostile;
+mod keep;
 mod login;
 mod message;
 mod operations;

@@ -71,20 +71,24 @@ pub(crate) async fn live(town: Arc<Town>, device: Device) {
 async fn send(town: Arc<Town>, device: Device, client: Client, sending: Sending) {
     let name = device.name.clone();
     let Sending { to, priority, body, .. } = sending;
-    let message: Outgoing =
+    let mut message: Outgoing =
         client.peer(to.as_str()).expect("a user id").message(body.clone()).priority(priority);
     let (id, thread) = (message.id(), Thread::of(&name.user, &to));
     let encoded = quail_protocol::message::Text::encode(body).expect("a body");
     let hash = hash(encoded.as_ref());
     loop {
         town.record(Some(&name), What::Send { id, thread: thread.clone(), priority, hash });
-        let pause = match message.clone().send().await {
+        let unsent = match message.send().await {
             Ok(sent) => {
                 town.notice(&device, &client);
                 let acked = What::Acked { id, thread, position: sent.position, prev: sent.prev };
                 return town.record(Some(&name), acked);
             }
-            Err(CallError::Reject(reject)) if reject.code != Code::TimedOut => {
+            Err(unsent) => *unsent,
+        };
+        message = unsent.message;
+        let pause = match unsent.error {
+            CallError::Reject(reject) if reject.code != Code::TimedOut => {
                 town.record(Some(&name), What::Refused { id });
                 if reject.code.advice() != Advice::Retry {
                     let text = format!("a good message of {} is refused: {reject}", name.user);
@@ -92,7 +96,7 @@ async fn send(town: Arc<Town>, device: Device, client: Client, sending: Sending)
                 }
                 Duration::from_millis(reject.retry_after_ms.unwrap_or(500).into())
             }
-            Err(error) => {
+            error => {
                 town.record(Some(&name), What::Unknown { id });
                 if matches!(error, CallError::Malformed | CallError::TooLarge(_)) {
                     return town.diary().wrong.push(format!("a send of {} failed: {error}", name.user));

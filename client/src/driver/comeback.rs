@@ -174,7 +174,7 @@ impl Driver {
         self.silence = Silence::new(&login.limits, now);
         self.pace = Pace::new(&login.limits, now);
         (self.broken, self.stalled) = (None, false);
-        self.tracker.reconnected(login.resumed);
+        self.tracker.reconnected(login.resumed, login.time);
         self.current.send_replace(Current::new(login, now));
         self.state.send_replace(State::Connected);
         tracing::debug!(session = %login.session, login.resumed, "connected again");

@@ -49,6 +49,7 @@ impl Driver {
         }
         let request = match self.tracker.ask() {
             Some(Query::Resume(resume)) => request(&resume, Waiting::Resume),
+            Some(Query::Sync(sync)) => request(&sync, Waiting::Sync),
             Some(Query::History(history)) => request::<History>(&history, Waiting::Fetch),
             None => return,
         };
@@ -61,6 +62,11 @@ impl Driver {
         self.asked(result, |driver, body| {
             frame::decode(body).map(|resumed| driver.tracker.answered(resumed))
         });
+    }
+
+    /// The answer to a page of conversations.
+    pub(super) fn listed(&mut self, result: Result<Bytes, CallError>) {
+        self.asked(result, |driver, body| frame::decode(body).map(|page| driver.tracker.listed(page)));
     }
 
     /// The answer to a page that was asked for.

@@ -11,7 +11,7 @@ use quail_protocol::{
     bounded::Text,
     event::{EventBody, Kind},
     frame::Decoder,
-    id::{AppId, DeviceId},
+    id::{AppId, DeviceId, UserId},
     session::{Draining, Login, Platform, Pong, ResumeToken},
 };
 use tokio::time::advance;
@@ -113,13 +113,13 @@ fn stage_with(event_capacity: usize, comeback: Option<Comeback>) -> Stage {
     let full = Arc::default();
     let link = Link::new(Script { incoming, did: did_sender, full: Arc::clone(&full) });
     let login = logged_in();
-    let (queue, events) = events::queue(event_capacity);
+    let (queue, events) = events::queue(event_capacity, None);
     let now = Instant::now();
     let me = UserId::new("alice").unwrap();
-    let (driver, controls) = Driver::new(link, &login, me.clone(), queue, comeback, now);
+    let (driver, controls) = Driver::new(link, &login, Tracker::new(me.clone()), queue, comeback, now);
     tokio::spawn(driver.run());
     let ids = MessageIds::new([0; 32]);
-    let client = Client::new(me, ids, Duration::from_secs(15), controls);
+    let client = Client::new(me, ids, Duration::from_secs(15), controls, None);
     Stage { client, events, server, did, full }
 }
 
@@ -277,9 +277,9 @@ async fn events_that_overtake_the_answer_to_the_login_are_kept() {
     server.send((Lane::Control, frame::encode(&head, &logged_in()))).unwrap();
     let answer = link.greet(&login()).await.unwrap();
     assert_eq!(did.recv().await, Some(Did::Wrote(Lane::Control, vec![(1, Login::INFO.opcode)])));
-    let (queue, mut events) = events::queue(1);
+    let (queue, mut events) = events::queue(1, None);
     let (driver, _controls) =
-        Driver::new(link, &answer, UserId::new("alice").unwrap(), queue, None, Instant::now());
+        Driver::new(link, &answer, Tracker::new(UserId::new("alice").unwrap()), queue, None, Instant::now());
     tokio::spawn(driver.run());
     assert_eq!(events.recv().await, Some(Event::Draining(draining(1))));
 }

@@ -8,7 +8,9 @@ use quail_protocol::{
 
 use super::*;
 
+mod notes;
 mod resume;
+mod sync;
 
 const EPOCH: u64 = 3;
 
@@ -102,6 +104,7 @@ fn tracker() -> Tracker {
 /// What the app is told, behind-notices as negative numbers.
 fn told(tracker: &mut Tracker) -> Vec<i64> {
     std::iter::from_fn(|| tracker.pop_ready())
+        .filter_map(|told| told.event)
         .map(|event| match event {
             Event::MessageSent(message) => message.position.seq.0 as i64,
             Event::Behind(behind) => -(behind.head.seq.0 as i64),
@@ -121,6 +124,7 @@ fn fetch(tracker: &mut Tracker, story: &Story, mine: &[u64], most: u64) -> (Vec<
                 answers: List::new(cursors.iter().map(|cursor| story.answer(cursor, Seq(1))).collect())
                     .unwrap(),
             }),
+            Query::Sync(_) => panic!("not asked for"),
             Query::History(query) => {
                 asked.push(query.from.0);
                 tracker.page(story.page(&query, mine, most));
@@ -204,12 +208,12 @@ fn a_new_session_fetches_what_came_after_the_last_that_is_known_in_pages() {
         tracker.event(Event::MessageSent(story.message(seq)));
     }
     assert_eq!(told(&mut tracker), [1, 2, 4]);
-    tracker.reconnected(false);
+    tracker.reconnected(false, Timestamp(0));
     // The new session tells of what is new; nothing stands before it on its priority.
     tracker.event(Event::MessageSent(story.message(7)));
     assert_eq!(told(&mut tracker), [7]);
     assert_eq!(fetch(&mut tracker, &story, &[], 2), (vec![3, 5, 8], vec![3, 5, 6, 8, 9]));
-    tracker.reconnected(false);
+    tracker.reconnected(false, Timestamp(0));
     assert_eq!(fetch(&mut tracker, &story, &[], 2), (vec![], vec![]));
 }
 
@@ -220,7 +224,7 @@ fn a_reconnect_forgets_the_page_that_was_on_its_way() {
     tracker.event(Event::MessageSent(story.message(3)));
     assert_eq!(told(&mut tracker), [1]);
     history(&mut tracker);
-    tracker.reconnected(false);
+    tracker.reconnected(false, Timestamp(0));
     assert_eq!(fetch(&mut tracker, &story, &[], 100), (vec![2], vec![2, 3, 4]));
 }
 
@@ -235,7 +239,7 @@ fn own_sends_fill_their_place_and_are_not_told() {
     assert_eq!(told(&mut tracker), [1, 3]);
     // The reply to 5 is lost; another session of this user sent 4.
     tracker.sending(&story.sent(5).0);
-    tracker.reconnected(false);
+    tracker.reconnected(false, Timestamp(0));
     tracker.event(Event::MessageSent(story.message(6)));
     assert_eq!(fetch(&mut tracker, &story, &[4, 5], 100), (vec![4], vec![4, 6]));
     let (own, sent) = story.sent(5);
@@ -250,7 +254,7 @@ fn an_own_send_beyond_a_hole_is_still_own_when_the_hole_is_filled() {
     let (own, sent) = story.sent(4);
     tracker.sending(&own);
     tracker.sent(&own, &sent);
-    tracker.reconnected(false);
+    tracker.reconnected(false, Timestamp(0));
     assert_eq!(told(&mut tracker), [1]);
     assert_eq!(fetch(&mut tracker, &story, &[4], 100).1, [2, 3]);
 }

@@ -1,6 +1,6 @@
 //! What the app has been told of one conversation.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use quail_protocol::{
     Conversation, Epoch, Event, Position, Priority, Seq,
@@ -8,6 +8,8 @@ use quail_protocol::{
     message::{Behind, BehindCause, History, Message, Page},
     session::{Ahead, Answer, Cursor, Missed},
 };
+
+use super::ready::{Note, Ready};
 
 /// Gaps between entries that arrived ahead of others on slower lanes. With more of them, what is late is fetched.
 const RANGES_MAX: usize = 2048;
@@ -35,6 +37,9 @@ enum Verdict {
     Hole,
 }
 
+/// What a cursor is made of.
+type Reached = (Epoch, u64, [Option<u64>; Priority::COUNT]);
+
 pub(super) struct Track {
     conversation: Conversation,
     epoch: Epoch,
@@ -50,6 +55,8 @@ pub(super) struct Track {
     held: BTreeMap<u64, Held>,
     /// Up to here there are entries to fetch.
     want: u64,
+    /// What was noted last.
+    noted: Option<Reached>,
     /// When it was used last; the tracker's.
     pub(super) used: u64,
 }
@@ -66,8 +73,20 @@ impl Track {
             told: [None; Priority::COUNT],
             held: BTreeMap::new(),
             want: 0,
+            noted: None,
             used: 0,
         }
+    }
+
+    /// Goes on where an earlier run was.
+    pub(super) fn restored(cursor: &Cursor) -> Self {
+        let mut track = Self::starting_at(cursor.conversation.clone(), cursor.position);
+        track.told = [Some(track.through); Priority::COUNT];
+        for ahead in &*cursor.ahead {
+            track.told[ahead.priority.index()] = Some(ahead.seq.0.max(track.through));
+        }
+        track.noted = Some(track.reached());
+        track
     }
 
     /// How far the app has been told.
@@ -80,6 +99,18 @@ impl Track {
             conversation: self.conversation.clone(),
             position: Position { epoch: self.epoch, seq: Seq(self.through) },
             ahead: ahead.unwrap_or_else(|_| unreachable!("one for each priority at most")),
+        }
+    }
+
+    fn reached(&self) -> Reached {
+        (self.epoch, self.through, self.told)
+    }
+
+    /// Notes how far the app is if no event did.
+    pub(super) fn note_down(&mut self, out: &mut Ready) {
+        if out.takes_notes() && self.noted != Some(self.reached()) {
+            self.noted = Some(self.reached());
+            out.note(|| Note::At(self.cursor()));
         }
     }
 
@@ -101,7 +132,7 @@ impl Track {
     }
 
     /// Events up to `head` were dropped.
-    pub(super) fn behind(&mut self, head: Position, out: &mut VecDeque<Event>) {
+    pub(super) fn behind(&mut self, head: Position, out: &mut Ready) {
         if head.epoch > self.epoch {
             self.begin_again(head, out);
         } else if head.epoch == self.epoch {
@@ -115,7 +146,7 @@ impl Track {
     }
 
     /// What the server says of the cursor.
-    pub(super) fn answered(&mut self, answer: Answer, out: &mut VecDeque<Event>) {
+    pub(super) fn answered(&mut self, answer: Answer, out: &mut Ready) {
         match answer.missed {
             Missed::CaughtUp => {}
             Missed::Trimmed => {
@@ -131,7 +162,7 @@ impl Track {
     }
 
     /// An entry arrived. Without `room` a message that cannot be told yet is fetched later.
-    pub(super) fn place(&mut self, at: Position, entry: Held, room: bool, out: &mut VecDeque<Event>) {
+    pub(super) fn place(&mut self, at: Position, entry: Held, room: bool, out: &mut Ready) {
         let seq = at.seq.0;
         if at.epoch > self.epoch {
             // What stands before the first that is seen of an epoch is not told, as with any conversation.
@@ -154,7 +185,7 @@ impl Track {
         query: &History,
         page: Page,
         own: impl Fn(&Message) -> bool,
-        out: &mut VecDeque<Event>,
+        out: &mut Ready,
     ) {
         if page.head.epoch != self.epoch {
             if page.head.epoch > self.epoch {
@@ -189,21 +220,23 @@ impl Track {
     }
 
     /// Tells whatever waits, in order.
-    pub(super) fn finish(&mut self, out: &mut VecDeque<Event>) {
+    pub(super) fn finish(&mut self, out: &mut Ready) {
         for (_, held) in std::mem::take(&mut self.held) {
-            out.extend(held.message.map(|message| Event::MessageSent(*message)));
+            if let Some(message) = held.message {
+                out.tell(Event::MessageSent(*message));
+            }
         }
     }
 
     /// A newer incarnation does not continue what was before: the app is told, and what follows `position` is followed.
-    fn begin_again(&mut self, position: Position, out: &mut VecDeque<Event>) {
+    fn begin_again(&mut self, position: Position, out: &mut Ready) {
         self.finish(out);
         *self = Self { used: self.used, ..Self::starting_at(self.conversation.clone(), position) };
         self.tell_behind(position, BehindCause::EpochChanged, out);
     }
 
     /// Entries below `first` are no longer kept.
-    fn lose(&mut self, first: Seq, head: Position, out: &mut VecDeque<Event>) {
+    fn lose(&mut self, first: Seq, head: Position, out: &mut Ready) {
         let last = first.0.saturating_sub(1);
         if head.epoch == self.epoch && last > self.through {
             self.through = last;
@@ -213,8 +246,8 @@ impl Track {
         }
     }
 
-    fn tell_behind(&self, head: Position, cause: BehindCause, out: &mut VecDeque<Event>) {
-        out.push_back(Event::Behind(Behind { conversation: self.conversation.clone(), head, cause }));
+    fn tell_behind(&self, head: Position, cause: BehindCause, out: &mut Ready) {
+        out.tell(Event::Behind(Behind { conversation: self.conversation.clone(), head, cause }));
     }
 
     fn verdict(&self, seq: u64, entry: &Held) -> Verdict {
@@ -228,14 +261,17 @@ impl Track {
         }
     }
 
-    fn tell(&mut self, seq: u64, entry: Held, out: &mut VecDeque<Event>) {
+    fn tell(&mut self, seq: u64, entry: Held, out: &mut Ready) {
         self.told[entry.priority.index()] = Some(seq);
         self.note(seq);
-        out.extend(entry.message.map(|message| Event::MessageSent(*message)));
+        if let Some(message) = entry.message {
+            out.tell_with(Event::MessageSent(*message), || Note::At(self.cursor()));
+            self.noted = Some(self.reached());
+        }
     }
 
     /// Tells an entry if it is next, or keeps it until what stands before it is there.
-    fn settle(&mut self, seq: u64, entry: Held, room: bool, out: &mut VecDeque<Event>) {
+    fn settle(&mut self, seq: u64, entry: Held, room: bool, out: &mut Ready) {
         match self.verdict(seq, &entry) {
             Verdict::Seen => {}
             Verdict::Next => self.tell(seq, entry, out),
@@ -254,7 +290,7 @@ impl Track {
     }
 
     /// Tells what has waited and is next now. What waits on keeps its room.
-    fn release(&mut self, out: &mut VecDeque<Event>) {
+    fn release(&mut self, out: &mut Ready) {
         for (seq, entry) in std::mem::take(&mut self.held) {
             self.settle(seq, entry, true, out);
         }

@@ -1,4 +1,5 @@
-//! What a server would say: answers login, ping, logout and sends, and echoes each message as an event.
+//! What a server would say: answers login, ping, logout and sends, and echoes each message as an event. It knows no
+//! conversations.
 
 use std::sync::{
     Arc,
@@ -8,6 +9,7 @@ use std::sync::{
 use bytes::Bytes;
 use quail_client::protocol::{
     Close, Code, Epoch, Event, Lane, Operation, Position, Reject, Seq, Timestamp,
+    conversation::Sync,
     event::EventBody,
     frame::{self, Frame, Head, Outcome},
     id::{MessageId, SessionId, UserId},
@@ -58,6 +60,10 @@ impl Fake {
             panic!("not a request: {:?}", frame.head)
         };
         let ok = Head::Reply { request_id, outcome: Outcome::Ok };
+        if opcode == Sync::INFO.opcode {
+            let outcome = Outcome::Reject(Reject::from(Code::UnknownOperation));
+            return vec![Act::Write(frame::encode_raw(&Head::Reply { request_id, outcome }, &[]))];
+        }
         let info = quail_client::protocol::operations().find(|info| info.opcode == opcode).unwrap();
         self.seen.send(Seen { lane, request_id, name: info.name }).ok();
         if opcode == Login::INFO.opcode {

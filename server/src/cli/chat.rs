@@ -99,7 +99,7 @@ fn say(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
 }
 
 async fn send(peer: Peer, line: String) -> Result<Sent, CallError> {
-    peer.send(line).await
+    Ok(peer.send(line).await?)
 }
 
 fn show_sent(sent: &Result<Sent, CallError>) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ fn a_cursor_says_what_the_app_was_told_of_each_priority() {
         tracker.event(Event::MessageSent(story.message(seq)));
     }
     assert_eq!(told(&mut tracker), [1, 2, 4, 7], "6 waits for 3");
-    tracker.reconnected(false);
+    tracker.reconnected(false, Timestamp(0));
     let cursors = cursors(&mut tracker);
     let [Cursor { position, ahead, .. }] = &cursors[..] else { panic!("{cursors:?}") };
     assert_eq!(*position, story.message(2).position);
@@ -32,7 +32,7 @@ fn each_answer_has_its_consequence() {
             tracker.event(Event::MessageSent(story.message(seq)));
         }
         assert_eq!(told(&mut tracker), [1, 2]);
-        tracker.reconnected(false);
+        tracker.reconnected(false, Timestamp(0));
         cursors(&mut tracker);
         let epoch = Epoch(EPOCH + u64::from(missed == Missed::EpochChanged));
         let head = Position { epoch, seq: Seq(5) };
@@ -40,7 +40,7 @@ fn each_answer_has_its_consequence() {
         let (mut numbers, mut said) = (vec![], vec![]);
         loop {
             while let Some(event) = tracker.pop_ready() {
-                match event {
+                match event.event.unwrap() {
                     Event::MessageSent(message) => numbers.push(message.position.seq.0 as i64),
                     Event::Behind(behind) => {
                         numbers.push(-5);
@@ -65,7 +65,7 @@ fn a_new_epoch_is_followed_from_where_it_is_seen() {
     old.position = Position { epoch: Epoch(EPOCH - 1), seq: Seq(9) };
     tracker.event(Event::MessageSent(old));
     assert_eq!(told(&mut tracker), [9]);
-    tracker.reconnected(false);
+    tracker.reconnected(false, Timestamp(0));
     // The cursor is from before the event.
     let before = cursors(&mut tracker);
     tracker.event(Event::MessageSent(story.message(3)));
@@ -81,7 +81,7 @@ fn a_session_that_goes_on_still_answers_what_it_was_asked() {
     tracker.event(Event::MessageSent(story.message(3)));
     assert_eq!(told(&mut tracker), [1]);
     let query = history(&mut tracker);
-    tracker.reconnected(true);
+    tracker.reconnected(true, Timestamp(0));
     assert!(tracker.ask().is_none());
     tracker.page(story.page(&query, &[], 100));
     assert_eq!(told(&mut tracker), [2, 3]);
@@ -94,7 +94,7 @@ fn what_came_between_a_first_send_and_the_reconnect_that_answered_it_is_told() {
     // The reply to 2 is lost, and 3 and 4 are placed before the client is back.
     let (own, sent) = story.sent(2);
     tracker.sending(&own);
-    tracker.reconnected(true);
+    tracker.reconnected(true, Timestamp(0));
     assert!(!tracker.wants());
     tracker.sent(&own, &sent);
     assert_eq!(fetch(&mut tracker, &story, &[2], 100), (vec![3], vec![3, 4]));
