@@ -17,6 +17,9 @@ pub(super) struct Paging {
     /// A conversation was let go: one that is not followed need not be new.
     let_go: bool,
     login: Timestamp,
+    /// The time of the first login, if its connection was lost before all pages were seen: what was placed from then on
+    /// may have been told by no event.
+    interrupted: Option<Timestamp>,
     /// After what the next page is to be asked for.
     due: Option<Option<Conversation>>,
 }
@@ -45,6 +48,9 @@ impl Paging {
     /// A new connection stands: what began is begun again.
     pub(super) fn reconnected(&mut self, login: Timestamp, asked: bool) {
         if asked || self.due.is_some() || self.since.is_some() {
+            if self.since.is_none() {
+                self.interrupted.get_or_insert(self.login);
+            }
             self.begin(login);
         }
     }
@@ -84,6 +90,7 @@ impl Tracker {
         if self.paging.due.is_none() {
             let login = self.paging.login;
             self.paging.since = Some(login);
+            self.paging.interrupted = None;
             self.ready.note(|| Note::Synced(login));
         }
     }
@@ -96,7 +103,13 @@ impl Tracker {
         match self.paging.since {
             // What was there before the client is no news.
             None if self.tracks.len() < self.conversations_max => {
-                self.follow(conversation.clone(), Track::starting_at(conversation, head));
+                let news = self.paging.interrupted.filter(|from| time >= *from);
+                let track = match news {
+                    Some(from) => Track::since(conversation.clone(), head, from),
+                    None => Track::starting_at(conversation.clone(), head),
+                };
+                self.follow(conversation.clone(), track);
+                self.want(conversation);
             }
             None => {
                 self.paging.let_go();
@@ -120,8 +133,13 @@ impl Tracker {
 
     /// The track of a conversation that was not followed up to now and that has something at `position`.
     pub(super) fn unheard_of(&self, conversation: Conversation, position: Position) -> Track {
-        let known = self.paging.knows_all();
-        Track::starting_at(conversation, if known { Position { seq: Seq(0), ..position } } else { position })
+        if self.paging.knows_all() {
+            Track::starting_at(conversation, Position { seq: Seq(0), ..position })
+        } else if let Some(time) = self.paging.interrupted {
+            Track::since(conversation, position, time)
+        } else {
+            Track::starting_at(conversation, position)
+        }
     }
 
     /// True if a conversation that is not followed is a new one.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use quail_protocol::{
-    Conversation, Epoch, Event, Position, Priority, Seq,
+    Conversation, Epoch, Event, Position, Priority, Seq, Timestamp,
     bounded::List,
     message::{Behind, BehindCause, History, Message, Page},
     session::{Ahead, Answer, Cursor, Missed},
@@ -40,6 +40,9 @@ enum Verdict {
 /// What a cursor is made of.
 type Reached = (Epoch, u64, [Option<u64>; Priority::COUNT]);
 
+/// So many entries are looked at to find those that were placed since a time.
+const NEWS_MAX: u64 = 1000;
+
 pub(super) struct Track {
     conversation: Conversation,
     epoch: Epoch,
@@ -57,6 +60,8 @@ pub(super) struct Track {
     want: u64,
     /// What was noted last.
     noted: Option<Reached>,
+    /// What was placed before is no news.
+    news_from: Timestamp,
     /// When it was used last; the tracker's.
     pub(super) used: u64,
 }
@@ -74,8 +79,16 @@ impl Track {
             held: BTreeMap::new(),
             want: 0,
             noted: None,
+            news_from: Timestamp(0),
             used: 0,
         }
+    }
+
+    /// Of what stands up to `head`, the newest that was placed from `time` on is wanted, and nothing older is told.
+    pub(super) fn since(conversation: Conversation, head: Position, time: Timestamp) -> Self {
+        let before = Position { seq: Seq(head.seq.0.saturating_sub(NEWS_MAX)), ..head };
+        let news = Self::starting_at(conversation, before);
+        Self { want: head.seq.0, news_from: time, ..news }
     }
 
     /// Goes on where an earlier run was.
@@ -264,7 +277,9 @@ impl Track {
     fn tell(&mut self, seq: u64, entry: Held, out: &mut Ready) {
         self.told[entry.priority.index()] = Some(seq);
         self.note(seq);
-        if let Some(message) = entry.message {
+        if let Some(message) = entry.message
+            && message.time >= self.news_from
+        {
             out.tell_with(Event::MessageSent(*message), || Note::At(self.cursor()));
             self.noted = Some(self.reached());
         }

@@ -158,3 +158,24 @@ fn what_was_let_go_is_not_told_again_from_its_beginning() {
     tracker.event(Event::MessageSent(Message { sender: user("dave"), ..Story("nnnnn").message(5) }));
     assert_eq!((told(&mut tracker), tracker.ask()), (vec![5], None));
 }
+
+#[test]
+fn what_came_before_all_pages_were_seen_is_told_if_the_connection_was_lost_meanwhile() {
+    let story = Story("nnnnn");
+    let placed = |seq: u64| Message { time: Timestamp(seq), ..story.message(seq) };
+    let mut tracker = tracker();
+    tracker.connected(Timestamp(4));
+    assert_eq!(asked_after(&mut tracker), None);
+    tracker.reconnected(true, Timestamp(9));
+    tracker.retry();
+    assert_eq!(asked_after(&mut tracker), None);
+    tracker.listed(listing(&[summary("bob", 5, 1, 5), summary("carol", 7, 1, 3)], None));
+    let query = history(&mut tracker);
+    assert_eq!((&query.conversation, query.to), (&bob(), Seq(5)));
+    let messages = List::new((1..=5).map(placed).collect()).unwrap();
+    tracker.page(Page { head: placed(5).position, first: Seq(1), messages, next: None });
+    assert_eq!((told(&mut tracker), tracker.ask()), (vec![4, 5], None));
+    // From now on everything is news.
+    tracker.event(Event::MessageSent(Message { time: Timestamp(9), ..Story("nnnnnn").message(6) }));
+    assert_eq!(told(&mut tracker), [6]);
+}
