@@ -72,6 +72,24 @@ impl Shared {
     }
 }
 
+#[cfg(test)]
+impl Shared {
+    /// A server of `time` with nothing in it, whose committer has not begun.
+    pub(crate) fn empty(time: quail_protocol::Timestamp) -> Self {
+        let entropy = Entropy::seeded(1);
+        Self {
+            apps: BTreeMap::new(),
+            clock: Clock::simulated(time),
+            hub: Arc::new(Hub::new(entropy.hasher())),
+            store: Arc::new(crate::store::memory::Memory::new(entropy.hasher())),
+            entropy,
+            committer: Committer::default(),
+            metrics: Metrics::new(),
+            session: session::Config::default(),
+        }
+    }
+}
+
 /// One request's surroundings.
 #[derive(Clone)]
 pub struct Context {

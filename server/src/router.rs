@@ -184,7 +184,6 @@ fn internal(trace_id: u64, operation: &str, error: &(dyn std::error::Error + Sen
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use quail_protocol::{
         Timestamp,
@@ -194,30 +193,16 @@ mod tests {
 
     use super::*;
     use crate::{
-        clock::Clock,
         context::Shared,
-        entropy::Entropy,
-        hub::Hub,
         session::{
-            self, Session,
+            Session,
             outbox::{self, Attachment},
         },
-        store::{commit::Committer, memory::Memory},
-        telemetry::Metrics,
     };
 
     fn context(request_timeout: std::time::Duration) -> Context {
-        let entropy = Entropy::seeded(1);
-        let shared = Shared {
-            apps: BTreeMap::new(),
-            clock: Clock::simulated(Timestamp(1)),
-            hub: Arc::new(Hub::new(entropy.hasher())),
-            store: Arc::new(Memory::new(entropy.hasher())),
-            entropy,
-            committer: Committer::default(),
-            metrics: Metrics::new(),
-            session: session::Config { request_timeout, ..session::Config::default() },
-        };
+        let mut shared = Shared::empty(Timestamp(1));
+        shared.session.request_timeout = request_timeout;
         Context { session: Arc::new(Session::new(outbox::Config::default())), shared: Arc::new(shared) }
     }
 

@@ -31,15 +31,12 @@ mod tests {
     use super::*;
     use crate::{
         apps::{self, Key, KeyAlgorithm, MultiLogin, Secret},
-        clock::Clock,
         context::{Context, Shared},
         domain::token::Claims,
-        entropy::Entropy,
-        hub::{Hub, fanout::FanOut},
+        hub::fanout::FanOut,
         router::Serving,
-        session::{self, Session, outbox},
-        store::{ProfileChange, Write, commit::Committer, memory::Memory},
-        telemetry::Metrics,
+        session::{Session, outbox},
+        store::{ProfileChange, Write},
     };
 
     #[test]
@@ -51,23 +48,14 @@ mod tests {
 
     /// A server whose committer has not begun.
     fn shared() -> Arc<Shared> {
-        let entropy = Entropy::seeded(1);
         let key = Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new(SECRET) };
         let app = apps::Config {
             keys: [("key".into(), key)].into(),
             multi_login: MultiLogin::One,
             ..apps::Config::default()
         };
-        Arc::new(Shared {
-            apps: [(AppId::new("demo").unwrap(), app)].into(),
-            clock: Clock::simulated(Timestamp(1_800_000_000_000)),
-            hub: Arc::new(Hub::new(entropy.hasher())),
-            store: Arc::new(Memory::new(entropy.hasher())),
-            entropy,
-            committer: Committer::default(),
-            metrics: Metrics::new(),
-            session: session::Config::default(),
-        })
+        let apps = [(AppId::new("demo").unwrap(), app)].into();
+        Arc::new(Shared { apps, ..Shared::empty(Timestamp(1_800_000_000_000)) })
     }
 
     fn login(device: &str, resume: Option<ResumeToken>) -> Login {

@@ -123,39 +123,17 @@ impl End {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use bytes::Bytes;
     use quail_protocol::{Class, Lane, Timestamp};
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::{
-        clock::Clock,
-        entropy::Entropy,
-        hub::Hub,
-        session::{self, outbox},
-        store::{commit::Committer, memory::Memory},
-        telemetry::Metrics,
-    };
-
-    fn shared() -> Arc<Shared> {
-        let entropy = Entropy::seeded(1);
-        Arc::new(Shared {
-            apps: BTreeMap::new(),
-            clock: Clock::simulated(Timestamp(1)),
-            hub: Arc::new(Hub::new(entropy.hasher())),
-            store: Arc::new(Memory::new(entropy.hasher())),
-            entropy,
-            committer: Committer::default(),
-            metrics: Metrics::new(),
-            session: session::Config::default(),
-        })
-    }
+    use crate::session::outbox;
 
     #[tokio::test]
     async fn what_was_asked_on_a_connection_that_was_superseded_is_answered_on_the_next() {
-        let (shared, session) = (shared(), Arc::new(Session::new(outbox::Config::default())));
+        let shared = Arc::new(Shared::empty(Timestamp(1)));
+        let session = Arc::new(Session::new(outbox::Config::default()));
         let mut connected = Connected::new("test", shared.clone(), session.clone());
         let (go_on, read) = oneshot::channel();
         let asking = session.clone();
