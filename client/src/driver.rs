@@ -327,8 +327,6 @@ impl Driver {
                 match request.waiting {
                     Waiting::Ping => self.pinging = false,
                     Waiting::Logout => return Err(Cause::LoggedOut),
-                    Waiting::Resume => self.resumed(result),
-                    Waiting::Sync => self.listed(result),
                     Waiting::Fetch => self.fetched(result),
                     call @ Waiting::Call { .. } => call.finish(result),
                 }

@@ -14,11 +14,7 @@ pub(crate) enum Waiting {
     Call { reply: oneshot::Sender<Result<Bytes, CallError>>, slot: Slot },
     /// The driver: a sign of life.
     Ping,
-    /// The driver: what the app has missed.
-    Resume,
-    /// The driver: which conversations there are.
-    Sync,
-    /// The driver: entries that the app has missed.
+    /// The driver: something that the tracker asks for, one thing at a time.
     Fetch,
     /// The driver: the end of the session.
     Logout,

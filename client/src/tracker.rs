@@ -8,6 +8,7 @@ use quail_protocol::{
     Conversation, Event, Position, Seq, Timestamp,
     bounded::List,
     conversation,
+    frame::{self, Malformed},
     id::{ClientMessageId, UserId},
     limits::{CURSORS_PER_RESUME_MAX, HISTORY_ENTRIES_MAX},
     message::{Behind, BehindCause, History, Message, Page, Sent},
@@ -153,8 +154,7 @@ impl Tracker {
         self.asked.is_none() && self.ready.is_empty() && !nothing
     }
 
-    /// What to ask next, if `wants`. Answered by `answered`, `listed`, `page`, `retry` or
-    /// `give_up`.
+    /// What to ask next, if `wants`. Answered by `fetched`, `retry` or `give_up`.
     pub(crate) fn ask(&mut self) -> Option<Query> {
         if !self.wants() {
             return None;
@@ -180,16 +180,24 @@ impl Tracker {
         None
     }
 
+    /// The server's answer to what was asked. After an error `give_up` is due.
+    pub(crate) fn fetched(&mut self, body: &[u8]) -> Result<(), Malformed> {
+        match self.asked {
+            Some(Query::Resume(_)) => self.answered(frame::decode(body)?),
+            Some(Query::Sync(_)) => self.listed(frame::decode(body)?),
+            Some(Query::History(_)) => self.page(frame::decode(body)?),
+            None => {}
+        }
+        Ok(())
+    }
+
     /// What the server says of the cursors that were asked about.
-    pub(crate) fn answered(&mut self, resumed: Resumed) {
+    fn answered(&mut self, resumed: Resumed) {
         let Some(Query::Resume(Resume { cursors })) = self.asked.take() else { return };
         for (cursor, answer) in cursors.into_vec().into_iter().zip(resumed.answers.into_vec()) {
             let conversation = cursor.conversation;
             let Some(track) = self.tracks.get_mut(&conversation) else { continue };
-            let held = track.held();
-            track.answered(answer, &mut self.ready);
-            track.note_down(&mut self.ready);
-            self.held = (self.held + track.held()).saturating_sub(held);
+            change(track, &mut self.held, &mut self.ready, |track, ready| track.answered(answer, ready));
             if answer.missed == Missed::NotMember {
                 self.forget(&conversation);
             } else {
@@ -199,15 +207,13 @@ impl Tracker {
     }
 
     /// What was fetched.
-    pub(crate) fn page(&mut self, page: Page) {
+    fn page(&mut self, page: Page) {
         let Some(Query::History(query)) = self.asked.take() else { return };
         let (me, unanswered) = (&self.me, &self.unanswered);
         let Some(track) = self.tracks.get_mut(&query.conversation) else { return };
         let own = |message: &Message| message.sender == *me && unanswered.contains(&message.client_id);
-        let (before, held) = (track.wanted(), track.held());
-        track.page(&query, page, own, &mut self.ready);
-        track.note_down(&mut self.ready);
-        self.held = (self.held + track.held()).saturating_sub(held);
+        let before = track.wanted();
+        change(track, &mut self.held, &mut self.ready, |track, ready| track.page(&query, page, own, ready));
         match track.wanted() {
             None => {}
             // A server that answers with nothing would be asked for ever.
@@ -270,10 +276,9 @@ impl Tracker {
     fn place(&mut self, conversation: Conversation, position: Position, held: Held) {
         let room = self.held < HELD_MAX;
         if let Some(track) = used(&mut self.tracks, &mut self.uses, &mut self.next_use, &conversation) {
-            let before = track.held();
-            track.place(position, held, room, &mut self.ready);
-            track.note_down(&mut self.ready);
-            self.held = (self.held + track.held()).saturating_sub(before);
+            change(track, &mut self.held, &mut self.ready, |track, ready| {
+                track.place(position, held, room, ready);
+            });
             self.want(conversation);
         } else {
             let mut track = self.unheard_of(conversation.clone(), position);
@@ -291,10 +296,7 @@ impl Tracker {
     fn behind(&mut self, behind: Behind) {
         let Behind { conversation, head, .. } = behind.clone();
         if let Some(track) = used(&mut self.tracks, &mut self.uses, &mut self.next_use, &conversation) {
-            let held = track.held();
-            track.behind(head, &mut self.ready);
-            track.note_down(&mut self.ready);
-            self.held = (self.held + track.held()).saturating_sub(held);
+            change(track, &mut self.held, &mut self.ready, |track, ready| track.behind(head, ready));
             self.want(conversation);
         } else {
             let mut track = self.unheard_of(conversation.clone(), head);
@@ -345,6 +347,19 @@ impl Tracker {
         }
         self.ready.note(|| Note::LetGo(conversation.clone()));
     }
+}
+
+/// Changes a track that is followed: `held` stays the sum over all tracks, and how far the app is gets noted.
+fn change(
+    track: &mut Track,
+    held: &mut usize,
+    ready: &mut Ready,
+    change: impl FnOnce(&mut Track, &mut Ready),
+) {
+    let before = track.held();
+    change(track, ready);
+    track.note_down(ready);
+    *held = (*held + track.held()).saturating_sub(before);
 }
 
 /// The track of a conversation, which counts as used now.

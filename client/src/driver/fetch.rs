@@ -3,12 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quail_protocol::{
-    Advice, Code, Operation,
-    frame::{self, Malformed},
-    message::History,
-    session::Limits,
-};
+use quail_protocol::{Advice, Code, Operation, session::Limits};
 use tokio::time::Instant;
 
 use super::Driver;
@@ -48,40 +43,20 @@ impl Driver {
             return;
         }
         let request = match self.tracker.ask() {
-            Some(Query::Resume(resume)) => request(&resume, Waiting::Resume),
-            Some(Query::Sync(sync)) => request(&sync, Waiting::Sync),
-            Some(Query::History(history)) => request::<History>(&history, Waiting::Fetch),
+            Some(Query::Resume(resume)) => fetching(&resume),
+            Some(Query::Sync(sync)) => fetching(&sync),
+            Some(Query::History(history)) => fetching(&history),
             None => return,
         };
         self.outbox.push(request);
         self.pace.next = now + self.pace.interval;
     }
 
-    /// The answer to cursors.
-    pub(super) fn resumed(&mut self, result: Result<Bytes, CallError>) {
-        self.asked(result, |driver, body| {
-            frame::decode(body).map(|resumed| driver.tracker.answered(resumed))
-        });
-    }
-
-    /// The answer to a page of conversations.
-    pub(super) fn listed(&mut self, result: Result<Bytes, CallError>) {
-        self.asked(result, |driver, body| frame::decode(body).map(|page| driver.tracker.listed(page)));
-    }
-
-    /// The answer to a page that was asked for.
+    /// The answer to what was asked for.
     pub(super) fn fetched(&mut self, result: Result<Bytes, CallError>) {
-        self.asked(result, |driver, body| frame::decode(body).map(|page| driver.tracker.page(page)));
-    }
-
-    fn asked(
-        &mut self,
-        result: Result<Bytes, CallError>,
-        take: impl FnOnce(&mut Self, &Bytes) -> Result<(), Malformed>,
-    ) {
         match result {
             Ok(body) => {
-                if let Err(error) = take(self, &body) {
+                if let Err(error) = self.tracker.fetched(&body) {
                     tracing::debug!(%error, "an unreadable answer");
                     self.tracker.give_up();
                 }
@@ -102,7 +77,7 @@ impl Driver {
     }
 }
 
-fn request<O: Operation>(operation: &O, waiting: Waiting) -> Request {
+fn fetching<O: Operation>(operation: &O) -> Request {
     let body = postcard::to_stdvec(operation).unwrap_or_else(|_| unreachable!("wire types always encode"));
-    own::<O>(waiting, body.into())
+    own::<O>(Waiting::Fetch, body.into())
 }

@@ -77,7 +77,7 @@ impl Tracker {
     }
 
     /// A page of the user's conversations.
-    pub(crate) fn listed(&mut self, page: Conversations) {
+    pub(super) fn listed(&mut self, page: Conversations) {
         let Some(Query::Sync(query)) = self.asked.take() else { return };
         for summary in page.conversations.into_vec() {
             self.summarized(summary);
