@@ -31,7 +31,7 @@ use crate::{
     plan::{Device, Plan},
     server::{Flaw, certificate, serve},
     town::{Town, entry, hash},
-    world::Failure,
+    world::{Failure, simulation},
 };
 
 /// How long a disk takes to sync: much less, and longer, than a client takes to come back.
@@ -182,15 +182,7 @@ fn exchange(carrier: Carrier, sync: Duration, cut: CutAt) -> Result<bool, Failur
     network.cut_at(0, cut);
     let disk = Disk::exact(sync);
     let town = Arc::new(Town::new(plan, network.clone(), certificate().fingerprint));
-    let mut sim = turmoil::Builder::new()
-        .rng_seed(7)
-        .simulation_duration(Duration::from_secs(600))
-        .min_message_latency(Duration::from_millis(5))
-        .max_message_latency(Duration::from_millis(5))
-        .udp_capacity(4096)
-        .tcp_capacity(4096)
-        .tick_duration(Duration::from_millis(5))
-        .build();
+    let mut sim = simulation(town.plan.seed, town.plan.latencies[0]..=town.plan.latencies[0]);
     sim.host("server", {
         let (town, disk) = (town.clone(), disk.clone());
         move || serve(town.clone(), disk.clone(), Flaw::NONE, Arc::default(), Arc::default())

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fmt,
+    ops::RangeInclusive,
     sync::{Arc, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
@@ -156,17 +157,22 @@ fn count(history: &[Record]) -> Counts {
     counts
 }
 
-fn happen(town: &Arc<Town>, disk: &Disk, flaw: Flaw) -> Result<(), Failure> {
-    let Plan { seed, latencies, length, .. } = town.plan;
-    let mut sim = turmoil::Builder::new()
+/// An empty world whose packets are under way for some time of `latency`.
+pub(crate) fn simulation(seed: u64, latency: RangeInclusive<Duration>) -> turmoil::Sim<'static> {
+    turmoil::Builder::new()
         .rng_seed(seed)
         .simulation_duration(Duration::from_secs(600))
-        .min_message_latency(Duration::from_millis(2))
-        .max_message_latency(latencies[0])
+        .min_message_latency(*latency.start())
+        .max_message_latency(*latency.end())
         .udp_capacity(4096)
         .tcp_capacity(4096)
         .tick_duration(TICK)
-        .build();
+        .build()
+}
+
+fn happen(town: &Arc<Town>, disk: &Disk, flaw: Flaw) -> Result<(), Failure> {
+    let Plan { seed, latencies, length, .. } = town.plan;
+    let mut sim = simulation(seed, Duration::from_millis(2)..=latencies[0]);
     let stop: Stop = Arc::default();
     let lives = Arc::new(AtomicU64::new(0));
     sim.host("server", {
