@@ -5,11 +5,11 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use quail_protocol::{
-    Conversation, Epoch, Event, Position, Priority, Seq, Timestamp,
+    Conversation, Epoch, Event, Position, Priority, Rev, Seq, Timestamp,
     event::EventBody,
     frame::{Decoder, Head},
     id::{ClientMessageId, MessageId, UserId},
-    message::{Message, MessageKind, Text},
+    message::{Content, Message, MessageKind, Text},
 };
 
 fn message() -> Message {
@@ -23,9 +23,13 @@ fn message() -> Message {
         prev: Seq(999),
         priority: Priority::Normal,
         time: Timestamp(1_800_000_000_000),
-        kind: MessageKind::Text,
-        body: Text::encode("x".repeat(254)).unwrap_or_else(|_| unreachable!("a short text")),
-        ext: Default::default(),
+        ordinal: 1,
+        rev: Rev(0),
+        recall: None,
+        content: Content::new(
+            MessageKind::Text,
+            Text::encode("x".repeat(254)).unwrap_or_else(|_| unreachable!("a short text")),
+        ),
     }
 }
 

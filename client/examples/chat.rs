@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn print(mut events: Events) {
     while let Some(event) = events.recv().await {
         match event {
-            Event::MessageSent(message) => match Text::decode(&message.body) {
+            Event::MessageSent(message) => match Text::decode(&message.content.body) {
                 Ok(text) => println!("{}: {}", message.sender, text.text),
                 Err(_) => println!("{} sent something this build cannot read", message.sender),
             },

@@ -34,10 +34,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while let Some(event) = events.recv().await {
         let Event::MessageSent(message) = event else { continue };
         let to_me = matches!(&message.conversation, Conversation::Peer(user) if user == client.user_id());
-        if !to_me || message.sender == *client.user_id() || message.kind != MessageKind::Text {
+        if !to_me || message.sender == *client.user_id() || message.content.kind != MessageKind::Text {
             continue;
         }
-        let answer = client.peer(message.sender.as_str())?.message(Text::decode(&message.body)?.text);
+        let answer = client.peer(message.sender.as_str())?.message(Text::decode(&message.content.body)?.text);
         while answers.len() >= ANSWERS_MAX {
             answers.join_next().await;
         }

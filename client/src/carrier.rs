@@ -19,6 +19,16 @@ pub(crate) trait Carrier: Send + 'static {
     /// Ordered bytes of one lane, in pieces of any size. What arrived before the loss comes before the loss.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, Bytes), Lost>>;
 
+    /// The next datagram. Pending for ever on a carrier that has none.
+    fn poll_datagram(&mut self, _: &mut Context<'_>) -> Poll<Bytes> {
+        Poll::Pending
+    }
+
+    /// Sends `frame` by itself, to arrive or not. Given back by a carrier that has no datagrams, or none of that size.
+    fn send_datagram(&mut self, frame: Bytes) -> Result<(), Bytes> {
+        Err(frame)
+    }
+
     /// Takes what fits off the front of `bytes`, which are whole frames at first; ready when all was taken.
     fn poll_send(&mut self, cx: &mut Context<'_>, lane: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>>;
 

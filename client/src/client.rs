@@ -9,13 +9,14 @@ use std::{
 use bytes::Bytes;
 use quail_protocol::{
     Conversation, Operation, Timestamp,
-    bounded::TooLong,
+    bounded::{List, TooLong},
     conversation::{self, Conversations},
-    frame,
+    frame::{self, Head},
     id::{ClientMessageId, InvalidId, SessionId, UserId},
     limits::SYNC_CONVERSATIONS_MAX,
-    message::Send,
+    message::{Send, Signal},
     session::Limits,
+    user::{self, Profile},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -26,12 +27,13 @@ use crate::{
     builder::Builder,
     clock::MessageIds,
     driver::{Controls, Current},
-    error::CallError,
+    error::{CallError, SignalError},
     keeper::Keeper,
     outbox::{HEAD_BYTES_MAX, Own, Request},
     outgoing::Outgoing,
     peer::Peer,
     pending::Waiting,
+    signal::SignalPace,
     state::{State, States, cause_of},
     window::Window,
 };
@@ -62,6 +64,8 @@ struct Shared {
     ids: MessageIds,
     call_timeout: Duration,
     requests: mpsc::Sender<Request>,
+    signals: mpsc::Sender<Bytes>,
+    signal_pace: SignalPace,
     window: Arc<Window>,
     state: watch::Receiver<State>,
     hurry: watch::Sender<()>,
@@ -91,6 +95,8 @@ impl Client {
             ids,
             call_timeout,
             requests: controls.requests,
+            signals: controls.signals,
+            signal_pace: SignalPace::new(limits.signals_per_second),
             window: controls.window,
             state: controls.state,
             hurry: controls.hurry,
@@ -153,6 +159,39 @@ impl Client {
     /// ```
     pub fn peer(&self, user: impl AsRef<str>) -> Result<Peer, InvalidId> {
         Ok(Peer::new(self.clone(), UserId::new(user)?))
+    }
+
+    /// Signals something to the other side of a conversation: worth a try and no more. It goes out as a datagram where
+    /// there are any, is answered by nothing, and may be lost. While the client reconnects it is discarded.
+    ///
+    /// ```no_run
+    /// # fn f(client: quail_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.peer("bob")?.typing()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn signal(&self, signal: &Signal) -> Result<(), SignalError> {
+        let max = self.0.limits.signal_bytes as usize;
+        if signal.body.len() > max {
+            return Err(SignalError::TooLarge(TooLong { max }));
+        }
+        if *self.0.state.borrow() != State::Connected {
+            return Err(SignalError::Disconnected);
+        }
+        if !self.0.signal_pace.admits(Instant::now()) {
+            return Err(SignalError::TooOften);
+        }
+        let frame = frame::encode(&Head::Signal, signal);
+        self.0.signals.try_send(frame).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SignalError::TooOften,
+            mpsc::error::TrySendError::Closed(_) => SignalError::Disconnected,
+        })
+    }
+
+    /// The profiles of up to 100 users; those who never logged in are left out.
+    pub async fn profiles(&self, users: impl IntoIterator<Item = UserId>) -> Result<Vec<Profile>, CallError> {
+        let users = List::new(users.into_iter().collect()).map_err(CallError::TooLarge)?;
+        Ok(self.call(user::Query { users }).await?.profiles.into_vec())
     }
 
     /// A page of the user's own conversations, at most 100, in a fixed order that says nothing of their age. The next page

@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use quail_protocol::{
-    Event, Lane,
-    frame::{self, Frame, Head, Outcome},
+    Lane,
+    frame::{Frame, Head},
     id::SessionId,
     limits::REQUEST_ID_SPREAD_MAX,
     session::{Limits, LoggedIn, Logout, Ping},
@@ -26,7 +26,7 @@ use crate::{
     error::CallError,
     events::EventQueue,
     link::{FIRST_REQUEST_ID, Link, close_for},
-    outbox::{Outbox, Request, own},
+    outbox::{Outbox, Own, Request, own},
     pending::{Pending, Waiting},
     silence::Silence,
     state::{Cause, State},
@@ -36,12 +36,16 @@ use crate::{
 
 mod comeback;
 mod fetch;
+mod handle;
 
 pub(crate) use comeback::Comeback;
 use fetch::Pace;
 
 /// Frames handled before the driver writes again.
 const FRAMES_PER_READ: usize = 64;
+
+/// Signals that may wait for the driver.
+const SIGNALS_MAX: usize = 64;
 
 /// Reads before other tasks get their turn.
 const READS_PER_POLL: usize = 16;
@@ -52,6 +56,8 @@ const LOGOUT_DEADLINE: Duration = Duration::from_secs(5);
 /// What the handles hold of a driver.
 pub(crate) struct Controls {
     pub(crate) requests: mpsc::Sender<Request>,
+    /// Frames of signals.
+    pub(crate) signals: mpsc::Sender<Bytes>,
     pub(crate) window: Arc<Window>,
     pub(crate) state: watch::Receiver<State>,
     pub(crate) current: watch::Receiver<Current>,
@@ -80,6 +86,7 @@ impl Current {
 pub(crate) struct Driver {
     link: Link,
     requests: mpsc::Receiver<Request>,
+    signals: mpsc::Receiver<Bytes>,
     window: Arc<Window>,
     state: watch::Sender<State>,
     current: watch::Sender<Current>,
@@ -115,6 +122,7 @@ impl Driver {
     ) -> (Self, Controls) {
         let window = Arc::new(Window::new(login.limits.requests_in_flight.into()));
         let (requests_sender, requests) = mpsc::channel(window.capacity());
+        let (signals_sender, signals) = mpsc::channel(SIGNALS_MAX);
         let (state, state_receiver) = watch::channel(State::Connected);
         let (current, current_receiver) = watch::channel(Current::new(login, now));
         let (hurry_sender, hurry) = watch::channel(());
@@ -125,6 +133,7 @@ impl Driver {
         let driver = Self {
             link,
             requests,
+            signals,
             window: window.clone(),
             state,
             current,
@@ -146,6 +155,7 @@ impl Driver {
         };
         let controls = Controls {
             requests: requests_sender,
+            signals: signals_sender,
             window,
             state: state_receiver,
             current: current_receiver,
@@ -218,10 +228,16 @@ impl Driver {
 
     fn poll_requests(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(request)) = self.requests.poll_recv(cx) {
-            if let Some(own) = &request.own {
+            if let Some(Own::Message(own)) = &request.own {
                 self.tracker.sending(own);
             }
             self.outbox.push(request);
+        }
+        while let Poll::Ready(Some(signal)) = self.signals.poll_recv(cx) {
+            // A datagram may be lost, and then the server has heard nothing: it is no sign of life.
+            if let Err(signal) = self.link.carrier.send_datagram(signal) {
+                self.outbox.push_signal(signal);
+            }
         }
     }
 
@@ -273,6 +289,14 @@ impl Driver {
                 self.stalled = false;
                 self.silence.received(Instant::now());
             }
+            if let Poll::Ready(datagram) = self.link.poll_datagram(cx) {
+                // Whatever else it is, it is lost, as datagrams may be.
+                if let Some(frame @ Frame { head: Head::Event { .. }, .. }) = datagram {
+                    self.handle(frame)?;
+                }
+                self.silence.received(Instant::now());
+                continue;
+            }
             match self.link.next_frame() {
                 Ok(Some(frame)) => self.handle(frame)?,
                 Ok(None) if handled > 0 => break,
@@ -292,48 +316,6 @@ impl Driver {
             }
         }
         Poll::Ready(Ok(()))
-    }
-
-    fn handle(&mut self, frame: Frame) -> Result<(), Cause> {
-        match frame.head {
-            Head::Event { kind } => {
-                let event = Event::decode(kind, frame.body).map_err(|_| Cause::Malformed)?;
-                if let (Event::Draining(draining), Some(comeback)) = (&event, &mut self.comeback) {
-                    let wait = Duration::from_millis(draining.retry_after_ms.into());
-                    comeback.not_before(Instant::now() + wait);
-                }
-                // The app that logs out has taken what it wanted.
-                if self.logout.is_none() && !self.events.is_closed() {
-                    self.tracker.event(event);
-                }
-                Ok(())
-            }
-            Head::Reply { request_id, outcome } => {
-                let result = match outcome {
-                    Outcome::Ok => Ok(frame.body),
-                    Outcome::Reject(reject) => Err(CallError::Reject(reject)),
-                };
-                let Some(request) = self.pending.take(request_id) else {
-                    // What was asked on two connections may be answered on both.
-                    return if self.pending.knows(request_id) { Ok(()) } else { Err(Cause::Malformed) };
-                };
-                if let (Some(own), Ok(body)) = (&request.own, &result)
-                    && let Ok(sent) = frame::decode(body)
-                    && self.logout.is_none()
-                    && !self.events.is_closed()
-                {
-                    self.tracker.sent(own, &sent);
-                }
-                match request.waiting {
-                    Waiting::Ping => self.pinging = false,
-                    Waiting::Logout => return Err(Cause::LoggedOut),
-                    Waiting::Fetch => self.fetched(result),
-                    call @ Waiting::Call { .. } => call.finish(result),
-                }
-                Ok(())
-            }
-            Head::Request { .. } => Err(Cause::Malformed),
-        }
     }
 
     /// Ready when something has become due.

@@ -97,7 +97,8 @@ pub enum CallError {
     /// The connection ended before the reply and does not come back. The request was served once or not at all.
     #[error("disconnected: {0}")]
     Disconnected(Cause),
-    /// The connection ended before the reply to a change. The change was made or not; the client itself reconnects.
+    /// The connection ended before the reply to a change, or to a message without a number. It was made or not; the client
+    /// itself reconnects.
     #[error("the connection was lost before the reply")]
     Unknown,
     /// No reply within the call timeout. The request was served once or not at all.
@@ -106,6 +107,21 @@ pub enum CallError {
     /// The request was served, but its reply cannot be read by this build.
     #[error("malformed reply")]
     Malformed,
+}
+
+/// Why a signal was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignalError {
+    /// The app signals more often than the session's limits allow.
+    #[error("too many signals")]
+    TooOften,
+    /// The body is longer than the session's limits allow.
+    #[error("the signal is too large: {0}")]
+    TooLarge(TooLong),
+    /// There is no connection now.
+    #[error("there is no connection")]
+    Disconnected,
 }
 
 /// Why the app's token callback has no token; holds the app's own error.

@@ -36,7 +36,7 @@ use crate::{
 ///
 /// while let Some(event) = events.recv().await {
 ///     match event {
-///         Event::MessageSent(message) => println!("{}: {:?}", message.sender, message.body),
+///         Event::MessageSent(message) => println!("{}: {:?}", message.sender, message.content),
 ///         Event::Behind(behind) => println!("{} has messages up to {:?}", behind.conversation, behind.head),
 ///         other => println!("{other:?}"),
 ///     }
@@ -44,7 +44,9 @@ use crate::{
 /// # }
 /// ```
 pub struct Events {
-    receiver: mpsc::Receiver<Event>,
+    receiver: mpsc::Receiver<Queued>,
+    /// Of the event that was received last.
+    waited: bool,
     keeper: Option<Arc<Keeper>>,
 }
 
@@ -59,11 +61,20 @@ impl Events {
     /// Like [`recv`](Self::recv), for hand-written futures.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         self.taken();
-        let event = ready!(self.receiver.poll_recv(cx));
-        if let (Some(_), Some(keeper)) = (&event, &self.keeper) {
+        let Some(Queued { event, waited }) = ready!(self.receiver.poll_recv(cx)) else {
+            return Poll::Ready(None);
+        };
+        if let Some(keeper) = &self.keeper {
             keeper.handed();
         }
-        Poll::Ready(event)
+        self.waited = waited;
+        Poll::Ready(Some(event))
+    }
+
+    /// True if the event received last is a message that had waited for this client: it was placed before the connection
+    /// stood over which it came. ZIM's `isOfflineMessage`.
+    pub fn waited(&self) -> bool {
+        self.waited
     }
 
     /// Says that the app is done with all events it has received: after a restart they do not come again. The next
@@ -89,20 +100,27 @@ impl fmt::Debug for Events {
     }
 }
 
-type Room = Pin<Box<dyn Future<Output = Result<OwnedPermit<Event>, SendError<()>>> + Send>>;
+/// An event on its way to the app.
+#[derive(Debug)]
+struct Queued {
+    event: Event,
+    waited: bool,
+}
+
+type Room = Pin<Box<dyn Future<Output = Result<OwnedPermit<Queued>, SendError<()>>> + Send>>;
 
 /// The driver's end: holds one event that found no room.
 pub(crate) struct EventQueue {
-    sender: mpsc::Sender<Event>,
+    sender: mpsc::Sender<Queued>,
     pen: Option<Pen>,
-    held: Option<(Event, Room)>,
+    held: Option<(Queued, Room)>,
 }
 
 /// A queue of `capacity` events, at least one.
 pub(crate) fn queue(capacity: usize, keeper: Option<Arc<Keeper>>) -> (EventQueue, Events) {
     let (sender, receiver) = mpsc::channel(capacity.clamp(1, Semaphore::MAX_PERMITS));
     let queue = EventQueue { sender, pen: keeper.as_ref().map(|keeper| keeper.pen()), held: None };
-    (queue, Events { receiver, keeper })
+    (queue, Events { receiver, waited: false, keeper })
 }
 
 impl EventQueue {
@@ -123,7 +141,7 @@ impl EventQueue {
             pen.queued(told.event.is_some(), told.note);
         }
         let Some(event) = told.event else { return };
-        match self.sender.try_send(event) {
+        match self.sender.try_send(Queued { event, waited: told.waited }) {
             Ok(()) => {}
             Err(TrySendError::Full(event)) => {
                 self.held = Some((event, Box::pin(self.sender.clone().reserve_owned())));
@@ -157,7 +175,7 @@ mod tests {
     }
 
     fn told(number: u16) -> Told {
-        Told { event: Some(event(number)), note: None }
+        Told { event: Some(event(number)), ..Told::default() }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use quail_protocol::{
 use crate::{
     error::ConnectError,
     keeper::record::{Key, Owner, encode},
-    outbox::Own,
+    outbox::OwnMessage,
     storage::Storage,
     tracker::{Note, Restored},
 };
@@ -232,7 +232,7 @@ impl Desk {
         self.next_unsent = unsent.last().map_or(0, |(number, _)| number + 1);
         self.unsent = unsent.iter().map(|(number, send)| (send.id, *number)).collect();
         self.earlier = unsent.into_iter().map(|(_, send)| send).collect();
-        restored.unsent = self.earlier.iter().filter_map(|send| Own::of(send)).collect();
+        restored.unsent = self.earlier.iter().map(OwnMessage::of).collect();
         Ok(restored)
     }
 

@@ -16,7 +16,7 @@
 //!
 //! while let Some(event) = events.recv().await {
 //!     if let Event::MessageSent(message) = event {
-//!         println!("{}: {}", message.sender, Text::decode(&message.body)?.text);
+//!         println!("{}: {}", message.sender, Text::decode(&message.content.body)?.text);
 //!     }
 //! }
 //! # Ok(())
@@ -70,6 +70,7 @@ mod outgoing;
 mod peer;
 mod pending;
 mod reconnect;
+mod signal;
 mod silence;
 mod state;
 pub mod storage;
@@ -81,7 +82,7 @@ pub use quail_protocol as protocol;
 
 pub use builder::{Builder, CarrierKind};
 pub use client::Client;
-pub use error::{CallError, ConnectError, TokenError};
+pub use error::{CallError, ConnectError, SignalError, TokenError};
 pub use events::Events;
 pub use outgoing::{Outgoing, Unsent};
 pub use peer::Peer;

@@ -65,6 +65,16 @@ impl Link {
         })
     }
 
+    /// The frame of the next datagram; `None` if it is none.
+    pub(crate) fn poll_datagram(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+        self.carrier.poll_datagram(cx).map(|bytes| {
+            let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+            decoder.extend(&bytes);
+            let frame = decoder.next_frame().ok().flatten();
+            frame.filter(|_| decoder.is_between_frames())
+        })
+    }
+
     /// The next whole frame that was received, most urgent lane first.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         for lane in Lane::ALL {

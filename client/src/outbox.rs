@@ -7,7 +7,7 @@ use quail_protocol::{
     Class, Conversation, Info, Lane, Operation, Priority,
     frame::{self, Head},
     id::ClientMessageId,
-    message::Send,
+    message::{Recall, Send},
 };
 
 use crate::{
@@ -31,19 +31,42 @@ pub(crate) struct Request {
     pub(crate) waiting: Waiting,
 }
 
-/// Which place the reply to a send fills.
+/// Which place the reply to a request fills, that no event tells of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Own {
+pub(crate) enum Own {
+    /// Of a message.
+    Message(OwnMessage),
+    /// Of a change.
+    Recall(Conversation),
+    /// None: a message without a number. It must not be sent again unasked.
+    Unnumbered,
+}
+
+/// A message that gets a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OwnMessage {
     pub(crate) conversation: Conversation,
     pub(crate) id: ClientMessageId,
     pub(crate) priority: Priority,
 }
 
+impl OwnMessage {
+    /// What `send` is.
+    pub(crate) fn of(send: &Send) -> Self {
+        let Send { conversation, id, priority, .. } = send;
+        Self { conversation: conversation.clone(), id: *id, priority: *priority }
+    }
+}
+
 impl Own {
-    /// What `operation` sends, if it is a send.
+    /// What `operation` adds.
     pub(crate) fn of(operation: &dyn Any) -> Option<Self> {
-        let Send { conversation, id, priority, .. } = operation.downcast_ref()?;
-        Some(Self { conversation: conversation.clone(), id: *id, priority: *priority })
+        if let Some(Recall { conversation, .. }) = operation.downcast_ref() {
+            return Some(Self::Recall(conversation.clone()));
+        }
+        let send: &Send = operation.downcast_ref()?;
+        let numbered = send.content.options.persist;
+        Some(if numbered { Self::Message(OwnMessage::of(send)) } else { Self::Unnumbered })
     }
 }
 
@@ -59,17 +82,35 @@ pub(crate) struct Outbox {
     again: [VecDeque<u32>; Lane::COUNT],
     /// What each lane is writing.
     batches: [Bytes; Lane::COUNT],
+    /// Signals that no datagram carries.
+    signals: VecDeque<Bytes>,
 }
+
+/// So many signals may wait for the Low lane.
+const SIGNALS_MAX: usize = 64;
 
 impl Outbox {
     pub(crate) fn push(&mut self, request: Request) {
         self.queues[request.lane.index()].push_back(request);
     }
 
+    /// Queues a signal for the Low lane, unless too many wait.
+    pub(crate) fn push_signal(&mut self, frame: Bytes) {
+        if self.signals.len() < SIGNALS_MAX {
+            self.signals.push_back(frame);
+        }
+    }
+
     /// What `lane` has to write: the rest of its last batch, or a new one. Empty if there is nothing to write, or no
     /// number to be had.
     pub(crate) fn batch(&mut self, lane: Lane, pending: &mut Pending) -> &mut Bytes {
         let batch = &mut self.batches[lane.index()];
+        if batch.is_empty()
+            && lane == Lane::Low
+            && let Some(signal) = self.signals.pop_front()
+        {
+            *batch = signal;
+        }
         if batch.is_empty() {
             let (again, queue) = (&mut self.again[lane.index()], &mut self.queues[lane.index()]);
             *batch = gather(again, queue, pending);
@@ -79,7 +120,7 @@ impl Outbox {
 
     /// Gets ready to go on with a session: what was written without a reply is written once more under its number.
     pub(crate) fn go_on(&mut self, pending: &Pending) {
-        (self.batches, self.again) = Default::default();
+        (self.batches, self.again, self.signals) = Default::default();
         for (id, lane) in pending.lanes() {
             self.again[lane.index()].push_back(id);
         }
@@ -88,9 +129,13 @@ impl Outbox {
     /// Gets ready for a new session: what was written without a reply and may be repeated goes to the front in its old
     /// order, a change ends, and the driver's own requests are forgotten.
     pub(crate) fn repeat(&mut self, written: impl DoubleEndedIterator<Item = Request>) {
-        (self.batches, self.again) = Default::default();
+        (self.batches, self.again, self.signals) = Default::default();
         for request in written.rev() {
             match request.info.class {
+                // Nothing remembers that it was sent.
+                Class::Send if request.own == Some(Own::Unnumbered) => {
+                    request.waiting.finish(Err(CallError::Unknown));
+                }
                 Class::Query | Class::Send => self.queues[request.lane.index()].push_front(request),
                 Class::Change => request.waiting.finish(Err(CallError::Unknown)),
             }
@@ -107,7 +152,7 @@ impl Outbox {
         for request in self.queues.iter_mut().flat_map(|queue| queue.drain(..)) {
             request.waiting.finish(Err(CallError::Disconnected(cause)));
         }
-        (self.batches, self.again) = Default::default();
+        (self.batches, self.again, self.signals) = Default::default();
     }
 }
 

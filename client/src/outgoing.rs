@@ -1,10 +1,10 @@
 //! Messages on their way out.
 
 use quail_protocol::{
-    Advice, Conversation, Priority,
-    bounded::TooLong,
-    id::ClientMessageId,
-    message::{Body, Ext, MessageKind, Send, Sent, Text},
+    Advice, Conversation, Position, Priority,
+    bounded::{self, List, TooLong},
+    id::{ClientMessageId, UserId},
+    message::{Content, Extension, MessageBody, MessageKind, Options, Send, Sent, Text},
 };
 
 use crate::{client::Client, error::CallError};
@@ -31,24 +31,111 @@ pub struct Outgoing {
     conversation: Conversation,
     id: ClientMessageId,
     priority: Priority,
-    body: Result<Body, TooLong>,
+    content: Result<Content, TooLong>,
 }
 
 impl Outgoing {
-    pub(crate) fn new(client: Client, conversation: Conversation, text: String) -> Self {
+    pub(crate) fn text(client: Client, conversation: Conversation, text: String) -> Self {
+        let content = Text::encode(text).map(|body| Content::new(MessageKind::Text, body));
+        Self::new(client, conversation, content)
+    }
+
+    pub(crate) fn of_kind(client: Client, conversation: Conversation, body: &impl MessageBody) -> Self {
+        Self::new(client, conversation, body.to_content())
+    }
+
+    fn new(client: Client, conversation: Conversation, content: Result<Content, TooLong>) -> Self {
         let id = client.message_id();
-        Self { client, conversation, id, priority: Priority::default(), body: Text::encode(text) }
+        Self { client, conversation, id, priority: Priority::default(), content }
     }
 
     /// A message of an earlier run.
     pub(crate) fn of(client: Client, send: Send) -> Self {
-        let Send { conversation, id, priority, body, .. } = send;
-        Self { client, conversation, id, priority, body: Ok(body) }
+        let Send { conversation, id, priority, content } = send;
+        Self { client, conversation, id, priority, content: Ok(content) }
     }
 
     /// How urgent the message is, [`Priority::Normal`] unless set. Order is promised within a priority only.
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// Adds bytes for the receiving app, up to 1,024. ZIM's `extendedData`.
+    pub fn extension(self, bytes: impl Into<bytes::Bytes>) -> Self {
+        let extension = Extension::new(bytes);
+        self.with(|content| {
+            content.extension = extension?;
+            Ok(())
+        })
+    }
+
+    /// Calls a user by name; up to 100 of them.
+    pub fn mention(self, user: UserId) -> Self {
+        self.with(|content| {
+            let mut users = std::mem::take(&mut content.mentions.users).into_vec();
+            users.push(user);
+            content.mentions.users = List::new(users)?;
+            Ok(())
+        })
+    }
+
+    /// Calls everybody by name.
+    pub fn mention_all(self) -> Self {
+        self.with(|content| {
+            content.mentions.all = true;
+            Ok(())
+        })
+    }
+
+    /// Answers a message of the same conversation.
+    pub fn reply_to(self, position: Position) -> Self {
+        self.with(|content| {
+            content.reply_to = Some(position);
+            Ok(())
+        })
+    }
+
+    /// Gives the message no number and keeps it nowhere: it is told to those who are connected, once. If its reply is
+    /// lost the client does not send it again ([`CallError::Unknown`]).
+    pub fn unkept(self) -> Self {
+        self.option(|options| (options.persist, options.count) = (false, false))
+    }
+
+    /// Does not count the message as unread.
+    pub fn uncounted(self) -> Self {
+        self.option(|options| options.count = false)
+    }
+
+    /// Sends the message only if the other side is connected; otherwise nothing happens, and [`Sent::ack`] says
+    /// `NotDelivered`.
+    pub fn online_only(self) -> Self {
+        self.option(|options| options.online_only = true)
+    }
+
+    /// What a push notification would say, up to 512 bytes.
+    pub fn push(self, text: impl Into<String>) -> Self {
+        let push = bounded::Text::new(text);
+        self.with(|content| {
+            content.options.push = push?;
+            Ok(())
+        })
+    }
+
+    fn option(self, change: impl FnOnce(&mut Options)) -> Self {
+        self.with(|content| {
+            change(&mut content.options);
+            Ok(())
+        })
+    }
+
+    /// Changes the content; what does not fit is told when the message is sent.
+    fn with(mut self, change: impl FnOnce(&mut Content) -> Result<(), TooLong>) -> Self {
+        if let Ok(content) = &mut self.content
+            && let Err(too_long) = change(content)
+        {
+            self.content = Err(too_long);
+        }
         self
     }
 
@@ -76,11 +163,11 @@ impl Outgoing {
             conversation: self.conversation.clone(),
             id: self.id,
             priority: self.priority,
-            kind: MessageKind::Text,
-            body: self.body.clone().map_err(CallError::TooLarge)?,
-            ext: Ext::default(),
+            content: self.content.clone().map_err(CallError::TooLarge)?,
         };
-        self.client.sending(&send)?;
+        if send.content.options.persist {
+            self.client.sending(&send)?;
+        }
         let sent = self.client.call(send).await;
         if sent.as_ref().err().is_none_or(is_final) {
             self.client.answered(self.id);

@@ -3,15 +3,18 @@
 use std::ops::{Bound, RangeBounds};
 
 use quail_protocol::{
-    Conversation, Seq,
+    Conversation, Position, Seq,
+    conversation::{Mark, Marked},
     id::UserId,
     limits::HISTORY_ENTRIES_MAX,
-    message::{History, Page, Sent},
+    message::{
+        Direction, History, MessageBody, Page, Recall, Recalled, Sent, Signal, SignalBody, SignalKind,
+    },
 };
 
 use crate::{
     client::Client,
-    error::CallError,
+    error::{CallError, SignalError},
     outgoing::{Outgoing, Unsent},
 };
 
@@ -55,16 +58,83 @@ impl Peer {
 
     /// Starts a text message.
     pub fn message(&self, text: impl Into<String>) -> Outgoing {
-        Outgoing::new(self.client.clone(), Conversation::Peer(self.user.clone()), text.into())
+        Outgoing::text(self.client.clone(), self.conversation(), text.into())
+    }
+
+    /// Starts a message of any kind.
+    ///
+    /// ```no_run
+    /// # async fn f(bob: quail_client::Peer) -> Result<(), Box<dyn std::error::Error>> {
+    /// use quail_client::protocol::message::{Location, MessageBody};
+    ///
+    /// let here = Location {
+    ///     latitude_e7: 481_372_000,
+    ///     longitude_e7: 115_755_000,
+    ///     title: quail_client::protocol::bounded::Text::new("Marienplatz")?,
+    ///     thumbnail: Default::default(),
+    /// };
+    /// bob.compose(&here).push("sent you a place").send().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn compose(&self, body: &impl MessageBody) -> Outgoing {
+        Outgoing::of_kind(self.client.clone(), self.conversation(), body)
+    }
+
+    /// Takes a message back; only its sender may, and only for a while ([`Limits::recall_window_ms`]).
+    ///
+    /// [`Limits::recall_window_ms`]: crate::protocol::session::Limits::recall_window_ms
+    pub async fn recall(&self, position: Position) -> Result<Recalled, CallError> {
+        self.client.call(Recall { conversation: self.conversation(), position }).await
+    }
+
+    /// Says that everything up to `position` was read, and so delivered: on all terminals of this user, and for the other
+    /// one as a receipt.
+    pub async fn mark_read(&self, position: Position) -> Result<Marked, CallError> {
+        self.mark(position, position.seq, position.seq).await
+    }
+
+    /// Says that everything up to `position` has arrived.
+    pub async fn mark_delivered(&self, position: Position) -> Result<Marked, CallError> {
+        self.mark(position, position.seq, Seq(0)).await
+    }
+
+    async fn mark(&self, position: Position, delivered: Seq, read: Seq) -> Result<Marked, CallError> {
+        let conversation = self.conversation();
+        self.client.call(Mark { conversation, epoch: position.epoch, delivered, read }).await
+    }
+
+    /// Signals that the user is writing. See [`Client::signal`].
+    pub fn typing(&self) -> Result<(), SignalError> {
+        self.signal(SignalKind::Typing, SignalBody::default())
+    }
+
+    /// Signals something. See [`Client::signal`].
+    pub fn signal(&self, kind: SignalKind, body: SignalBody) -> Result<(), SignalError> {
+        self.client.signal(&Signal { conversation: self.conversation(), kind, body })
+    }
+
+    fn conversation(&self) -> Conversation {
+        Conversation::Peer(self.user.clone())
     }
 
     /// Reads entries by their numbers, oldest first, at most 100 at a time; an open end means the newest.
     ///
     /// [`Page::next`] says where to go on if entries of the range are left: `history(next.0..=50)`.
     pub async fn history(&self, range: impl RangeBounds<u64>) -> Result<Page, CallError> {
+        self.read(range, Direction::Forwards).await
+    }
+
+    /// The same from the other end: the newest entries of the range, at most 100 and oldest first in the page.
+    ///
+    /// [`Page::next`] says where to go on with older ones: `history_backwards(..=next.0)`.
+    pub async fn history_backwards(&self, range: impl RangeBounds<u64>) -> Result<Page, CallError> {
+        self.read(range, Direction::Backwards).await
+    }
+
+    async fn read(&self, range: impl RangeBounds<u64>, direction: Direction) -> Result<Page, CallError> {
         let (from, to, limit) = bounds(&range);
-        let conversation = Conversation::Peer(self.user.clone());
-        self.client.call(History { conversation, from, to, limit }).await
+        self.client.call(History { conversation: self.conversation(), from, to, limit, direction }).await
     }
 }
 

@@ -51,17 +51,8 @@ mod tests {
     fn pings_follow_silence_on_both_ways_or_long_silence_of_our_own() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        let limits = Limits {
-            frame_bytes: 0,
-            requests_in_flight: 0,
-            text_bytes: 0,
-            texts_per_second: 0,
-            queries_per_second: 0,
-            changes_per_second: 0,
-            ping_after_ms: 10_000,
-            idle_timeout_ms: 30_000,
-            grace_ms: 30_000,
-        };
+        let limits =
+            Limits { ping_after_ms: 10_000, idle_timeout_ms: 30_000, grace_ms: 30_000, ..Limits::default() };
         let mut silence = Silence::new(&limits, start);
         assert_eq!((silence.ping_at(), silence.gone_at()), (after(10), after(20)));
         silence.received(after(4));

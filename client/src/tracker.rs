@@ -11,19 +11,18 @@ use quail_protocol::{
     frame::{self, Malformed},
     id::{ClientMessageId, UserId},
     limits::{CURSORS_PER_RESUME_MAX, HISTORY_ENTRIES_MAX},
-    message::{Behind, BehindCause, History, Message, Page, Sent},
+    message::{Behind, BehindCause, Changes, Direction, History, Message, Page},
     session::{Missed, Resume, Resumed},
 };
 
-use crate::{
-    outbox::Own,
-    tracker::{
-        ready::Ready,
-        sync::Paging,
-        track::{Held, Track},
-    },
+use crate::tracker::{
+    ready::Ready,
+    sync::Paging,
+    track::{Held, Track},
 };
 
+mod change;
+mod own;
 mod ready;
 mod restore;
 mod sync;
@@ -50,6 +49,8 @@ pub(crate) enum Query {
     Sync(conversation::Sync),
     /// The entries it has missed.
     History(History),
+    /// The changes it has missed.
+    Changes(Changes),
 }
 
 pub(crate) struct Tracker {
@@ -61,6 +62,8 @@ pub(crate) struct Tracker {
     next_use: u64,
     /// Where messages are known to be missing.
     holes: VecDeque<Conversation>,
+    /// Where changes are known to be missing.
+    unchanged: VecDeque<Conversation>,
     /// Where the server is to be asked what was missed.
     unsure: VecDeque<Conversation>,
     /// Messages that wait for others.
@@ -83,6 +86,7 @@ impl Tracker {
             uses: BTreeMap::new(),
             next_use: 0,
             holes: VecDeque::new(),
+            unchanged: VecDeque::new(),
             unsure: VecDeque::new(),
             held: 0,
             asked: None,
@@ -109,31 +113,8 @@ impl Tracker {
         match event {
             Event::MessageSent(message) => self.message(message),
             Event::Behind(behind) => self.behind(behind),
+            Event::MessageChanged(changed) => self.changed(changed),
             event => self.ready.tell(event),
-        }
-    }
-
-    /// A send goes out: its entry is not told to the app, wherever it comes from.
-    pub(crate) fn sending(&mut self, own: &Own) {
-        if self.unanswered.insert(own.id) {
-            self.sent.push_back(own.id);
-        }
-        if self.sent.len() > UNANSWERED_MAX
-            && let Some(id) = self.sent.pop_front()
-        {
-            self.unanswered.remove(&id);
-        }
-    }
-
-    /// A send has its place.
-    pub(crate) fn sent(&mut self, own: &Own, sent: &Sent) {
-        self.unanswered.remove(&own.id);
-        let followed = self.tracks.contains_key(&own.conversation);
-        let held = Held::own(own.priority, sent.prev);
-        self.place(own.conversation.clone(), sent.position, held);
-        if self.earlier.remove(&own.id) && !followed {
-            // What was placed between it and the new connection is told by no event.
-            self.unsure.push_back(own.conversation.clone());
         }
     }
 
@@ -143,6 +124,7 @@ impl Tracker {
         if !resumed {
             self.retry();
         }
+        self.ready.connected(login);
         self.paging.reconnected(login, matches!(self.asked, Some(Query::Sync(_))));
         self.earlier.clone_from(&self.unanswered);
         self.unsure = self.uses.values().rev().cloned().collect();
@@ -150,7 +132,10 @@ impl Tracker {
 
     /// True if there is something to ask and nothing on its way.
     pub(crate) fn wants(&self) -> bool {
-        let nothing = self.holes.is_empty() && self.unsure.is_empty() && !self.paging.is_due();
+        let nothing = self.holes.is_empty()
+            && self.unchanged.is_empty()
+            && self.unsure.is_empty()
+            && !self.paging.is_due();
         self.asked.is_none() && self.ready.is_empty() && !nothing
     }
 
@@ -159,7 +144,10 @@ impl Tracker {
         if !self.wants() {
             return None;
         }
-        self.asked = self.ask_resume().or_else(|| self.ask_sync()).or_else(|| self.ask_history());
+        self.asked = self.ask_resume();
+        self.asked = self.asked.take().or_else(|| self.ask_sync());
+        self.asked = self.asked.take().or_else(|| self.ask_history());
+        self.asked = self.asked.take().or_else(|| self.ask_changes());
         self.asked.clone()
     }
 
@@ -174,8 +162,9 @@ impl Tracker {
     fn ask_history(&mut self) -> Option<Query> {
         while let Some(conversation) = self.holes.pop_front() {
             let Some((from, to)) = self.tracks.get(&conversation).and_then(Track::wanted) else { continue };
-            let limit = HISTORY_ENTRIES_MAX as u16;
-            return Some(Query::History(History { conversation, from: Seq(from), to: Seq(to), limit }));
+            let (limit, direction) = (HISTORY_ENTRIES_MAX as u16, Direction::Forwards);
+            let (from, to) = (Seq(from), Seq(to));
+            return Some(Query::History(History { conversation, from, to, limit, direction }));
         }
         None
     }
@@ -186,6 +175,7 @@ impl Tracker {
             Some(Query::Resume(_)) => self.answered(frame::decode(body)?),
             Some(Query::Sync(_)) => self.listed(frame::decode(body)?),
             Some(Query::History(_)) => self.page(frame::decode(body)?),
+            Some(Query::Changes(_)) => self.changes(frame::decode(body)?),
             None => {}
         }
         Ok(())
@@ -232,6 +222,7 @@ impl Tracker {
             }
             Some(Query::Sync(query)) => self.paging.go_on(query.after),
             Some(Query::History(query)) => self.holes.push_front(query.conversation),
+            Some(Query::Changes(query)) => self.unchanged.push_front(query.conversation),
             None => {}
         }
     }
@@ -245,6 +236,7 @@ impl Tracker {
                 }
             }
             Some(Query::History(query)) => self.refused(&query.conversation),
+            Some(Query::Changes(query)) => self.give_up_changes(&query.conversation),
             Some(Query::Sync(_)) | None => {}
         }
     }
@@ -258,15 +250,10 @@ impl Tracker {
 
     fn message(&mut self, message: Message) {
         let mine = message.sender == self.me;
-        let conversation = match &message.conversation {
-            Conversation::Peer(user) if !mine && *user == self.me => {
-                Conversation::Peer(message.sender.clone())
-            }
-            named => named.clone(),
-        };
+        let conversation = self.named(&message);
         let position = message.position;
         let held = if mine && self.unanswered.contains(&message.client_id) {
-            Held::own(message.priority, message.prev)
+            Held::own(message.priority, message.prev, message.rev)
         } else {
             Held::message(message)
         };
@@ -281,7 +268,7 @@ impl Tracker {
             });
             self.want(conversation);
         } else {
-            let mut track = self.unheard_of(conversation.clone(), position);
+            let mut track = self.unheard_of(conversation.clone(), position, held.rev());
             if self.knows_all() && position.seq > Seq(1) {
                 // What was placed before this connection is told by no event.
                 self.unsure.push_back(conversation.clone());
@@ -294,13 +281,13 @@ impl Tracker {
     }
 
     fn behind(&mut self, behind: Behind) {
-        let Behind { conversation, head, .. } = behind.clone();
+        let Behind { conversation, head, rev, .. } = behind.clone();
         if let Some(track) = used(&mut self.tracks, &mut self.uses, &mut self.next_use, &conversation) {
-            change(track, &mut self.held, &mut self.ready, |track, ready| track.behind(head, ready));
+            change(track, &mut self.held, &mut self.ready, |track, ready| track.behind(head, rev, ready));
             self.want(conversation);
         } else {
-            let mut track = self.unheard_of(conversation.clone(), head);
-            track.behind(head, &mut self.ready);
+            let mut track = self.unheard_of(conversation.clone(), head, rev);
+            track.behind(head, rev, &mut self.ready);
             if !self.knows_all() {
                 self.ready.tell(Event::Behind(behind));
             }
@@ -309,8 +296,19 @@ impl Tracker {
         }
     }
 
+    /// What a message is in, as this user names it.
+    fn named(&self, message: &Message) -> Conversation {
+        match &message.conversation {
+            Conversation::Peer(user) if message.sender != self.me && *user == self.me => {
+                Conversation::Peer(message.sender.clone())
+            }
+            named => named.clone(),
+        }
+    }
+
     /// A hole is fetched before what a reconnect may have missed.
     fn want(&mut self, conversation: Conversation) {
+        self.want_changes(&conversation);
         let wanted = self.tracks.get(&conversation).is_some_and(|track| track.wanted().is_some());
         let asked = matches!(&self.asked, Some(Query::History(query)) if query.conversation == conversation);
         if wanted && !asked && !self.holes.contains(&conversation) {
@@ -342,8 +340,8 @@ impl Tracker {
         if track.wanted().is_some() {
             let head = track.end();
             track.finish(&mut self.ready);
-            let cause = BehindCause::Refused;
-            self.ready.tell(Event::Behind(Behind { conversation: conversation.clone(), head, cause }));
+            let (rev, cause) = (track.rev(), BehindCause::Refused);
+            self.ready.tell(Event::Behind(Behind { conversation: conversation.clone(), head, rev, cause }));
         }
         self.ready.note(|| Note::LetGo(conversation.clone()));
     }

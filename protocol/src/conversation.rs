@@ -10,7 +10,7 @@ use crate::{
     id::{GroupId, InvalidId, RoomId, UserId},
     limits::SYNC_CONVERSATIONS_MAX,
     operation::operations,
-    position::{Epoch, Position, Seq},
+    position::{Epoch, Position, Rev, Seq},
     time::Timestamp,
 };
 
@@ -119,6 +119,8 @@ pub struct Marked {
     pub delivered: Seq,
     /// Up to here they were read; not above `delivered`.
     pub read: Seq,
+    /// Messages of others above `read` that count as unread.
+    pub unread: u64,
 }
 
 /// The user has come further, on another terminal.
@@ -131,6 +133,21 @@ pub struct ConversationMarked {
     /// Up to here entries reached the user.
     pub delivered: Seq,
     /// Up to here they were read; not above `delivered`.
+    pub read: Seq,
+    /// Messages of others above `read` that count as unread.
+    pub unread: u64,
+}
+
+/// The other user of a peer conversation has come further: receipts for what was sent to them. An app can turn them off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct PeerMarked {
+    /// Where, as the receiver of this event names it: the other user.
+    pub conversation: Conversation,
+    /// Its incarnation.
+    pub epoch: Epoch,
+    /// Up to here entries reached the other user.
+    pub delivered: Seq,
+    /// Up to here they read them; not above `delivered`.
     pub read: Seq,
 }
 
@@ -163,10 +180,18 @@ pub struct Summary {
     pub head: Position,
     /// The first number that is still kept.
     pub first: Seq,
+    /// The number of its last change.
+    pub rev: Rev,
     /// When the newest entry was placed.
     pub time: Timestamp,
     /// Up to here entries reached the user.
     pub delivered: Seq,
     /// Up to here they were read; not above `delivered`.
     pub read: Seq,
+    /// Messages of others above `read` that count as unread.
+    pub unread: u64,
+    /// Up to here entries reached the other user; 0 where receipts are off, or the conversation is with oneself.
+    pub peer_delivered: Seq,
+    /// Up to here the other user has read them; 0 likewise.
+    pub peer_read: Seq,
 }

@@ -5,9 +5,9 @@ use postcard_schema::Schema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    conversation::ConversationMarked,
+    conversation::{ConversationMarked, PeerMarked},
     frame::{self, Head, Malformed},
-    message::{Behind, Message},
+    message::{Behind, Changed, Dropped, Message, Signaled, Unnumbered},
     session::{Draining, TokenWillExpire},
     user::ProfileUpdated,
 };
@@ -97,8 +97,18 @@ events! {
         "The user's profile was changed: for their other sessions.";
     0x0501 "conversation.marked" ConversationMarked(ConversationMarked)
         "The user has come further in a conversation: for their other sessions.";
+    0x0502 "conversation.peer_marked" PeerMarked(PeerMarked)
+        "The other user has come further: the receipts for what was sent to them.";
     0x0601 "message.sent" MessageSent(Message)
         "A message was stored: for the recipient, and for the sender's other sessions.";
     0x0602 "message.behind" Behind(Behind)
         "Messages of a conversation were not pushed to this session; they are in its history.";
+    0x0603 "message.changed" MessageChanged(Changed)
+        "A message that has its place was changed: for the other user, and for the changer's other sessions.";
+    0x0604 "message.passed" MessagePassed(Unnumbered)
+        "A message without a number: for the recipient, and for the sender's other sessions.";
+    0x0605 "message.dropped" MessagesDropped(Dropped)
+        "Messages without a number were not told to this session.";
+    0x0606 "message.signaled" Signaled(Signaled)
+        "Somebody signals: for the recipient. In a datagram where the carrier has them.";
 }

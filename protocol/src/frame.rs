@@ -29,6 +29,8 @@ pub enum Head {
         /// Which event.
         kind: Kind,
     },
+    /// Client to server; the body is a [`Signal`](crate::message::Signal). It has no answer.
+    Signal,
 }
 
 /// How a request ended.

@@ -31,7 +31,7 @@ pub use conversation::Conversation;
 pub use event::Event;
 pub use lane::{Lane, Priority};
 pub use operation::{Access, Class, Info, Opcode, Operation, Rate};
-pub use position::{Epoch, Position, Seq};
+pub use position::{Epoch, Position, Rev, Seq};
 pub use reject::{Advice, Code, Reject};
 pub use time::Timestamp;
 

@@ -34,6 +34,9 @@ pub const NAME_BYTES_MAX: usize = 256;
 /// Bytes of an avatar URL.
 pub const AVATAR_BYTES_MAX: usize = 512;
 
+/// Bytes of the extension of a profile.
+pub const PROFILE_EXTENSION_BYTES_MAX: usize = 1024;
+
 /// Bytes of a client's self-description (`quail-client/0.1.0`).
 pub const CLIENT_BYTES_MAX: usize = 64;
 
@@ -42,6 +45,37 @@ pub const BODY_BYTES_MAX: usize = 160 * 1024;
 
 /// Bytes of the body of a text message.
 pub const TEXT_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of the body of an image or a voice message, thumbnail or clip included.
+pub const MEDIA_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes of the body of a custom message and of all structured kinds that have no limit of their own.
+pub const CUSTOM_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of the body of a command, and of a barrage.
+pub const COMMAND_BYTES_MAX: usize = 5 * 1024;
+
+/// Bytes that a signal may hold. With ids of the largest size its frame stays below 1,000 bytes, so that it fits into one
+/// datagram on every path.
+pub const SIGNAL_BYTES_MAX: usize = 512;
+
+/// Bytes of a message's extension.
+pub const EXTENSION_BYTES_MAX: usize = 1024;
+
+/// Bytes of what a push notification would say.
+pub const PUSH_BYTES_MAX: usize = 512;
+
+/// Users called by name in one message.
+pub const MENTIONS_MAX: usize = 100;
+
+/// Bytes of the address of something that is kept elsewhere.
+pub const URL_BYTES_MAX: usize = 2 * 1024;
+
+/// Bytes of a title or a file name.
+pub const CAPTION_BYTES_MAX: usize = 512;
+
+/// Bytes of a short name that programs compare: the type of a custom message, the name of a command.
+pub const WORD_BYTES_MAX: usize = 64;
 
 /// Pairs in the extension list that ends a message.
 pub const EXT_PAIRS_MAX: usize = 16;
@@ -52,7 +86,7 @@ pub const EXT_VALUE_BYTES_MAX: usize = 1024;
 /// Entries in one history reply.
 pub const HISTORY_ENTRIES_MAX: usize = 100;
 
-/// Bytes of message bodies in one history reply; the page ends early rather than exceed a frame.
+/// Bytes of what messages say in one history reply; the page ends early rather than exceed a frame.
 pub const HISTORY_BYTES_MAX: usize = 192 * 1024;
 
 /// Cursors in one resume.

@@ -1,34 +1,43 @@
-//! Domain `message`: sending and reading back.
+//! Domain `message`: sending, reading back, taking back.
 
-use bytes::Bytes;
+mod change;
+mod content;
+mod kind;
+mod passing;
+mod payload;
+
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    change::{Changed, Changes, ChangesPage, Recall, RecallNote, Recalled},
+    content::{Body, Content, Ext, ExtPair, Extension, Mentions, Options},
+    kind::{MessageKind, RateClass, SizeClass},
+    passing::{Dropped, Signal, SignalBody, SignalKind, Signaled, Unnumbered},
+    payload::{
+        Barrage, Caption, Command, CommandNotice, ContactNotice, Custom, DiscussionNotice, File, Image,
+        InformationNotice, KINDS, KindSchema, Location, MessageBody, Payload, ProfileNotice, RichContent,
+        Text, Url, Video, Voice, Word,
+    },
+};
 use crate::{
-    bounded::{Blob, List, TooLong},
+    bounded::List,
     conversation::Conversation,
-    frame::{self, Malformed},
     id::{ClientMessageId, MessageId, UserId},
     lane::Priority,
-    limits::{BODY_BYTES_MAX, EXT_PAIRS_MAX, EXT_VALUE_BYTES_MAX, HISTORY_ENTRIES_MAX, TEXT_BYTES_MAX},
+    limits::HISTORY_ENTRIES_MAX,
     open::open_enum,
     operation::operations,
-    position::{Position, Seq},
+    position::{Position, Rev, Seq},
     time::Timestamp,
 };
 
 operations! { 0x06 "message" {
-    0x01 "send"    Send    => Sent, User, Send,  Kind,  priority;
-    0x02 "history" History => Page, User, Query, Query, control;
+    0x01 "send"    Send    => Sent,        User, Send,   Kind,   priority;
+    0x02 "history" History => Page,        User, Query,  Query,  control;
+    0x03 "recall"  Recall  => Recalled,    User, Change, Change, control;
+    0x04 "changes" Changes => ChangesPage, User, Query,  Query,  control;
 }}
-
-open_enum! {
-    /// What a message is; says how its body is read and which limits hold. ZIM calls it `ZIMMessageType`.
-    MessageKind: u16 {
-        /// [`Text`], at most 32 KiB.
-        Text = 1,
-    }
-}
 
 open_enum! {
     /// What a positive answer to a send promises.
@@ -37,29 +46,17 @@ open_enum! {
         Accepted = 1,
         /// Committed and synced to disk.
         Durable = 2,
+        /// Nothing was done: the message was for those who are there, and the other side has no connection.
+        NotDelivered = 3,
     }
-}
-
-/// Bytes of a message body, read by its kind.
-pub type Body = Blob<BODY_BYTES_MAX>;
-
-/// Pairs for later extensions: unknown tags are kept and passed on.
-pub type Ext = List<ExtPair, EXT_PAIRS_MAX>;
-
-/// One extension value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
-pub struct ExtPair {
-    /// What it means.
-    pub tag: u16,
-    /// Its bytes.
-    pub value: Blob<EXT_VALUE_BYTES_MAX>,
 }
 
 /// Send a message.
 ///
-/// Rejects: `RateLimited`, `MessageTooLarge`, `MessageKindRefused`, `MessageConflict`, `MessageIdStale`,
-/// `InvalidArgument`. A retry with the same `id` and the same body gets the first result, from whatever session of the
-/// sender, for as long as duplicates are remembered; after that its id is stale.
+/// Rejects: `RateLimited`, `MessageTooLarge`, `MessageKindRefused`, `MessageConflict`, `MessageIdStale`, `UserUnknown`,
+/// `InvalidArgument`, `Malformed`. A retry with the same `id` and the same content gets the first result, from whatever
+/// session of the sender, for as long as duplicates are remembered; after that its id is stale. A message without a number
+/// is not remembered: repeating it tells it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Send {
     /// To whom.
@@ -68,12 +65,8 @@ pub struct Send {
     pub id: ClientMessageId,
     /// How urgent.
     pub priority: Priority,
-    /// How the body is read.
-    pub kind: MessageKind,
-    /// The body.
-    pub body: Body,
-    /// Extensions.
-    pub ext: Ext,
+    /// What it says.
+    pub content: Content,
 }
 
 /// The message has its place. Enqueued to the sending session where the event would be.
@@ -81,21 +74,16 @@ pub struct Send {
 pub struct Sent {
     /// The server's name for the message.
     pub id: MessageId,
-    /// Its place.
+    /// Its place. Of a message without a number: the conversation's newest position when it passed.
     pub position: Position,
     /// The number of the conversation's previous message of the same priority, 0 if there is none.
     pub prev: Seq,
+    /// The number of the conversation's last change.
+    pub rev: Rev,
     /// When it was placed.
     pub time: Timestamp,
     /// What is promised.
     pub ack: Ack,
-}
-
-impl Sent {
-    /// What the sender of `message` is told.
-    pub fn of(message: &Message, ack: Ack) -> Self {
-        Self { id: message.id, position: message.position, prev: message.prev, time: message.time, ack }
-    }
 }
 
 /// A placed message, the same bytes for every reader.
@@ -113,51 +101,24 @@ pub struct Message {
     pub position: Position,
     /// The number of the conversation's previous message of the same priority, 0 if there is none.
     pub prev: Seq,
+    /// How many messages of the conversation that count as unread stand up to here, this one included.
+    pub ordinal: u64,
+    /// The number of the change that made it what it is; of one that was never changed, that of the conversation's last
+    /// change before it was placed.
+    pub rev: Rev,
+    /// That it was recalled. Nothing is left of its content then but kind and options.
+    pub recall: Option<RecallNote>,
     /// How urgent.
     pub priority: Priority,
     /// When it was placed.
     pub time: Timestamp,
-    /// How the body is read.
-    pub kind: MessageKind,
-    /// The body.
-    pub body: Body,
-    /// Extensions, unknown ones included.
-    pub ext: Ext,
+    /// What it says.
+    pub content: Content,
 }
 
-impl Message {
-    /// Bytes of body and extension values, the part of a message whose size varies much.
-    pub fn content_bytes(&self) -> usize {
-        self.body.len() + self.ext.iter().map(|pair| pair.value.len()).sum::<usize>()
-    }
-}
-
-/// Body of [`MessageKind::Text`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
-pub struct Text {
-    /// The text, UTF-8, not empty.
-    pub text: String,
-}
-
-impl Text {
-    /// The body that holds `text`.
-    pub fn encode(text: impl Into<String>) -> Result<Body, TooLong> {
-        let text = text.into();
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(TooLong { max: TEXT_BYTES_MAX });
-        }
-        let bytes =
-            postcard::to_stdvec(&Self { text }).unwrap_or_else(|_| unreachable!("a string always encodes"));
-        Body::new(Bytes::from(bytes))
-    }
-
-    /// Reads a body.
-    pub fn decode(body: &Body) -> Result<Self, Malformed> {
-        frame::decode(body)
-    }
-}
-
-/// Read entries of a conversation forwards.
+/// Read entries of a conversation.
+///
+/// Rejects: `RateLimited`, `InvalidArgument`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct History {
     /// Which conversation.
@@ -168,18 +129,32 @@ pub struct History {
     pub to: Seq,
     /// At most this many entries, 1 to 100.
     pub limit: u16,
+    /// From which end.
+    pub direction: Direction,
 }
 
-/// Entries in ascending order.
+/// From which end a range is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub enum Direction {
+    /// The oldest of the range first.
+    #[default]
+    Forwards,
+    /// The newest of the range first.
+    Backwards,
+}
+
+/// Entries in ascending order, whatever the direction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Page {
     /// The conversation's newest position; seq 0 if it has no entry.
     pub head: Position,
     /// The first number that is still kept; what was asked for before it is gone. 1 if nothing is.
     pub first: Seq,
+    /// The number of the conversation's last change.
+    pub rev: Rev,
     /// The entries, fewer than asked for if a frame could not hold them.
     pub messages: List<Message, HISTORY_ENTRIES_MAX>,
-    /// Where to go on, if entries of the range are left.
+    /// Where to go on, if entries of the range are left: the next `from` forwards, the next `to` backwards.
     pub next: Option<Seq>,
 }
 
@@ -191,6 +166,8 @@ pub struct Behind {
     pub conversation: Conversation,
     /// Its newest position when this was sent.
     pub head: Position,
+    /// The number of a change up to which changes have to be read, if it is above the last that is known.
+    pub rev: Rev,
     /// Why.
     pub cause: BehindCause,
 }

@@ -22,6 +22,19 @@ impl Seq {
     }
 }
 
+/// Number of a change to a placed entry, dense from 1 in each epoch of a conversation. 0 stands before the first.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Schema,
+)]
+pub struct Rev(pub u64);
+
+impl Rev {
+    /// The number that follows; the largest stays.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 /// An entry's place: incarnation first, number second, so positions compare in time order.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Schema,

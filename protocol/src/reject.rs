@@ -148,11 +148,15 @@ codes! {
     112 AlreadyLoggedIn FixInput "Z 6000111, T 2025" "This session is logged in already.";
     113 TooManySessions Retry "" "The user has as many sessions as the app allows.";
     114 LoggedInElsewhere LogIn "R 31010, T 6208" "The session to be resumed gave way to a login of the same user elsewhere.";
+    201 UserUnknown FixInput "Z 6000204, T 20003" "Nobody of this id ever logged in, and the app takes no messages for such users.";
     501 EpochMismatch FixInput "" "The conversation is in another epoch: its history was not continued.";
     601 MessageTooLarge FixInput "R 30016, T 80002" "The body exceeds the limit of its kind.";
     602 MessageConflict FixInput "" "The client message id was used with another body.";
     603 MessageKindRefused FixInput "" "This server does not carry messages of this kind.";
     604 MessageIdStale FixInput "" "The client message id is older than duplicates are remembered, or lies in the future.";
+    605 MessageNotFound FixInput "" "There is no such message, or it is no longer kept.";
+    606 NotSender FixInput "" "Only who sent the message may do this.";
+    607 RecallTooLate FixInput "T 10031" "The time in which the message could be recalled is over.";
 }
 
 impl fmt::Display for Code {

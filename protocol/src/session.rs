@@ -11,7 +11,7 @@ use crate::{
     limits::{AVATAR_BYTES_MAX, CLIENT_BYTES_MAX, CURSORS_PER_RESUME_MAX, NAME_BYTES_MAX, TOKEN_BYTES_MAX},
     open::open_enum,
     operation::operations,
-    position::{Position, Seq},
+    position::{Position, Rev, Seq},
     time::Timestamp,
 };
 
@@ -146,7 +146,7 @@ pub struct LoggedIn {
 }
 
 /// Limits in force for a session. Rates are per second and user, with a burst of one second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Limits {
     /// Bytes of one frame after its length prefix.
     pub frame_bytes: u32,
@@ -154,8 +154,26 @@ pub struct Limits {
     pub requests_in_flight: u16,
     /// Bytes of the body of a text message.
     pub text_bytes: u32,
+    /// Bytes of the body of an image or a voice message.
+    pub media_bytes: u32,
+    /// Bytes of the body of a custom message and of the other structured kinds.
+    pub custom_bytes: u32,
+    /// Bytes of the body of a command.
+    pub command_bytes: u32,
+    /// Bytes of the body of a barrage.
+    pub barrage_bytes: u32,
+    /// Bytes of the body of a signal.
+    pub signal_bytes: u32,
     /// Text messages per second.
     pub texts_per_second: u32,
+    /// Custom messages and those of all structured kinds together, per second.
+    pub customs_per_second: u32,
+    /// Commands per second.
+    pub commands_per_second: u32,
+    /// Barrages per second.
+    pub barrages_per_second: u32,
+    /// Signals per second.
+    pub signals_per_second: u32,
     /// Queries per second.
     pub queries_per_second: u32,
     /// Changes per second.
@@ -164,6 +182,8 @@ pub struct Limits {
     pub ping_after_ms: u32,
     /// Silence after which the server closes with `Close::Idle`, in milliseconds.
     pub idle_timeout_ms: u32,
+    /// How long after it was placed a message may be recalled, in milliseconds.
+    pub recall_window_ms: u32,
     /// How long a session whose connection was lost is kept, from the last bytes heard on it, in milliseconds.
     pub grace_ms: u32,
 }
@@ -227,6 +247,8 @@ pub struct Cursor {
     /// The newest number that the device has of each priority of which it has something beyond `position`. Of that
     /// priority it has everything up to there.
     pub ahead: List<Ahead, { Priority::COUNT }>,
+    /// The number of the last change that the device knows.
+    pub rev: Rev,
 }
 
 /// The newest number of one priority.
@@ -254,6 +276,8 @@ pub struct Answer {
     pub head: Position,
     /// The first number that is still kept; zero if the user is no member.
     pub first: Seq,
+    /// The number of the conversation's last change. If it is above the cursor's, changes were missed.
+    pub rev: Rev,
 }
 
 open_enum! {
@@ -261,7 +285,7 @@ open_enum! {
     Missed: u8 {
         /// Nothing.
         CaughtUp = 1,
-        /// Entries up to `head`, all of them in the history.
+        /// Entries up to `head`, all of them in the history, or changes up to `rev`, or both.
         Replay = 2,
         /// Entries up to `head`; those below `first` are no longer kept.
         Trimmed = 3,

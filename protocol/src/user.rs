@@ -9,7 +9,8 @@ use crate::{
     frame::Malformed,
     id::UserId,
     limits::{
-        AVATAR_BYTES_MAX, FEED_BODY_BYTES_MAX, FEED_PAGE_ENTRIES_MAX, NAME_BYTES_MAX, USERS_PER_QUERY_MAX,
+        AVATAR_BYTES_MAX, FEED_BODY_BYTES_MAX, FEED_PAGE_ENTRIES_MAX, NAME_BYTES_MAX,
+        PROFILE_EXTENSION_BYTES_MAX, USERS_PER_QUERY_MAX,
     },
     operation::operations,
     position::{Position, Seq},
@@ -31,7 +32,12 @@ pub struct Profile {
     pub name: Text<NAME_BYTES_MAX>,
     /// Avatar URL, empty until one was given.
     pub avatar: Text<AVATAR_BYTES_MAX>,
+    /// What the app adds; empty until it was given. ZIM's `extendedData` of a user.
+    pub extension: ProfileExtension,
 }
+
+/// Bytes that an app adds to a profile.
+pub type ProfileExtension = Blob<PROFILE_EXTENSION_BYTES_MAX>;
 
 /// Ask for profiles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
@@ -56,6 +62,8 @@ pub struct Update {
     pub name: Option<Text<NAME_BYTES_MAX>>,
     /// New avatar URL; `None` keeps what was there.
     pub avatar: Option<Text<AVATAR_BYTES_MAX>>,
+    /// New extension; `None` keeps what was there.
+    pub extension: Option<ProfileExtension>,
 }
 
 /// The change is in force.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU64, time::Duration};
 
+use bytesize::ByteSize;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use quail_protocol::{
     Code, Timestamp,
@@ -10,7 +11,10 @@ use quail_protocol::{
 };
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::domain::token::{self, Claims};
+use crate::domain::{
+    message as domain,
+    token::{self, Claims},
+};
 
 /// Bytes a signing secret must have at least (RFC 7518 §3.2 for HS256).
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -30,8 +34,73 @@ pub struct Config {
     pub sessions_per_user: usize,
     /// How often one user may ask.
     pub rates: Rates,
+    /// How large one message may be.
+    pub sizes: Sizes,
     /// How long messages are kept.
     pub history: History,
+    /// How long after it was placed a message may be recalled. Default 2min.
+    #[serde(with = "humantime_serde")]
+    pub recall_window: Duration,
+    /// Whether the other user of a conversation learns how far a user has come. Default true.
+    pub receipts: bool,
+    /// What happens to messages for users who never logged in. Default accept.
+    pub unknown_recipients: UnknownRecipients,
+}
+
+/// What happens to messages for users who never logged in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownRecipients {
+    /// They are kept until the user logs in.
+    #[default]
+    Accept,
+    /// They are refused with `UserUnknown`.
+    Refuse,
+}
+
+/// Bytes that the body of one message may have. Larger values than the defaults, which are the wire's, mean those.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sizes {
+    /// Text. Default 32KiB.
+    pub text: ByteSize,
+    /// Images and voice messages, thumbnail or clip included. Default 128KiB.
+    pub media: ByteSize,
+    /// Custom messages and the other structured kinds. Default 32KiB.
+    pub custom: ByteSize,
+    /// Commands. Default 5KiB.
+    pub command: ByteSize,
+    /// Barrages. Default 5KiB.
+    pub barrage: ByteSize,
+    /// Signals. Default 512B.
+    pub signal: ByteSize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        let domain::Sizes { text, media, custom, command, barrage, signal } = domain::Sizes::MAX;
+        let [text, media, custom, command, barrage, signal] =
+            [text, media, custom, command, barrage, signal].map(|bytes| ByteSize(bytes as u64));
+        Self { text, media, custom, command, barrage, signal }
+    }
+}
+
+impl Sizes {
+    /// The bounds in force.
+    pub fn in_force(&self) -> domain::Sizes {
+        let max = domain::Sizes::MAX;
+        let least = |configured: ByteSize, max: usize| {
+            usize::try_from(configured.0).map_or(max, |bytes| bytes.min(max))
+        };
+        domain::Sizes {
+            text: least(self.text, max.text),
+            media: least(self.media, max.media),
+            custom: least(self.custom, max.custom),
+            command: least(self.command, max.command),
+            barrage: least(self.barrage, max.barrage),
+            signal: least(self.signal, max.signal),
+        }
+    }
 }
 
 /// What is kept of a conversation.
@@ -50,7 +119,11 @@ impl Default for Config {
             multi_login: MultiLogin::default(),
             sessions_per_user: 8,
             rates: Rates::default(),
+            sizes: Sizes::default(),
             history: History::default(),
+            recall_window: Duration::from_secs(2 * 60),
+            receipts: true,
+            unknown_recipients: UnknownRecipients::default(),
         }
     }
 }
@@ -86,6 +159,14 @@ impl MultiLogin {
 pub struct Rates {
     /// Text messages. Default 10.
     pub text: u32,
+    /// Custom messages and those of all structured kinds together. Default 10.
+    pub custom: u32,
+    /// Commands. Default 20.
+    pub command: u32,
+    /// Barrages. Default 30.
+    pub barrage: u32,
+    /// Signals; those beyond are discarded. Default 30.
+    pub signal: u32,
     /// Queries. Default 20.
     pub query: u32,
     /// Changes. Default 10.
@@ -94,7 +175,15 @@ pub struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { text: 10, query: 20, change: 10 }
+        Self { text: 10, custom: 10, command: 20, barrage: 30, signal: 30, query: 20, change: 10 }
+    }
+}
+
+impl Rates {
+    /// One rate for all.
+    pub fn all(per_second: u32) -> Self {
+        let [text, custom, command, barrage, signal, query, change] = [per_second; 7];
+        Self { text, custom, command, barrage, signal, query, change }
     }
 }
 

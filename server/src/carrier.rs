@@ -23,6 +23,27 @@ pub enum Lost {
     Broken(String),
 }
 
+/// What a carrier received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Bytes of a lane: which, which of its streams, the bytes in order. No bytes mark a place where no frame may be
+    /// half-told: the end of a stream, the end of a message.
+    Lane(Lane, usize, Bytes),
+    /// A datagram.
+    Datagram(Bytes),
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Datagram {
+    /// It is on its way, as far as that can be said.
+    Sent,
+    /// There is no room for it now.
+    NoRoom,
+    /// The carrier or the client has no datagrams, or none of that size.
+    Unsupported,
+}
+
 /// One established connection. Polled by one task only.
 pub trait Carrier: Send + 'static {
     /// The name in logs and metrics.
@@ -31,10 +52,8 @@ pub trait Carrier: Send + 'static {
     /// Where the client is.
     fn remote_address(&self) -> SocketAddr;
 
-    /// The next bytes of any lane: the lane, which of its streams, the bytes in order.
-    ///
-    /// No bytes mark a place where no frame may be half-told: the end of a stream, the end of a message.
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>>;
+    /// The next that arrived.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Lost>>;
 
     /// True if frames may be sent on `lane`. Control always may.
     fn is_open(&self, lane: Lane) -> bool;
@@ -42,6 +61,11 @@ pub trait Carrier: Send + 'static {
     /// Takes from the front of `bytes` what fits. Ready when all is taken; pending if the lane is full, which says
     /// nothing about the other lanes.
     fn poll_send(&mut self, cx: &mut Context<'_>, lane: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>>;
+
+    /// Sends `bytes` by themselves, to arrive or not.
+    fn send_datagram(&mut self, _bytes: Bytes) -> Datagram {
+        Datagram::Unsupported
+    }
 
     /// Moves what was taken towards the network.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>>;

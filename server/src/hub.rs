@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use foldhash::fast::FixedState;
 use quail_protocol::{
     id::{AppId, UserId},
+    message::RateClass,
     session::ResumeToken,
 };
 
@@ -21,10 +22,45 @@ use crate::{apps::Rates, domain::rate::Bucket, session::Session};
 pub enum Draw {
     /// A text message.
     Text,
+    /// A custom message, or one of the structured kinds.
+    Custom,
+    /// A command.
+    Command,
+    /// A barrage.
+    Barrage,
+    /// A signal.
+    Signal,
     /// A query.
     Query,
     /// A change.
     Change,
+}
+
+impl Draw {
+    /// How many there are.
+    const COUNT: usize = 7;
+
+    /// For a message of this class.
+    pub fn of(class: RateClass) -> Self {
+        match class {
+            RateClass::Text => Self::Text,
+            RateClass::Custom => Self::Custom,
+            RateClass::Command => Self::Command,
+            RateClass::Barrage => Self::Barrage,
+        }
+    }
+
+    fn per_second(self, rates: &Rates) -> u32 {
+        match self {
+            Self::Text => rates.text,
+            Self::Custom => rates.custom,
+            Self::Command => rates.command,
+            Self::Barrage => rates.barrage,
+            Self::Signal => rates.signal,
+            Self::Query => rates.query,
+            Self::Change => rates.change,
+        }
+    }
 }
 
 /// The user has as many sessions as the app allows.
@@ -47,14 +83,12 @@ struct User {
     sessions: Vec<Arc<Session>>,
     /// Keys to sessions that gave way, until nobody can mean to come back with them.
     displaced: Vec<(ResumeToken, Instant)>,
-    text: Bucket,
-    query: Bucket,
-    change: Bucket,
+    buckets: [Bucket; Draw::COUNT],
 }
 
 impl User {
     fn is_forgettable(&self, now: Instant) -> bool {
-        let full = [self.text, self.query, self.change].iter().all(|bucket| bucket.is_full(now));
+        let full = self.buckets.iter().all(|bucket| bucket.is_full(now));
         self.sessions.is_empty() && full && self.displaced.iter().all(|(_, until)| *until <= now)
     }
 }
@@ -131,11 +165,7 @@ impl Hub {
         now: Instant,
     ) -> Result<(), Duration> {
         let mut entry = self.users.entry((app.clone(), user.clone())).or_default();
-        match draw {
-            Draw::Text => entry.text.draw(rates.text, now),
-            Draw::Query => entry.query.draw(rates.query, now),
-            Draw::Change => entry.change.draw(rates.change, now),
-        }
+        entry.buckets[draw as usize].draw(draw.per_second(rates), now)
     }
 
     /// Forgets users who are gone and whose buckets are full. Called now and then, it bounds the table by those who

@@ -103,7 +103,15 @@ pub struct Server {
 
 impl Server {
     /// Checks the configuration, takes the data directory and opens every listener.
-    pub async fn bind(mut config: Config) -> Result<Self, BindError> {
+    pub async fn bind(config: Config) -> Result<Self, BindError> {
+        Self::bind_with(config, |store| store).await
+    }
+
+    /// As [`Server::bind`], with another store in front of the one that is configured: for tests that look on or fail.
+    pub async fn bind_with(
+        mut config: Config,
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Result<Self, BindError> {
         config.check()?;
         let clock = Clock::system();
         let entropy = Entropy::from_system().map_err(BindError::Entropy)?;
@@ -127,7 +135,7 @@ impl Server {
             .map_err(listen("WebSocket over TCP", config.websocket.listen))?;
         let admin =
             http::bind(config.admin.listen).await.map_err(listen("admin over TCP", config.admin.listen))?;
-        let store = open_store(&config, &data, &entropy, clock)?;
+        let store = wrap(open_store(&config, &data, &entropy, clock)?);
         let admin = Some(admin);
         let committing = Committing::Thread;
         let assembly =

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe, pin::P
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use quail_protocol::{Access, Class, Code, Info, Lane, Opcode, Operation, Rate, Reject, frame};
+use quail_protocol::{
+    Access, Class, Code, Info, Lane, Opcode, Operation, Rate, Reject,
+    frame::{self, Malformed},
+};
 use tracing::Instrument;
 
 use crate::{
@@ -49,6 +52,8 @@ pub type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 type Serve = Box<dyn Fn(Context, Ask, Bytes) -> Serving + Send + Sync>;
 
+type ServeSignal = fn(&Context, &[u8]) -> Result<(), Malformed>;
+
 struct Route {
     info: Info,
     serve: Serve,
@@ -58,9 +63,20 @@ struct Route {
 #[derive(Default)]
 pub struct Router {
     routes: BTreeMap<Opcode, Route>,
+    signal: Option<ServeSignal>,
 }
 
 impl Router {
+    /// Serves signals with `handler`, which answers nothing.
+    pub fn on_signal(self, handler: ServeSignal) -> Self {
+        Self { signal: Some(handler), ..self }
+    }
+
+    /// Serves a signal.
+    pub fn signal(&self, context: &Context, body: &[u8]) -> Result<(), Malformed> {
+        self.signal.map_or(Ok(()), |handler| handler(context, body))
+    }
+
     /// Serves `O` with `handler`, whose reply goes out when it returns.
     pub fn on<O, F, Answer>(self, handler: F) -> Self
     where

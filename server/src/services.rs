@@ -105,7 +105,8 @@ mod tests {
     async fn a_login_elsewhere_while_a_profile_is_kept_is_not_pushed_out_again() {
         let shared = shared();
         let (app, user) = (AppId::new("demo").unwrap(), UserId::new("alice").unwrap());
-        let known = ProfileChange { app, user, name: None, avatar: None, time: Timestamp(1) };
+        let known =
+            ProfileChange { app, user, name: None, avatar: None, extension: None, time: Timestamp(1) };
         shared.store.write_batch(vec![Write::Profile(known)]).await.unwrap();
         let (first, serving) = serve(&shared, &login("first", None));
         serving.await;

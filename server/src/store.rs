@@ -5,20 +5,24 @@ pub mod embedded;
 mod entry;
 mod feed;
 pub mod memory;
+mod recall;
 mod user;
 
 use futures_util::future::BoxFuture;
 use quail_protocol::{
-    Code, Conversation, Priority, Seq, Timestamp,
+    Code, Conversation, Priority, Rev, Seq, Timestamp,
     conversation::Summary,
     id::{AppId, UserId},
     message::Ack,
     user::{FeedPage, Profile},
 };
 
+use crate::domain::conversation::Reader;
+
 pub use self::{
-    entry::{Append, Appended, Head, Place, Range, RangeQuery},
+    entry::{Append, Appended, ChangesRead, Head, Place, Range, RangeQuery},
     feed::FEED_ENTRIES_MAX,
+    recall::{RecallChange, RecallKept},
     user::{MarkChange, MarkKept, ProfileChange, ProfileKept},
 };
 
@@ -36,6 +40,12 @@ impl ConversationKey {
         Self::Peer(app.clone(), low.clone(), high.clone())
     }
 
+    /// Its tenant.
+    pub fn app(&self) -> &AppId {
+        let Self::Peer(app, ..) = self;
+        app
+    }
+
     /// Each of its users, and how they name it.
     fn views(&self) -> Vec<(&AppId, &UserId, Conversation)> {
         let Self::Peer(app, low, high) = self;
@@ -44,6 +54,32 @@ impl ConversationKey {
             views.push((app, high, Conversation::Peer(low.clone())));
         }
         views
+    }
+
+    /// True if the countable messages of `user` stand under the side that comes first.
+    fn is_low(&self, user: &UserId) -> bool {
+        let Self::Peer(_, low, _) = self;
+        low == user
+    }
+
+    /// Which side `user` is.
+    fn reader(&self, user: &UserId) -> Reader {
+        let Self::Peer(_, low, high) = self;
+        match (low == high, low == user) {
+            (true, _) => Reader::Both,
+            (false, true) => Reader::Low,
+            (false, false) => Reader::High,
+        }
+    }
+
+    /// The other user, unless it is a conversation with oneself.
+    pub fn other(&self, user: &UserId) -> Option<&UserId> {
+        let Self::Peer(_, low, high) = self;
+        match self.reader(user) {
+            Reader::Low => Some(high),
+            Reader::High => Some(low),
+            Reader::Both => None,
+        }
     }
 
     /// The conversation that `user` names so. `InvalidArgument` if it is of a kind that is not kept.
@@ -56,6 +92,10 @@ impl ConversationKey {
 }
 
 /// A change that waits for its turn.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are messages; a box would be an allocation for each"
+)]
 #[derive(Clone, Debug)]
 pub enum Write {
     /// A message that is to be placed.
@@ -64,6 +104,8 @@ pub enum Write {
     Mark(MarkChange),
     /// What a user says of themself.
     Profile(ProfileChange),
+    /// A message that is to be taken back.
+    Recall(RecallChange),
 }
 
 impl Write {
@@ -71,7 +113,7 @@ impl Write {
     pub fn priority(&self) -> Priority {
         match self {
             Self::Append(append) => append.priority,
-            Self::Mark(_) | Self::Profile(_) => Priority::Normal,
+            Self::Mark(_) | Self::Profile(_) | Self::Recall(_) => Priority::Normal,
         }
     }
 
@@ -81,16 +123,15 @@ impl Write {
             Self::Append(append) => append.time = time,
             Self::Mark(_) => {}
             Self::Profile(change) => change.time = time,
+            Self::Recall(change) => change.time = time,
         }
     }
 
-    /// Bytes of bodies and extensions.
+    /// Bytes of what a message says.
     fn content_bytes(&self) -> usize {
         match self {
-            Self::Append(Append { body, ext, .. }) => {
-                body.len() + ext.iter().map(|pair| pair.value.len()).sum::<usize>()
-            }
-            Self::Mark(_) | Self::Profile(_) => 0,
+            Self::Append(append) => append.content.bytes(),
+            Self::Mark(_) | Self::Profile(_) | Self::Recall(_) => 0,
         }
     }
 }
@@ -104,6 +145,8 @@ pub enum Written {
     Mark(Option<MarkKept>),
     /// Of a profile.
     Profile(ProfileKept),
+    /// Of a message that was to be taken back, or why it was not.
+    Recall(Result<RecallKept, Code>),
 }
 
 /// The engine failed. Nothing is known about what it was asked to write.
@@ -137,6 +180,15 @@ pub trait Store: Send + Sync + 'static {
         key: &ConversationKey,
         query: RangeQuery,
     ) -> BoxFuture<'_, Result<Range, StoreError>>;
+
+    /// Reads changes of placed entries behind `since`, at most so many and so many bytes of what they say.
+    fn changes(
+        &self,
+        key: &ConversationKey,
+        since: Rev,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<ChangesRead, StoreError>>;
 
     /// How far many conversations have come, in the order asked.
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>>;

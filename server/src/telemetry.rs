@@ -68,6 +68,12 @@ pub struct Reason {
     reason: String,
 }
 
+/// What became of a message without a number in one outbox.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Outcomes {
+    outcome: &'static str,
+}
+
 /// Every metric of a server.
 #[derive(Debug)]
 pub struct Metrics {
@@ -84,6 +90,8 @@ pub struct Metrics {
     messages: Counter,
     deliveries: Counter,
     dropped: Counter<u64, AtomicU64>,
+    passed: Family<Outcomes, Counter>,
+    signals: Family<Reason, Counter>,
 }
 
 impl Metrics {
@@ -131,6 +139,14 @@ impl Metrics {
             "Message events dropped at full outboxes and told as behind",
             dropped.clone(),
         );
+        let passed = Family::default();
+        registry.register(
+            "unnumbered",
+            "Messages without a number, by what became of them in each outbox",
+            passed.clone(),
+        );
+        let signals = Family::default();
+        registry.register("signals_discarded", "Signals that were discarded, by reason", signals.clone());
         Arc::new(Self {
             registry,
             requests,
@@ -145,6 +161,8 @@ impl Metrics {
             messages,
             deliveries,
             dropped,
+            passed,
+            signals,
         })
     }
 
@@ -209,5 +227,16 @@ impl Metrics {
             self.deliveries.inc();
         }
         self.dropped.inc_by(dropped as u64);
+    }
+
+    /// A message without a number was pushed to one outbox, or dropped there.
+    pub fn passed(&self, dropped: bool) {
+        let outcome = if dropped { "dropped" } else { "queued" };
+        self.passed.get_or_create(&Outcomes { outcome }).inc();
+    }
+
+    /// A signal was discarded.
+    pub fn signal_discarded(&self, reason: &str) {
+        self.signals.get_or_create(&Reason { reason: reason.to_owned() }).inc();
     }
 }

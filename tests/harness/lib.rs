@@ -11,7 +11,7 @@ pub mod store;
 pub mod terminal;
 pub mod token;
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use quail_client::{Builder, CarrierKind, Client, Events, Trust};
 use quail_protocol::{Event, message::Message};
@@ -19,6 +19,7 @@ use quail_server::{
     RunError, Server,
     apps::{self, Key, KeyAlgorithm, MultiLogin, Rates, Secret},
     config::Config,
+    store::Store,
 };
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
@@ -66,6 +67,14 @@ impl Town {
 
     /// A server whose configuration was changed.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::over(change, |store| store).await
+    }
+
+    /// A server whose configuration was changed, and whose store stands behind another.
+    pub async fn over(
+        change: impl FnOnce(&mut Config),
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
         let data = tempfile::tempdir().expect("a temporary directory");
         let mut config = Config { data_dir: data.path().into(), development: true, ..Config::default() };
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -76,12 +85,12 @@ impl Town {
             multi_login: MultiLogin::Many,
             ..apps::Config::default()
         };
-        let fast = Rates { text: 1_000_000, query: 1_000_000, change: 1_000_000 };
+        let fast = Rates::all(1_000_000);
         config.apps.insert(FAST.into(), app(fast));
         config.apps.insert(STRICT.into(), app(Rates::default()));
         change(&mut config);
 
-        let server = Server::bind(config).await.expect("a server on free ports");
+        let server = Server::bind_with(config, wrap).await.expect("a server on free ports");
         let (stop, stopped) = oneshot::channel();
         Self {
             quic: server.quic_address(),
@@ -135,9 +144,14 @@ impl Town {
 
     /// The value of a metric without labels.
     pub async fn metric(&self, name: &str) -> u64 {
+        self.try_metric(name).await.expect("a metric of this name")
+    }
+
+    /// The value of a metric, which is not there before it counts; its labels belong to its name.
+    pub async fn try_metric(&self, name: &str) -> Option<u64> {
         let text = self.metrics().await;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.and_then(|value| value.parse().ok()).expect("a metric of this name")
+        value?.parse().ok()
     }
 
     /// Asks the server to stop, and waits until it has.

@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use quail_client::{CallError, Client, Events};
 use quail_protocol::{
-    Code, Conversation, Epoch, Event, Operation, Position, Seq,
+    Code, Conversation, Epoch, Event, Operation, Position, Rev, Seq,
     conversation::{ConversationMarked, Conversations, Mark, Marked, Summary, Sync},
     id::{RoomId, UserId},
 };
@@ -17,7 +17,7 @@ fn mark(delivered: u64, read: u64) -> Mark {
 }
 
 async fn marked(client: &Client, mark: Mark) -> (u64, u64) {
-    let Marked { delivered, read } = within(client.call(mark)).await.unwrap();
+    let Marked { delivered, read, .. } = within(client.call(mark)).await.unwrap();
     (delivered.0, read.0)
 }
 
@@ -60,8 +60,16 @@ async fn marks_hold_on_every_terminal_and_never_go_back() {
         let told = next_marks(&mut to_laptop).await;
         assert_eq!((told.delivered, told.read), (Seq(5), Seq(4)), "the one before was its own");
 
+        for expected in [(3, 2), (3, 3), (5, 4)] {
+            let receipt = within(to_bob.recv()).await;
+            let Some(Event::PeerMarked(told)) = receipt else { panic!("no receipt: {receipt:?}") };
+            assert_eq!(
+                (told.conversation, told.delivered.0, told.read.0),
+                (peer("alice"), expected.0, expected.1)
+            );
+        }
         phone.peer("bob").unwrap().send("read them all").await.unwrap();
-        assert_eq!(next_message(&mut to_bob).await.position.seq, Seq(6), "the other side hears no marks");
+        assert_eq!(next_message(&mut to_bob).await.position.seq, Seq(6));
         town.stop().await;
     }
 }
@@ -76,6 +84,23 @@ async fn marks_of_another_epoch_or_of_what_is_not_kept_are_refused() {
         let room = Mark { conversation: Conversation::Room(RoomId::new("r").unwrap()), ..mark(1, 1) };
         assert_eq!(refused(&alice, room).await, Code::InvalidArgument);
         assert_eq!(marked(&alice, mark(1, 1)).await, (0, 0), "there is nothing to have read");
+    }
+}
+
+#[tokio::test]
+async fn an_app_without_receipts_tells_marks_to_their_own_user_alone() {
+    let town = Town::with(|config| config.apps.values_mut().for_each(|app| app.receipts = false)).await;
+    for carrier in Carrier::ALL {
+        let (alice, _events) = town.connect(carrier, "alice").await;
+        let (bob, mut to_bob) = town.connect(carrier, "bob").await;
+        let (_laptop, mut to_laptop) = town.connect(carrier, "alice").await;
+        let sent = bob.peer("alice").unwrap().send("x").await.unwrap();
+        let read = alice.peer("bob").unwrap().mark_read(sent.position).await.unwrap();
+        assert_eq!(next_marks(&mut to_laptop).await.read, read.read);
+        alice.peer("bob").unwrap().send("y").await.unwrap();
+        assert!(matches!(within(to_bob.recv()).await, Some(Event::MessageSent(_))), "and no receipt before");
+        let page = bob.conversations(None).await.unwrap();
+        assert_eq!((page.conversations[0].peer_delivered, page.conversations[0].peer_read), (Seq(0), Seq(0)));
     }
 }
 
@@ -110,9 +135,13 @@ async fn a_user_pages_through_their_own_conversations() {
             conversation: peer("bob"),
             head: Position { epoch: Epoch(1), seq: Seq(2) },
             first: Seq(1),
+            rev: Rev(0),
             time: sent.time,
             delivered: Seq(2),
             read: Seq(1),
+            unread: 1,
+            peer_delivered: Seq(0),
+            peer_read: Seq(0),
         };
         assert_eq!(found[1], expected);
         assert_eq!(sync(&bob, Some("alice"), 1).await.conversations[0].conversation, peer("dave"));

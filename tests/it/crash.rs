@@ -18,7 +18,7 @@ use quail_protocol::{
     Conversation, Position, Priority, Seq,
     id::{ClientMessageId, UserId},
     limits::HISTORY_ENTRIES_MAX,
-    message::{Ack, History, Message, MessageKind, Send, Text},
+    message::{Ack, Content, Direction, History, Message, MessageKind, Send, Text},
     session::Ping,
 };
 use quail_tests::{process::Process, within};
@@ -51,9 +51,7 @@ fn send(sender: usize, id: ClientMessageId, text: &str) -> Send {
         conversation: Conversation::Peer(UserId::new(format!("sink-{sender}")).unwrap()),
         id,
         priority: Priority::ALL[id.0[15] as usize % 4],
-        kind: MessageKind::Text,
-        body: Text::encode(text).unwrap(),
-        ext: Default::default(),
+        content: Content::new(MessageKind::Text, Text::encode(text).unwrap()),
     }
 }
 
@@ -88,7 +86,13 @@ async fn read_all(client: &Client, sender: usize) -> Vec<Message> {
     let (mut messages, mut from) = (vec![], Seq(1));
     loop {
         let limit = HISTORY_ENTRIES_MAX as u16;
-        let query = History { conversation: conversation.clone(), from, to: Seq(u64::MAX), limit };
+        let query = History {
+            conversation: conversation.clone(),
+            from,
+            to: Seq(u64::MAX),
+            limit,
+            direction: Direction::Forwards,
+        };
         let page = within(client.call(query)).await.unwrap();
         messages.extend(page.messages.into_vec());
         let Some(next) = page.next else { return messages };
@@ -103,7 +107,7 @@ fn check(log: &Log, messages: &[Message]) {
         assert_eq!(message.position.seq, Seq(seq), "numbers are dense");
         places.entry(message.client_id).or_default().push(message);
     }
-    let text = |message: &Message| Text::decode(&message.body).unwrap().text;
+    let text = |message: &Message| Text::decode(&message.content.body).unwrap().text;
     for (id, (position, sent)) in &log.acked {
         let found = places.remove(id).unwrap_or_default();
         assert_eq!(found.len(), 1, "{id} was acknowledged at {position:?}");

@@ -8,7 +8,7 @@ use std::{
 use quail_protocol::{
     Conversation, Priority, Seq, Timestamp,
     id::{AppId, ClientMessageId, MessageId, UserId},
-    message::{MessageKind, Text},
+    message::{Content, Direction, MessageKind, Text},
 };
 use quail_server::{
     clock::Clock,
@@ -32,10 +32,12 @@ fn append(seq: u64) -> Append {
         client_id: ClientMessageId::at(seq, [0; 10]),
         time: Timestamp(seq),
         priority: Priority::Normal,
-        kind: MessageKind::Text,
         // Incompressible and of many sizes, so that damage anywhere changes something.
-        body: Text::encode((0..seq * 37 % 900 + 1).map(text_of(seq)).collect::<String>()).unwrap(),
-        ext: Default::default(),
+        content: Content::new(
+            MessageKind::Text,
+            Text::encode((0..seq * 37 % 900 + 1).map(text_of(seq)).collect::<String>()).unwrap(),
+        ),
+        known: None,
         keep: None,
     }
 }
@@ -63,14 +65,24 @@ async fn stored() -> (TempDir, PathBuf) {
 
 /// True if every message is there and says what was sent.
 async fn is_whole(store: &Embedded) -> bool {
-    let query = RangeQuery { from: Seq(1), to: Seq(u64::MAX), entries_max: 1000, bytes_max: 1 << 30 };
+    let query = RangeQuery {
+        from: Seq(1),
+        to: Seq(u64::MAX),
+        entries_max: 1000,
+        bytes_max: 1 << 30,
+        direction: Direction::Forwards,
+    };
     let Ok(range) = store.read_range(&append(1).key, query).await else {
         // Damage that is noticed when it is read is told, not served.
         return true;
     };
     range.head.seq == Seq(BATCHES)
         && range.messages.len() as u64 == BATCHES
-        && range.messages.iter().zip(1..).all(|(message, seq)| append(seq).body == message.body)
+        && range
+            .messages
+            .iter()
+            .zip(1..)
+            .all(|(message, seq)| append(seq).content.body == message.content.body)
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -166,7 +178,13 @@ async fn an_operator_may_accept_the_loss_and_the_store_is_kept_beside() {
     assert!(refused.contains("--accept-data-loss"), "{refused}");
 
     let store = Embedded::open(&directory, &Config::default(), true, Clock::system()).unwrap();
-    let query = RangeQuery { from: Seq(1), to: Seq(u64::MAX), entries_max: 1000, bytes_max: 1 << 30 };
+    let query = RangeQuery {
+        from: Seq(1),
+        to: Seq(u64::MAX),
+        entries_max: 1000,
+        bytes_max: 1 << 30,
+        direction: Direction::Forwards,
+    };
     let left = store.read_range(&append(1).key, query).await.unwrap();
     assert!(left.head.seq > Seq(1) && left.head.seq < Seq(BATCHES));
     assert!(left.head.epoch > left.messages[0].position.epoch, "clients learn that history was lost");

@@ -73,7 +73,7 @@ async fn first_run(town: &Town, carrier: Carrier, user: &str, shelf: &Shelf) {
 }
 
 fn number(message: &Message) -> u32 {
-    Text::decode(&message.body).unwrap().text.parse().unwrap()
+    Text::decode(&message.content.body).unwrap().text.parse().unwrap()
 }
 
 fn priority(number: u32) -> Priority {

@@ -8,7 +8,7 @@ use quail_protocol::{
     bounded::Text,
     frame,
     id::{AppId, ClientMessageId, DeviceId, UserId},
-    message::{History, MessageKind, Send},
+    message::{Content, Direction, History, MessageKind, Send},
     session::{Platform, RenewToken, TokenWillExpire},
 };
 use quail_server::apps::MultiLogin;
@@ -74,9 +74,10 @@ async fn nothing_of_a_displaced_session_gets_a_place_after_the_new_one_was_told(
                         [round, number as u8, (number >> 8) as u8, 0, 0, 0, 0, 0, 0, 0],
                     ),
                     priority: Priority::Normal,
-                    kind: MessageKind::Text,
-                    body: quail_protocol::message::Text::encode("x").unwrap(),
-                    ext: Default::default(),
+                    content: Content::new(
+                        MessageKind::Text,
+                        quail_protocol::message::Text::encode("x").unwrap(),
+                    ),
                 };
                 match older.call(send).await {
                     Ok(sent) => places.push(sent.position.seq),
@@ -96,6 +97,7 @@ async fn nothing_of_a_displaced_session_gets_a_place_after_the_new_one_was_told(
             from: head.next(),
             to: Seq(u64::MAX),
             limit: 100,
+            direction: Direction::Forwards,
         };
         assert!(reader.call(query).await.unwrap().messages.is_empty(), "round {round}: a message came later");
         within(newer.close()).await;

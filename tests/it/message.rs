@@ -6,7 +6,7 @@ use quail_protocol::{
     frame::{self, Head},
     id::{ClientMessageId, UserId},
     limits::TEXT_BYTES_MAX,
-    message::{Ack, Body, History, Message, MessageKind, Send, Text},
+    message::{Ack, Body, Content, Direction, History, Message, MessageKind, Send, Text},
     session::Ping,
 };
 use quail_server::config::Config;
@@ -22,7 +22,7 @@ fn peer(user: &str) -> Conversation {
 }
 
 fn text(message: &Message) -> String {
-    Text::decode(&message.body).unwrap().text
+    Text::decode(&message.content.body).unwrap().text
 }
 
 /// One time for all ids, so that the same number is the same id.
@@ -33,9 +33,7 @@ fn send_to(user: &str, id: u8, body: &str) -> Send {
         conversation: peer(user),
         id: ClientMessageId::at(*START, [id; 10]),
         priority: Priority::Normal,
-        kind: MessageKind::Text,
-        body: Text::encode(body).unwrap(),
-        ext: Default::default(),
+        content: Content::new(MessageKind::Text, Text::encode(body).unwrap()),
     }
 }
 
@@ -158,7 +156,13 @@ async fn history_is_read_by_range_from_either_side() {
         from.peer(to).unwrap().send(i.to_string()).await.unwrap();
     }
     let read = async |client: &Client, with: &str, from, to, limit| {
-        let query = History { conversation: peer(with), from: Seq(from), to: Seq(to), limit };
+        let query = History {
+            conversation: peer(with),
+            from: Seq(from),
+            to: Seq(to),
+            limit,
+            direction: Direction::Forwards,
+        };
         let page = client.call(query).await.unwrap();
         let texts: Vec<_> = page.messages.iter().map(text).collect();
         (page.head.seq.0, texts.join(" "), page.next.map(|seq| seq.0))
@@ -182,7 +186,13 @@ async fn a_long_history_comes_in_pages_that_fit_a_frame() {
     }
     let (mut from, mut read, mut pages) = (Seq(1), 0, 0);
     loop {
-        let query = History { conversation: peer("bob"), from, to: Seq(20), limit: 100 };
+        let query = History {
+            conversation: peer("bob"),
+            from,
+            to: Seq(20),
+            limit: 100,
+            direction: Direction::Forwards,
+        };
         let page = alice.call(query).await.unwrap();
         read += page.messages.len();
         pages += 1;
@@ -204,12 +214,12 @@ async fn what_is_no_message_is_refused_by_its_own_code() {
     };
     let huge = || Body::new([vec![0x81, 0x80, 0x02], vec![b'x'; TEXT_BYTES_MAX + 1]].concat()).unwrap();
     let mut too_large = send_to("bob", 9, "x");
-    too_large.body = huge();
+    too_large.content.body = huge();
     for (send, code) in [
         (too_large, Code::MessageTooLarge),
-        (with(|send| send.body = Body::new(vec![0]).unwrap()), Code::InvalidArgument),
-        (with(|send| send.body = Body::new(vec![]).unwrap()), Code::Malformed),
-        (with(|send| send.kind = MessageKind::Unknown(77)), Code::MessageKindRefused),
+        (with(|send| send.content.body = Body::new(vec![0]).unwrap()), Code::InvalidArgument),
+        (with(|send| send.content.body = Body::new(vec![]).unwrap()), Code::Malformed),
+        (with(|send| send.content.kind = MessageKind::Barrage), Code::MessageKindRefused),
         (with(|send| send.id = ClientMessageId([1; 16])), Code::MessageIdStale),
         (with(|send| send.id = ClientMessageId([255; 16])), Code::MessageIdStale),
         (
@@ -221,7 +231,13 @@ async fn what_is_no_message_is_refused_by_its_own_code() {
     ] {
         assert_eq!(refused(alice.call(send).await), code);
     }
-    let limit = |limit| History { conversation: peer("bob"), from: Seq(1), to: Seq(9), limit };
+    let limit = |limit| History {
+        conversation: peer("bob"),
+        from: Seq(1),
+        to: Seq(9),
+        limit,
+        direction: Direction::Forwards,
+    };
     assert_eq!(refused(alice.call(limit(0)).await), Code::InvalidArgument);
     assert_eq!(refused(alice.call(limit(101)).await), Code::InvalidArgument);
     let largest = "x".repeat(TEXT_BYTES_MAX);
@@ -260,7 +276,13 @@ async fn history_begins_where_the_app_stopped_keeping_it() {
         for id in 2..=5 {
             alice.call(send_to(&to, id, "x")).await.unwrap();
         }
-        let query = History { conversation: peer(&to), from: Seq(1), to: Seq(99), limit: 100 };
+        let query = History {
+            conversation: peer(&to),
+            from: Seq(1),
+            to: Seq(99),
+            limit: 100,
+            direction: Direction::Forwards,
+        };
         let page = alice.call(query).await.unwrap();
         let seqs: Vec<_> = page.messages.iter().map(|message| message.position.seq.0).collect();
         assert_eq!((page.first, page.head.seq, seqs), (Seq(4), Seq(5), vec![4, 5]));
@@ -294,7 +316,13 @@ async fn a_reader_that_stalls_is_told_that_it_is_behind_and_misses_nothing_in_hi
     let behind = behind.unwrap();
     assert_eq!(behind.conversation, peer("alice"));
     assert!(behind.head.seq <= Seq(200) && behind.head.seq > Seq(4));
-    let query = History { conversation: peer("bob"), from: behind.head.seq, to: Seq(200), limit: 1 };
+    let query = History {
+        conversation: peer("bob"),
+        from: behind.head.seq,
+        to: Seq(200),
+        limit: 1,
+        direction: Direction::Forwards,
+    };
     let page = within(alice.call(query)).await.unwrap();
     assert_eq!(page.messages[0].position, behind.head);
     let patience = Duration::from_secs(1);

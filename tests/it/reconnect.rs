@@ -57,7 +57,7 @@ async fn number(events: &mut Events) -> u32 {
     loop {
         match within(events.recv()).await {
             Some(Event::MessageSent(message)) => {
-                return Text::decode(&message.body).unwrap().text.parse().unwrap();
+                return Text::decode(&message.content.body).unwrap().text.parse().unwrap();
             }
             Some(Event::Draining(_)) => {}
             other => panic!("{other:?}"),
@@ -235,13 +235,13 @@ async fn a_reader_that_fell_behind_gets_every_message_once_in_order() {
     let mut heard = [vec![], vec![]];
     for _ in 0..100 {
         let message = next_message(&mut to_bob).await;
-        let text = Text::decode(&message.body).unwrap().text;
+        let text = Text::decode(&message.content.body).unwrap().text;
         heard[usize::from(message.priority == Priority::High)].push(text.trim().parse::<u32>().unwrap());
     }
     let (high, normal): (Vec<u32>, Vec<u32>) = (0..100).partition(|i| i % 5 == 0);
     assert_eq!(heard, [normal, high]);
     to.send("live again").await.unwrap();
-    assert_eq!(Text::decode(&next_message(&mut to_bob).await.body).unwrap().text, "live again");
+    assert_eq!(Text::decode(&next_message(&mut to_bob).await.content.body).unwrap().text, "live again");
     within(bob.call(Ping {})).await.unwrap();
 }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quail_protocol::{
-    Close, Code, Conversation, Epoch, Position, Priority, Seq,
+    Close, Code, Conversation, Epoch, Position, Priority, Rev, Seq,
     bounded::List,
     frame::{self, Frame, Head},
     id::{ClientMessageId, DeviceId, RoomId, UserId},
     limits::REPLIES_KEPT_MAX,
-    message::{Body, MessageKind, Send, Sent, Text},
+    message::{Body, Content, MessageKind, Send, Sent, Text},
     session::{
         Cursor, LoggedIn, Logout, Missed, Ping, RenewToken, Resume, ResumeToken, Resumed, TokenRenewed,
     },
@@ -39,9 +39,7 @@ fn text(number: u8) -> Send {
         conversation: bob(),
         id: ClientMessageId::at(now() * 1000, [number; 10]),
         priority: Priority::Normal,
-        kind: MessageKind::Text,
-        body: Text::encode(format!("{number}")).unwrap(),
-        ext: Default::default(),
+        content: Content::new(MessageKind::Text, Text::encode(format!("{number}")).unwrap()),
     }
 }
 
@@ -113,7 +111,8 @@ async fn a_session_goes_on_over_any_carrier_and_what_was_served_is_answered_agai
 async fn a_refusal_is_not_remembered_and_a_query_is_served_again() {
     let town = Town::new().await;
     let (mut raw, begun) = log_in(&town, Carrier::Quic, None).await;
-    let empty = Send { body: Body::new(Bytes::new()).unwrap(), ..text(2) };
+    let empty =
+        Send { content: Content::new(MessageKind::Text, Body::new(Bytes::new()).unwrap()), ..text(2) };
     raw.request(2, &empty).await;
     assert_eq!(raw.refusal(2).await, Code::Malformed);
     raw.request(3, &Ping {}).await;
@@ -257,7 +256,8 @@ async fn cursors_are_answered_in_their_order() {
         raw.request(number, &text(number as u8)).await;
         position = sent(&mut raw, number).await.position;
     }
-    let cursor = |conversation, position| Cursor { conversation, position, ahead: List::default() };
+    let cursor =
+        |conversation, position| Cursor { conversation, position, ahead: List::default(), rev: Rev(0) };
     let seq = |seq| Position { seq: Seq(seq), ..position };
     let stranger = Conversation::Peer(UserId::new("stranger").unwrap());
     let cursors = vec![

@@ -1,5 +1,6 @@
 //! What every storage engine must do. One suite for all of them.
 
+mod change;
 mod feed;
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use quail_protocol::{
     Conversation, Epoch, Priority, Seq, Timestamp,
     bounded::Text,
     id::{AppId, ClientMessageId, MessageId, UserId},
-    message::{self, Message, MessageKind},
+    message::{self, Content, Direction, Message, MessageKind},
 };
 use quail_server::{
     clock::Clock,
@@ -52,9 +53,8 @@ fn append(sender: &str, to: &str, id: u8, priority: Priority, text: &str) -> App
         client_id: ClientMessageId([id; 16]),
         time: Timestamp(u64::from(id)),
         priority,
-        kind: MessageKind::Text,
-        body: message::Text::encode(text).unwrap(),
-        ext: Default::default(),
+        content: Content::new(MessageKind::Text, message::Text::encode(text).unwrap()),
+        known: None,
         keep: None,
     }
 }
@@ -66,7 +66,13 @@ fn placed(outcome: &Appended) -> &Message {
     }
 }
 
-const ALL: RangeQuery = RangeQuery { from: Seq(0), to: Seq(u64::MAX), entries_max: 1000, bytes_max: 1 << 20 };
+const ALL: RangeQuery = RangeQuery {
+    from: Seq(0),
+    to: Seq(u64::MAX),
+    entries_max: 1000,
+    bytes_max: 1 << 20,
+    direction: Direction::Forwards,
+};
 
 #[tokio::test]
 async fn a_batch_gets_dense_numbers_per_conversation_and_the_last_of_each_priority() {
@@ -173,7 +179,13 @@ async fn a_range_ends_at_its_bounds_and_says_where_to_go_on() {
             (1, 99, 99, 25, 1..=2, Some(3)),
             (1, 99, 99, 1, 1..=1, Some(2)),
         ] {
-            let query = RangeQuery { from: Seq(from), to: Seq(to), entries_max, bytes_max };
+            let query = RangeQuery {
+                from: Seq(from),
+                to: Seq(to),
+                entries_max,
+                bytes_max,
+                direction: Direction::Forwards,
+            };
             let read = store.read_range(&message_key(), query).await.unwrap();
             let seqs: Vec<_> = read.messages.iter().map(|message| message.position.seq.0).collect();
             assert_eq!(seqs, expected.collect::<Vec<_>>(), "{engine} {query:?}");
@@ -190,6 +202,7 @@ async fn a_profile_keeps_what_a_change_leaves_out() {
             user: user("a"),
             name: name.map(|name| Text::new(name).unwrap()),
             avatar: avatar.map(|avatar| Text::new(avatar).unwrap()),
+            extension: None,
             time: Timestamp(7),
         };
         for (name, avatar, expected, feed) in [
@@ -248,6 +261,7 @@ async fn mark(
         conversation: Conversation::Peer(user(if of == "a" { "b" } else { "a" })),
         epoch: Epoch(epoch),
         marks: Marks { delivered: Seq(delivered), read: Seq(read) },
+        receipt: true,
     };
     let written = store.write_batch(vec![Write::Mark(change)]).await.unwrap();
     let [Written::Mark(kept)] = &written[..] else { panic!("{written:?}") };

@@ -86,7 +86,9 @@ impl Guest {
     async fn hear(&mut self, count: usize) -> anyhow::Result<()> {
         while self.heard.len() < count {
             match self.events.recv().await {
-                Some(Event::MessageSent(message)) => self.heard.push(Text::decode(&message.body)?.text),
+                Some(Event::MessageSent(message)) => {
+                    self.heard.push(Text::decode(&message.content.body)?.text);
+                }
                 Some(Event::Draining(_)) => {}
                 other => anyhow::bail!("not a message: {other:?}"),
             }

@@ -50,7 +50,7 @@ async fn profiles_do_not_cross_apps() {
 }
 
 fn rename(name: &str) -> Update {
-    Update { name: Some(Text::new(name).unwrap()), avatar: None }
+    Update { name: Some(Text::new(name).unwrap()), avatar: None, extension: None }
 }
 
 async fn next_profile(events: &mut Events) -> ProfileUpdated {

@@ -194,7 +194,7 @@ struct MixesUp;
 impl Tamper for MixesUp {
     fn read(&self, _: &RangeQuery, range: &mut Range) {
         if let [.., one, other] = &mut range.messages[..] {
-            other.body = one.body.clone();
+            other.content.body = one.content.body.clone();
         }
     }
 }

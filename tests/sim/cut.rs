@@ -111,7 +111,7 @@ impl Party {
     }
 
     async fn rename(&self, name: &str) -> Result<(), Failure> {
-        let update = Update { name: Some(Text::new(name)?), avatar: None };
+        let update = Update { name: Some(Text::new(name)?), avatar: None, extension: None };
         let updated = self.client.call(update).await?;
         assert_eq!(updated.profile.name.as_str(), name);
         Ok(())
@@ -215,6 +215,7 @@ fn nothing_twice(disk: &Disk) {
             Write::Append(append) => format!("send {:?}", append.client_id),
             Write::Mark(change) => format!("mark {:?}", change.marks),
             Write::Profile(change) => format!("name {:?}", change.name),
+            Write::Recall(change) => format!("recall {:?}", change.position),
         };
         *times.entry(call).or_default() += 1;
     }

@@ -8,15 +8,15 @@ use std::{
 use foldhash::fast::FixedState;
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Conversation, Epoch, Seq, Timestamp,
+    Conversation, Epoch, Rev, Seq, Timestamp,
     conversation::Summary,
     id::{AppId, UserId},
     message::Ack,
     user::{FeedPage, Profile},
 };
 use quail_server::store::{
-    Append, Appended, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write, Written,
-    memory::Memory,
+    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write,
+    Written, memory::Memory,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -231,6 +231,16 @@ impl Store for DiskStore {
         query: RangeQuery,
     ) -> BoxFuture<'_, Result<Range, StoreError>> {
         self.memory.read_range(key, query)
+    }
+
+    fn changes(
+        &self,
+        key: &ConversationKey,
+        since: Rev,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<ChangesRead, StoreError>> {
+        self.memory.changes(key, since, entries_max, bytes_max)
     }
 
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {

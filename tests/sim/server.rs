@@ -126,7 +126,7 @@ fn config(town: &Town) -> Config {
     }
     let app = apps::Config {
         keys: [(KID.into(), Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new(SECRET) })].into(),
-        rates: Rates { text: 1_000_000, query: 1000, change: 1000 },
+        rates: Rates { text: 1_000_000, query: 1000, change: 1000, ..Rates::all(1000) },
         multi_login: if town.plan.one_session { MultiLogin::OnePerClass } else { MultiLogin::Many },
         history: History { entries_max: town.plan.entries_max },
         ..apps::Config::default()

@@ -207,7 +207,7 @@ pub(crate) fn entry(message: &Message) -> (Thread, Entry) {
         position: message.position,
         prev: message.prev,
         priority: message.priority,
-        hash: hash(message.body.as_ref()),
+        hash: hash(message.content.body.as_ref()),
     };
     (Thread::of(&message.sender, recipient), entry)
 }

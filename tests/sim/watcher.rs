@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use quail_protocol::{
-    Conversation, Epoch, Lane, Operation, Position, Seq,
+    Conversation, Epoch, Lane, Operation, Position, Rev, Seq,
     bounded::{List, Text},
     frame::{self, Decoder, Frame, Head, Outcome},
     id::{AppId, DeviceId, RoomId, UserId},
     limits::FRAME_BYTES_MAX,
-    message::History,
+    message::{Direction, History},
     session::{Cursor, Login, Missed, Platform, Resume, ResumeToken},
     version::{REVISION, WEBSOCKET_SUBPROTOCOL},
 };
@@ -207,7 +207,9 @@ impl App {
             let Some(cursor) = self.cursors.get(&peer).copied() else { return Ok(()) };
             let conversation = Conversation::Peer(peer.clone());
             let (from, to) = (cursor.seq.next(), Seq((1 << 53) - 1));
-            let page = self.ask(wire, &History { conversation, from, to, limit: PAGE }).await?;
+            let page = self
+                .ask(wire, &History { conversation, from, to, limit: PAGE, direction: Direction::Forwards })
+                .await?;
             if page.head.epoch != cursor.epoch {
                 self.lose(&peer, page.head, Answer::EpochChanged);
                 return Ok(());
@@ -233,7 +235,7 @@ impl App {
 }
 
 fn cursor(conversation: Conversation, position: Position) -> Cursor {
-    Cursor { conversation, position, ahead: List::default() }
+    Cursor { conversation, position, ahead: List::default(), rev: Rev(0) }
 }
 
 /// A connection.

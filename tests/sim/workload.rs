@@ -124,7 +124,9 @@ async fn receive(town: Arc<Town>, device: Device, client: Client, mut events: Ev
                 town.record(Some(&device.name), What::Received { thread, entry });
             }
             Event::Behind(behind) => {
-                let Behind { conversation: Conversation::Peer(peer), head, cause } = behind else { continue };
+                let Behind { conversation: Conversation::Peer(peer), head, cause, .. } = behind else {
+                    continue;
+                };
                 let thread = Thread::of(&device.name.user, &peer);
                 let answer = match cause {
                     BehindCause::EpochChanged => Answer::EpochChanged,

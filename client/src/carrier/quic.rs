@@ -33,6 +33,12 @@ struct Stream {
     tag: Bytes,
 }
 
+type Datagram = Pin<Box<dyn Future<Output = Result<Bytes, ConnectionError>> + Send>>;
+
+fn read_datagram(connection: Connection) -> Datagram {
+    Box::pin(async move { connection.read_datagram().await })
+}
+
 pub(crate) struct Quic {
     connection: Connection,
     /// Our own endpoint, which lives as long as the connection; a shared one belongs to the app.
@@ -45,6 +51,7 @@ pub(crate) struct Quic {
     /// Another lane was turned away meanwhile.
     turned_away: bool,
     ended: Pin<Box<dyn Future<Output = ConnectionError> + Send>>,
+    datagram: Datagram,
     idle: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -56,6 +63,7 @@ impl Quic {
             Box::pin(async move { connection.closed().await })
         };
         let mut quic = Self {
+            datagram: read_datagram(connection.clone()),
             connection,
             endpoint,
             lanes: Default::default(),
@@ -144,6 +152,30 @@ impl Carrier for Quic {
         }
         let error = ready!(self.ended.as_mut().poll(cx));
         Poll::Ready(Err(lost(error)))
+    }
+
+    fn poll_datagram(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        match ready!(self.datagram.as_mut().poll(cx)) {
+            Ok(bytes) => {
+                self.datagram = read_datagram(self.connection.clone());
+                Poll::Ready(bytes)
+            }
+            // That the connection ended is told by its lanes.
+            Err(_) => {
+                self.datagram = Box::pin(std::future::pending());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn send_datagram(&mut self, frame: Bytes) -> Result<(), Bytes> {
+        if self.connection.max_datagram_size().is_none_or(|max| max < frame.len()) {
+            return Err(frame);
+        }
+        if let Err(error) = self.connection.send_datagram(frame) {
+            tracing::debug!(%error, "a signal was not sent");
+        }
+        Ok(())
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, lane: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {

@@ -174,6 +174,8 @@ impl Driver {
         self.silence = Silence::new(&login.limits, now);
         self.pace = Pace::new(&login.limits, now);
         (self.broken, self.stalled) = (None, false);
+        // What was signalled before is of no use now.
+        while self.signals.try_recv().is_ok() {}
         self.tracker.reconnected(login.resumed, login.time);
         self.current.send_replace(Current::new(login, now));
         self.state.send_replace(State::Connected);

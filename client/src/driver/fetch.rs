@@ -46,6 +46,7 @@ impl Driver {
             Some(Query::Resume(resume)) => fetching(&resume),
             Some(Query::Sync(sync)) => fetching(&sync),
             Some(Query::History(history)) => fetching(&history),
+            Some(Query::Changes(changes)) => fetching(&changes),
             None => return,
         };
         self.outbox.push(request);

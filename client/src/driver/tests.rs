@@ -7,10 +7,10 @@ use std::{
 
 use futures_util::FutureExt;
 use quail_protocol::{
-    Close, Code, Operation, Position, Priority, Reject, Timestamp,
+    Close, Code, Event, Operation, Position, Priority, Reject, Timestamp,
     bounded::Text,
     event::{EventBody, Kind},
-    frame::Decoder,
+    frame::{self, Decoder, Outcome},
     id::{AppId, DeviceId, UserId},
     session::{Draining, Login, Platform, Pong, ResumeToken},
 };
@@ -98,6 +98,7 @@ fn logged_in() -> LoggedIn {
             ping_after_ms: 10_000,
             idle_timeout_ms: 30_000,
             grace_ms: 30_000,
+            ..Limits::default()
         },
         feed: Position::default(),
     }

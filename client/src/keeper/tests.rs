@@ -1,7 +1,7 @@
 use quail_protocol::{
-    Epoch, Position, Priority, Seq,
+    Epoch, Position, Priority, Rev, Seq,
     id::{AppId, UserId},
-    message::{Ext, MessageKind, Text},
+    message::{Content, MessageKind, Text},
     session::Platform,
 };
 
@@ -13,6 +13,7 @@ fn at(user: &str, seq: u64) -> Note {
         conversation: Conversation::Peer(UserId::new(user).unwrap()),
         position: Position { epoch: Epoch(1), seq: Seq(seq) },
         ahead: Default::default(),
+        rev: Rev(seq / 2),
     })
 }
 
@@ -21,9 +22,7 @@ fn send(number: u8) -> Send {
         conversation: Conversation::Peer(UserId::new("bob").unwrap()),
         id: ClientMessageId([number; 16]),
         priority: Priority::High,
-        kind: MessageKind::Text,
-        body: Text::encode(number.to_string()).unwrap(),
-        ext: Ext::default(),
+        content: Content::new(MessageKind::Text, Text::encode(number.to_string()).unwrap()),
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Note {
 pub(crate) struct Told {
     pub(crate) event: Option<Event>,
     pub(crate) note: Option<Note>,
+    /// The event is of a message that was placed before the connection stood.
+    pub(crate) waited: bool,
 }
 
 #[derive(Default)]
@@ -27,6 +29,8 @@ pub(super) struct Ready {
     queue: VecDeque<Told>,
     /// Somebody takes notes.
     notes: bool,
+    /// What was placed before has waited for this client.
+    login: Timestamp,
 }
 
 impl Ready {
@@ -40,19 +44,29 @@ impl Ready {
         self.notes
     }
 
+    /// A connection stands since then.
+    pub(super) fn connected(&mut self, login: Timestamp) {
+        self.login = login;
+    }
+
     pub(super) fn tell(&mut self, event: Event) {
-        self.queue.push_back(Told { event: Some(event), note: None });
+        self.push(event, None);
+    }
+
+    fn push(&mut self, event: Event, note: Option<Note>) {
+        let waited = matches!(&event, Event::MessageSent(message) if message.time < self.login);
+        self.queue.push_back(Told { event: Some(event), note, waited });
     }
 
     /// With what the event changes.
     pub(super) fn tell_with(&mut self, event: Event, note: impl FnOnce() -> Note) {
         let note = self.notes.then(note);
-        self.queue.push_back(Told { event: Some(event), note });
+        self.push(event, note);
     }
 
     pub(super) fn note(&mut self, note: impl FnOnce() -> Note) {
         if self.notes {
-            self.queue.push_back(Told { event: None, note: Some(note()) });
+            self.queue.push_back(Told { note: Some(note()), ..Told::default() });
         }
     }
 

@@ -3,7 +3,7 @@
 use quail_protocol::{Timestamp, session::Cursor};
 
 use super::{Tracker, track::Track};
-use crate::outbox::Own;
+use crate::outbox::OwnMessage;
 
 /// What an earlier run left.
 #[derive(Default)]
@@ -11,7 +11,7 @@ pub(crate) struct Restored {
     /// How far the app was.
     pub(crate) cursors: Vec<Cursor>,
     /// Sends whose fate is not known.
-    pub(crate) unsent: Vec<Own>,
+    pub(crate) unsent: Vec<OwnMessage>,
     /// The time of the login after which all conversations were seen.
     pub(crate) synced: Option<Timestamp>,
     /// Some were followed once and are not any more.

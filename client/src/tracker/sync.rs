@@ -1,7 +1,7 @@
 //! Conversations that this client has not heard of.
 
 use quail_protocol::{
-    Event, Position, Seq, Timestamp,
+    Event, Position, Rev, Seq, Timestamp,
     conversation::{Conversation, Conversations, Summary, Sync},
     limits::SYNC_CONVERSATIONS_MAX,
     message::{Behind, BehindCause},
@@ -68,6 +68,7 @@ impl Paging {
 impl Tracker {
     /// The first connection stands.
     pub(crate) fn connected(&mut self, login: Timestamp) {
+        self.ready.connected(login);
         self.paging.begin(login);
     }
 
@@ -96,7 +97,7 @@ impl Tracker {
     }
 
     fn summarized(&mut self, summary: Summary) {
-        let Summary { conversation, head, first, time, .. } = summary;
+        let Summary { conversation, head, first, rev, time, .. } = summary;
         if self.tracks.contains_key(&conversation) {
             return;
         }
@@ -105,8 +106,8 @@ impl Tracker {
             None if self.tracks.len() < self.conversations_max => {
                 let news = self.paging.interrupted.filter(|from| time >= *from);
                 let track = match news {
-                    Some(from) => Track::since(conversation.clone(), head, from),
-                    None => Track::starting_at(conversation.clone(), head),
+                    Some(from) => Track::since(conversation.clone(), head, rev, from),
+                    None => Track::starting_at(conversation.clone(), head, rev),
                 };
                 self.follow(conversation.clone(), track);
                 self.want(conversation);
@@ -117,28 +118,28 @@ impl Tracker {
             }
             Some(_) if !self.paging.let_go => {
                 let before = Position { seq: Seq(first.0.saturating_sub(1)), ..head };
-                let mut track = Track::starting_at(conversation.clone(), before);
-                track.behind(head, &mut self.ready);
+                let mut track = Track::starting_at(conversation.clone(), before, rev);
+                track.behind(head, rev, &mut self.ready);
                 self.follow(conversation.clone(), track);
                 self.want(conversation);
             }
             Some(since) if time >= since => {
                 let (named, cause) = (conversation.clone(), BehindCause::Refused);
-                self.ready.tell(Event::Behind(Behind { conversation: named, head, cause }));
-                self.follow(conversation.clone(), Track::starting_at(conversation, head));
+                self.ready.tell(Event::Behind(Behind { conversation: named, head, rev, cause }));
+                self.follow(conversation.clone(), Track::starting_at(conversation, head, rev));
             }
             Some(_) => {}
         }
     }
 
     /// The track of a conversation that was not followed up to now and that has something at `position`.
-    pub(super) fn unheard_of(&self, conversation: Conversation, position: Position) -> Track {
+    pub(super) fn unheard_of(&self, conversation: Conversation, position: Position, rev: Rev) -> Track {
         if self.paging.knows_all() {
-            Track::starting_at(conversation, Position { seq: Seq(0), ..position })
+            Track::starting_at(conversation, Position { seq: Seq(0), ..position }, rev)
         } else if let Some(time) = self.paging.interrupted {
-            Track::since(conversation, position, time)
+            Track::since(conversation, position, rev, time)
         } else {
-            Track::starting_at(conversation, position)
+            Track::starting_at(conversation, position, rev)
         }
     }
 

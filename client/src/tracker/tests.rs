@@ -1,13 +1,15 @@
 use quail_protocol::{
-    Epoch, Priority, Timestamp,
+    Epoch, Priority, Rev, Timestamp,
     bounded::List,
     id::MessageId,
-    message::{Ack, MessageKind},
+    message::{Ack, Content, MessageKind, Sent},
     session::{Answer, Cursor},
 };
 
 use super::*;
+use crate::outbox::OwnMessage;
 
+mod change;
 mod notes;
 mod resume;
 mod sync;
@@ -49,11 +51,12 @@ impl Story {
             sender: user("bob"),
             position: Position { epoch: Epoch(EPOCH), seq: Seq(seq) },
             prev: Seq(prev),
+            ordinal: 0,
+            rev: Rev(0),
+            recall: None,
             priority: priority(letter),
             time: Timestamp(0),
-            kind: MessageKind::Text,
-            body: Default::default(),
-            ext: Default::default(),
+            content: Content::new(MessageKind::Text, Default::default()),
         }
     }
 
@@ -61,10 +64,11 @@ impl Story {
         Message { sender: user("alice"), conversation: bob(), ..self.message(seq) }
     }
 
-    fn sent(&self, seq: u64) -> (Own, Sent) {
+    fn sent(&self, seq: u64) -> (OwnMessage, Sent) {
         let message = self.message(seq);
-        let own = Own { conversation: bob(), id: message.client_id, priority: message.priority };
-        (own, Sent::of(&message, Ack::Durable))
+        let own = OwnMessage { conversation: bob(), id: message.client_id, priority: message.priority };
+        let Message { id, position, prev, rev, time, .. } = message;
+        (own, Sent { id, position, prev, rev, time, ack: Ack::Durable })
     }
 
     fn answer(&self, cursor: &Cursor, first: Seq) -> Answer {
@@ -80,7 +84,7 @@ impl Story {
             true if cursor.position.seq.next() < first => Missed::Trimmed,
             true => Missed::Replay,
         };
-        Answer { missed, head, first }
+        Answer { missed, head, first, rev: Rev(0) }
     }
 
     fn page(&self, query: &History, mine: &[u64], most: u64) -> Page {
@@ -91,6 +95,7 @@ impl Story {
         Page {
             head: Position { epoch: Epoch(EPOCH), seq: Seq(head) },
             first: Seq(1),
+            rev: Rev(0),
             messages: List::new((query.from.0..=end).map(message).collect()).unwrap(),
             next: (end < last).then(|| Seq(end + 1)),
         }
@@ -124,7 +129,7 @@ fn fetch(tracker: &mut Tracker, story: &Story, mine: &[u64], most: u64) -> (Vec<
                 answers: List::new(cursors.iter().map(|cursor| story.answer(cursor, Seq(1))).collect())
                     .unwrap(),
             }),
-            Query::Sync(_) => panic!("not asked for"),
+            Query::Sync(_) | Query::Changes(_) => panic!("not asked for"),
             Query::History(query) => {
                 asked.push(query.from.0);
                 tracker.page(story.page(&query, mine, most));
@@ -263,7 +268,7 @@ fn an_own_send_beyond_a_hole_is_still_own_when_the_hole_is_filled() {
 fn behind_is_fetched_where_something_is_known_and_told_where_nothing_is() {
     let (story, mut tracker) = (Story("nnnnn"), tracker());
     let cause = BehindCause::SlowReader;
-    let behind = |seq| Behind { conversation: bob(), head: story.message(seq).position, cause };
+    let behind = |seq| Behind { conversation: bob(), head: story.message(seq).position, rev: Rev(0), cause };
     tracker.event(Event::Behind(behind(2)));
     assert_eq!(told(&mut tracker), [-2]);
     tracker.event(Event::MessageSent(story.message(3)));
@@ -297,6 +302,7 @@ fn a_server_that_answers_nothing_is_not_asked_for_ever() {
     let query = history(&mut tracker);
     let stuck = Page {
         first: Seq(1),
+        rev: Rev(0),
         messages: List::default(),
         next: Some(Seq(2)),
         head: story.message(4).position,

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use quail_protocol::{
-    Conversation, Epoch, Event, Position, Priority, Seq, Timestamp,
+    Conversation, Epoch, Event, Position, Priority, Rev, Seq, Timestamp,
     bounded::List,
     message::{Behind, BehindCause, History, Message, Page},
     session::{Ahead, Answer, Cursor, Missed},
 };
 
 use super::ready::{Note, Ready};
+
+mod change;
 
 /// Gaps between entries that arrived ahead of others on slower lanes. With more of them, what is late is fetched.
 const RANGES_MAX: usize = 2048;
@@ -18,16 +20,23 @@ const RANGES_MAX: usize = 2048;
 pub(super) struct Held {
     priority: Priority,
     prev: u64,
+    rev: Rev,
     message: Option<Box<Message>>,
 }
 
 impl Held {
-    pub(super) fn own(priority: Priority, prev: Seq) -> Self {
-        Self { priority, prev: prev.0, message: None }
+    pub(super) fn own(priority: Priority, prev: Seq, rev: Rev) -> Self {
+        Self { priority, prev: prev.0, rev, message: None }
     }
 
     pub(super) fn message(message: Message) -> Self {
-        Self { priority: message.priority, prev: message.prev.0, message: Some(Box::new(message)) }
+        let Message { priority, prev, rev, .. } = message;
+        Self { priority, prev: prev.0, rev, message: Some(Box::new(message)) }
+    }
+
+    /// The number of the conversation's last change when it was placed, or of its own.
+    pub(super) fn rev(&self) -> Rev {
+        self.rev
     }
 }
 
@@ -38,7 +47,7 @@ enum Verdict {
 }
 
 /// What a cursor is made of.
-type Reached = (Epoch, u64, [Option<u64>; Priority::COUNT]);
+type Reached = (Epoch, u64, [Option<u64>; Priority::COUNT], Rev);
 
 /// So many entries are looked at to find those that were placed since a time.
 const NEWS_MAX: u64 = 1000;
@@ -58,6 +67,10 @@ pub(super) struct Track {
     held: BTreeMap<u64, Held>,
     /// Up to here there are entries to fetch.
     want: u64,
+    /// The last change that was told, or need not be.
+    rev: Rev,
+    /// Up to here there are changes to fetch.
+    want_rev: Rev,
     /// What was noted last.
     noted: Option<Reached>,
     /// What was placed before is no news.
@@ -68,7 +81,7 @@ pub(super) struct Track {
 
 impl Track {
     /// The first that is seen of a conversation stands at `position`.
-    pub(super) fn starting_at(conversation: Conversation, position: Position) -> Self {
+    pub(super) fn starting_at(conversation: Conversation, position: Position, rev: Rev) -> Self {
         Self {
             conversation,
             epoch: position.epoch,
@@ -78,6 +91,8 @@ impl Track {
             told: [None; Priority::COUNT],
             held: BTreeMap::new(),
             want: 0,
+            rev,
+            want_rev: Rev(0),
             noted: None,
             news_from: Timestamp(0),
             used: 0,
@@ -85,15 +100,15 @@ impl Track {
     }
 
     /// Of what stands up to `head`, the newest that was placed from `time` on is wanted, and nothing older is told.
-    pub(super) fn since(conversation: Conversation, head: Position, time: Timestamp) -> Self {
+    pub(super) fn since(conversation: Conversation, head: Position, rev: Rev, time: Timestamp) -> Self {
         let before = Position { seq: Seq(head.seq.0.saturating_sub(NEWS_MAX)), ..head };
-        let news = Self::starting_at(conversation, before);
+        let news = Self::starting_at(conversation, before, rev);
         Self { want: head.seq.0, news_from: time, ..news }
     }
 
     /// Goes on where an earlier run was.
     pub(super) fn restored(cursor: &Cursor) -> Self {
-        let mut track = Self::starting_at(cursor.conversation.clone(), cursor.position);
+        let mut track = Self::starting_at(cursor.conversation.clone(), cursor.position, cursor.rev);
         track.told = [Some(track.through); Priority::COUNT];
         for ahead in &*cursor.ahead {
             track.told[ahead.priority.index()] = Some(ahead.seq.0.max(track.through));
@@ -112,11 +127,12 @@ impl Track {
             conversation: self.conversation.clone(),
             position: Position { epoch: self.epoch, seq: Seq(self.through) },
             ahead: ahead.unwrap_or_else(|_| unreachable!("one for each priority at most")),
+            rev: self.rev,
         }
     }
 
     fn reached(&self) -> Reached {
-        (self.epoch, self.through, self.told)
+        (self.epoch, self.through, self.told, self.rev)
     }
 
     /// Notes how far the app is if no event did.
@@ -145,11 +161,12 @@ impl Track {
     }
 
     /// Events up to `head` were dropped.
-    pub(super) fn behind(&mut self, head: Position, out: &mut Ready) {
+    pub(super) fn behind(&mut self, head: Position, rev: Rev, out: &mut Ready) {
         if head.epoch > self.epoch {
-            self.begin_again(head, out);
+            self.begin_again(head, rev, out);
         } else if head.epoch == self.epoch {
             self.want = self.want.max(head.seq.0);
+            self.want_rev = self.want_rev.max(rev);
         }
     }
 
@@ -164,11 +181,13 @@ impl Track {
             Missed::CaughtUp => {}
             Missed::Trimmed => {
                 self.lose(answer.first, answer.head, out);
-                self.behind(answer.head, out);
+                self.behind(answer.head, answer.rev, out);
             }
-            Missed::EpochChanged if answer.head.epoch != self.epoch => self.begin_again(answer.head, out),
+            Missed::EpochChanged if answer.head.epoch != self.epoch => {
+                self.begin_again(answer.head, answer.rev, out);
+            }
             // An epoch that an event has told of already is as good as any.
-            Missed::Replay | Missed::EpochChanged => self.behind(answer.head, out),
+            Missed::Replay | Missed::EpochChanged => self.behind(answer.head, answer.rev, out),
             Missed::NotMember => self.tell_behind(Position::default(), BehindCause::NotMember, out),
             Missed::Unknown(_) => self.tell_behind(answer.head, BehindCause::Refused, out),
         }
@@ -179,7 +198,7 @@ impl Track {
         let seq = at.seq.0;
         if at.epoch > self.epoch {
             // What stands before the first that is seen of an epoch is not told, as with any conversation.
-            self.begin_again(Position { seq: Seq(seq.saturating_sub(1)), ..at }, out);
+            self.begin_again(Position { seq: Seq(seq.saturating_sub(1)), ..at }, entry.rev, out);
         } else if at.epoch < self.epoch {
             return;
         }
@@ -202,7 +221,7 @@ impl Track {
     ) {
         if page.head.epoch != self.epoch {
             if page.head.epoch > self.epoch {
-                self.begin_again(page.head, out);
+                self.begin_again(page.head, page.rev, out);
             } else {
                 self.through = self.end().seq.0;
                 self.finish(out);
@@ -213,7 +232,7 @@ impl Track {
         for message in page.messages.into_vec() {
             let seq = message.position.seq.0;
             let mut entry = if own(&message) {
-                Held::own(message.priority, message.prev)
+                Held::own(message.priority, message.prev, message.rev)
             } else {
                 Held::message(message)
             };
@@ -242,9 +261,9 @@ impl Track {
     }
 
     /// A newer incarnation does not continue what was before: the app is told, and what follows `position` is followed.
-    fn begin_again(&mut self, position: Position, out: &mut Ready) {
+    fn begin_again(&mut self, position: Position, rev: Rev, out: &mut Ready) {
         self.finish(out);
-        *self = Self { used: self.used, ..Self::starting_at(self.conversation.clone(), position) };
+        *self = Self { used: self.used, ..Self::starting_at(self.conversation.clone(), position, rev) };
         self.tell_behind(position, BehindCause::EpochChanged, out);
     }
 
@@ -260,7 +279,8 @@ impl Track {
     }
 
     fn tell_behind(&self, head: Position, cause: BehindCause, out: &mut Ready) {
-        out.tell(Event::Behind(Behind { conversation: self.conversation.clone(), head, cause }));
+        let (conversation, rev) = (self.conversation.clone(), self.rev);
+        out.tell(Event::Behind(Behind { conversation, head, rev, cause }));
     }
 
     fn verdict(&self, seq: u64, entry: &Held) -> Verdict {

@@ -8,7 +8,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use quail_client::protocol::{
-    Close, Code, Epoch, Event, Lane, Operation, Position, Reject, Seq, Timestamp,
+    Close, Code, Epoch, Event, Lane, Operation, Position, Reject, Rev, Seq, Timestamp,
     conversation::Sync,
     event::EventBody,
     frame::{self, Frame, Head, Outcome},
@@ -78,7 +78,7 @@ impl Fake {
         }
         assert_eq!(opcode, Send::INFO.opcode);
         let send: Send = frame::decode(&frame.body).unwrap();
-        match Text::decode(&send.body).unwrap().text.as_str() {
+        match Text::decode(&send.content.body).unwrap().text.as_str() {
             CLOSE => vec![Act::Close(Close::Draining)],
             IGNORE => Vec::new(),
             _ => self.echo(&ok, send),
@@ -94,16 +94,18 @@ impl Fake {
             sender: UserId::new("echo").unwrap(),
             position: Position { epoch: Epoch(1), seq: Seq(seq) },
             prev: Seq(seq - 1),
+            ordinal: 0,
+            rev: Rev(0),
+            recall: None,
             priority: send.priority,
             time: TIME,
-            kind: send.kind,
-            body: send.body,
-            ext: send.ext,
+            content: send.content,
         };
         let sent = Sent {
             id: message.id,
             position: message.position,
             prev: message.prev,
+            rev: message.rev,
             time: TIME,
             ack: Ack::Durable,
         };
@@ -126,6 +128,7 @@ fn log_in(request_id: u32, login: &Login) -> Bytes {
         ping_after_ms: 10_000,
         idle_timeout_ms: 30_000,
         grace_ms: 30_000,
+        ..Limits::default()
     };
     let logged_in = LoggedIn {
         session: SessionId([7; 16]),
@@ -143,7 +146,7 @@ fn log_in(request_id: u32, login: &Login) -> Bytes {
 /// The text of an echoed message.
 pub(crate) fn text_of(event: Option<Event>) -> String {
     match event {
-        Some(Event::MessageSent(message)) => Text::decode(&message.body).unwrap().text,
+        Some(Event::MessageSent(message)) => Text::decode(&message.content.body).unwrap().text,
         other => panic!("no message: {other:?}"),
     }
 }

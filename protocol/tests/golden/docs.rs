@@ -9,7 +9,7 @@ use postcard_schema::{
 use quail_protocol::{
     Close, Code, Lane, Priority, Reject,
     event::EVENTS,
-    message::{Ack, BehindCause, MessageKind},
+    message::{Ack, BehindCause, KINDS, MessageKind, Signal, SignalKind},
     operation::Schemas,
     schemas,
     session::{Missed, Platform},
@@ -26,12 +26,14 @@ const END: &str = "<!-- end -->";
 
 type Block = (&'static str, fn() -> String);
 
-const BLOCKS: [Block; 9] = [
+const BLOCKS: [Block; 11] = [
     ("names", names),
     ("lanes", lanes),
     ("numbers", numbers),
     ("operations", operations),
     ("events", events),
+    ("kinds", kinds),
+    ("kind-fields", kind_fields),
     ("rejects", rejects),
     ("closes", closes),
     ("fields", fields),
@@ -118,11 +120,36 @@ fn events() -> String {
     table(["number", "name", "body"], rows)
 }
 
+fn kinds() -> String {
+    let rows = KINDS.iter().map(|schema| {
+        let kind = schema.kind;
+        let kept = if kind.is_never_kept() { "never" } else { "unless the options say otherwise" };
+        [
+            kind.number().to_string(),
+            code(format!("{kind:?}")),
+            format!("{:?}", kind.size_class()),
+            format!("{:?}", kind.rate_class()),
+            kept.to_owned(),
+            cell(schema.body),
+        ]
+    });
+    table(["number", "kind", "size", "rate", "kept", "body"], rows)
+}
+
+fn kind_fields() -> String {
+    let docs = source::docs();
+    let mut rows = Vec::new();
+    for schema in KINDS {
+        explain(&mut rows, schema.body.name, schema.body, &docs["message"]);
+    }
+    table(["what", "type", "meaning"], rows)
+}
+
 /// Every type that stands as its name somewhere, by that name.
 fn named_types() -> BTreeMap<&'static str, &'static NamedType> {
     let mut found = BTreeMap::new();
     let bodies = schemas().flat_map(|schemas| [schemas.request, schemas.reply]);
-    for ty in bodies.chain(EVENTS.iter().map(|event| event.body)).chain([Reject::SCHEMA]) {
+    for ty in bodies.chain(EVENTS.iter().map(|event| event.body)).chain([Reject::SCHEMA, Signal::SCHEMA]) {
         for part in parts(ty) {
             collect(part, &mut found);
         }
@@ -172,6 +199,7 @@ fn fields() -> String {
         let Some(docs) = docs.get(domain) else { panic!("{PAGE}: no source file for the domain {domain}") };
         explain(&mut rows, &format!("{domain}::{}", ty.name), ty, docs);
     }
+    explain(&mut rows, "message::Signal", Signal::SCHEMA, &docs["message"]);
     for (name, ty) in named {
         let docs = docs.values().find(|docs| docs.contains_key(name));
         explain(
@@ -210,6 +238,7 @@ fn numbers() -> String {
         open_enum(MessageKind::ALL, |value| value.number().into()),
         open_enum(Ack::ALL, |value| value.number().into()),
         open_enum(BehindCause::ALL, |value| value.number().into()),
+        open_enum(SignalKind::ALL, |value| value.number().into()),
         open_enum(Missed::ALL, |value| value.number().into()),
         (Code::SCHEMA.name, "see the reject codes".to_owned()),
     ]);

@@ -3,12 +3,14 @@
 use std::fmt::Debug;
 
 use quail_protocol::{
-    Code, Conversation, Epoch, Lane, Operation, Position, Priority, Reject, Seq, Timestamp,
+    Code, Conversation, Epoch, Lane, Operation, Position, Priority, Reject, Rev, Seq, Timestamp,
     bounded::{List, Text},
     event::EventBody,
     frame::{self, Head, Outcome},
     id::{AppId, ClientMessageId, DeviceId, GroupId, MessageId, RoomId, UserId},
-    message::{self, Ack, Behind, BehindCause, History, Message, MessageKind, Page, Send, Sent},
+    message::{
+        self, Ack, Behind, BehindCause, Content, Direction, History, Message, MessageKind, Page, Send, Sent,
+    },
     session::{Login, Ping, Platform},
     user::{Profile, Profiles, Query},
 };
@@ -43,7 +45,8 @@ pub(crate) fn vectors() -> Vec<Vector> {
         reply("message.history.reply/empty", 3, &empty_page(), "head 1:0, no message, no next"),
     ];
     for (word, conversation) in conversations() {
-        let history = History { conversation, from: Seq(1), to: Seq(100), limit: 50 };
+        let (from, to, direction) = (Seq(1), Seq(100), Direction::Forwards);
+        let history = History { conversation, from, to, limit: 50, direction };
         let meaning = format!("{}, entries 1 to 100, at most 50", history.conversation);
         all.push(request(&format!("message.history.request/{word}"), 3, &history, &meaning));
     }
@@ -77,7 +80,8 @@ fn login() -> Login {
 
 fn nameless() -> Profiles {
     let (name, avatar) = (valid(Text::new("")), valid(Text::new("")));
-    let profile = Profile { user: valid(UserId::new("alice")), name, avatar };
+    let user = valid(UserId::new("alice"));
+    let profile = Profile { user, name, avatar, extension: Default::default() };
     Profiles { profiles: valid(List::new(vec![profile])) }
 }
 
@@ -112,18 +116,23 @@ fn hello() -> Send {
         conversation: peer("bob"),
         id: client_id(),
         priority: Priority::Normal,
-        kind: MessageKind::Text,
-        body: valid(message::Text::encode("Hello, Bob")),
-        ext: List::default(),
+        content: Content::new(MessageKind::Text, valid(message::Text::encode("Hello, Bob"))),
     }
 }
 
 fn hello_sent() -> Sent {
-    Sent { id: message_id(), position: at(42), prev: Seq(41), time: Timestamp(SENT_AT), ack: Ack::Durable }
+    Sent {
+        id: message_id(),
+        position: at(42),
+        prev: Seq(41),
+        rev: Rev(0),
+        time: Timestamp(SENT_AT),
+        ack: Ack::Durable,
+    }
 }
 
 fn hello_placed() -> Message {
-    let (Send { conversation, id, priority, kind, body, ext }, sent) = (hello(), hello_sent());
+    let (Send { conversation, id, priority, content }, sent) = (hello(), hello_sent());
     Message {
         id: sent.id,
         client_id: id,
@@ -131,20 +140,21 @@ fn hello_placed() -> Message {
         sender: valid(UserId::new("alice")),
         position: sent.position,
         prev: sent.prev,
+        ordinal: 40,
+        rev: sent.rev,
+        recall: None,
         priority,
         time: sent.time,
-        kind,
-        body,
-        ext,
+        content,
     }
 }
 
 fn behind() -> Behind {
-    Behind { conversation: peer("alice"), head: at(99), cause: BehindCause::SlowReader }
+    Behind { conversation: peer("alice"), head: at(99), rev: Rev(0), cause: BehindCause::SlowReader }
 }
 
 fn empty_page() -> Page {
-    Page { head: at(0), first: Seq(1), messages: List::default(), next: None }
+    Page { head: at(0), first: Seq(1), rev: Rev(0), messages: List::default(), next: None }
 }
 
 fn websocket_ping() -> Vector {

@@ -1,10 +1,12 @@
 //! What must have a vector, how the vector is made, and what it must stand up to.
 
+use postcard_schema::Schema;
 use quail_protocol::{
     Close, Code, Lane, Reject,
     event::{EVENTS, Event, EventSchema},
     frame::{self, Decoder, Frame, FrameError, Head, Outcome},
     limits::FRAME_BYTES_MAX,
+    message::{Body, KINDS, KindSchema, Payload, Signal},
     operation::Schemas,
     schemas,
 };
@@ -24,6 +26,8 @@ pub(crate) enum Row {
     Request(&'static Schemas),
     Reply(&'static Schemas),
     Event(&'static EventSchema),
+    Kind(&'static KindSchema),
+    Signal,
     Reject(Code),
     Close(Close),
     Lane(Lane),
@@ -34,6 +38,8 @@ pub(crate) fn rows() -> Vec<Row> {
     let operations = schemas().flat_map(|schemas| [Row::Request(schemas), Row::Reply(schemas)]);
     operations
         .chain(EVENTS.iter().map(Row::Event))
+        .chain(KINDS.iter().map(Row::Kind))
+        .chain([Row::Signal])
         .chain(Code::ALL.iter().copied().map(Row::Reject))
         .chain(Close::ALL.iter().copied().map(Row::Close))
         .chain(Lane::ALL.map(Row::Lane))
@@ -47,6 +53,8 @@ impl Row {
             Self::Request(schemas) => format!("{}.request", schemas.info.name),
             Self::Reply(schemas) => format!("{}.reply", schemas.info.name),
             Self::Event(schema) => format!("{}.event", schema.name),
+            Self::Kind(schema) => format!("kind.{:?}", schema.kind),
+            Self::Signal => "message.signal".to_owned(),
             Self::Reject(code) => format!("reject.{code:?}"),
             Self::Close(close) => format!("close.{close:?}"),
             Self::Lane(lane) => format!("lane.{lane:?}").to_lowercase(),
@@ -75,6 +83,14 @@ impl Row {
                 let head = Head::Event { kind: schema.kind };
                 let meaning = format!("0x{:04x}: {}", schema.kind.0, body.text);
                 (frame::encode_raw(&head, &body.bytes).to_vec(), meaning)
+            }
+            Self::Kind(schema) => {
+                let body = sample(schema.body);
+                (body.bytes, format!("{}: {}", schema.kind.number(), body.text))
+            }
+            Self::Signal => {
+                let body = sample(Signal::SCHEMA);
+                (frame::encode_raw(&Head::Signal, &body.bytes).to_vec(), body.text)
             }
             Self::Reject(code) => {
                 let head = Head::Reply { request_id: 1, outcome: Outcome::Reject(Reject::from(code)) };
@@ -113,6 +129,17 @@ impl Row {
                 verify_body(name, &body, schema.normalize);
                 let event = Event::decode(schema.kind, body);
                 assert!(!matches!(event, Err(_) | Ok(Event::Unknown { .. })), "{name}: {event:?}");
+            }
+            Self::Kind(schema) => {
+                verify_body(name, bytes, schema.normalize);
+                let body = Body::new(bytes.to_vec()).unwrap_or_default();
+                let payload = Payload::decode(schema.kind, &body);
+                assert!(!matches!(payload, Err(_) | Ok(Payload::Unknown { .. })), "{name}: {payload:?}");
+            }
+            Self::Signal => {
+                let Frame { head, body } = whole_frame(name, bytes);
+                assert_eq!(head, Head::Signal, "{name}");
+                assert!(frame::decode::<Signal>(&body).is_ok(), "{name}");
             }
             Self::Reject(code) => {
                 let Frame { head, body } = whole_frame(name, bytes);

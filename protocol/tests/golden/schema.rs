@@ -28,7 +28,11 @@ pub(crate) fn text() -> String {
         entry(&mut out, &format!("0x{:04x} {} (event)", event.kind.0, event.name), &[("body", event.body)]);
     }
     entry(&mut out, "reject", &[("in the head", Reject::SCHEMA)]);
-    entry(&mut out, "message kind 1, text", &[("body", message::Text::SCHEMA)]);
+    entry(&mut out, "signal", &[("body", message::Signal::SCHEMA)]);
+    for schema in message::KINDS {
+        let title = format!("message kind {} {:?}", schema.kind.number(), schema.kind);
+        entry(&mut out, &title, &[("body", schema.body)]);
+    }
     out
 }
 

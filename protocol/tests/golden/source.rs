@@ -7,15 +7,21 @@ use crate::files;
 /// The doc comments of one source file, by what stands behind them: `Type` or `Type.field`.
 pub(crate) type Docs = BTreeMap<String, String>;
 
-/// Doc comments of every file, by its name without `.rs`.
+/// Doc comments of every module of the crate, those of its parts included, by its name.
 pub(crate) fn docs() -> BTreeMap<String, Docs> {
-    let folder = fs::read_dir(files::path("src")).unwrap_or_else(|error| panic!("src: {error}"));
-    let names = folder.filter_map(|file| file.ok()?.file_name().into_string().ok());
-    let read = |name: String| {
-        let docs = parse(&files::read(&format!("src/{name}")));
-        Some((name.strip_suffix(".rs")?.to_owned(), docs))
-    };
-    names.filter_map(read).collect()
+    let mut all = BTreeMap::<String, Docs>::new();
+    for file in sources("src") {
+        let module = file["src/".len()..].split(['/', '.']).next().unwrap_or_default().to_owned();
+        all.entry(module).or_default().extend(parse(&files::read(&file)));
+    }
+    all
+}
+
+fn sources(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(files::path(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let names = entries.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let paths = names.map(|name| format!("{folder}/{name}"));
+    paths.flat_map(|path| if path.ends_with(".rs") { vec![path] } else { sources(&path) }).collect()
 }
 
 /// The constants of a file with their docs, in order: name, expression, doc.

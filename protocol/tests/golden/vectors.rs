@@ -30,6 +30,7 @@ fn hex_means(domain: &str) -> &'static str {
     match domain {
         "reject" => "a whole frame: length and head. Nothing follows the reject in it",
         "close" => "the number as a WebSocket close frame carries it, 16 bits, big endian",
+        "kind" => "the body of a message. Meaning: the number of the kind, the fields in their order",
         "lane" => "the tag that opens a stream and every WebSocket message; /websocket: a whole such message",
         _ => "a whole frame: length, head, body. Meaning: the fields of the body in their order",
     }

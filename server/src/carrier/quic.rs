@@ -19,7 +19,7 @@ use quinn_proto::HashedConnectionIdGenerator;
 use ring::{hkdf, hmac};
 use serde::{Deserialize, Serialize};
 
-use super::{Carrier, Lost};
+use super::{Carrier, Datagram, Lost, Received};
 
 /// The QUIC listener.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -163,6 +163,7 @@ fn bind_exactly(listen: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+type Datagrams = Pin<Box<dyn Future<Output = Result<Bytes, ConnectionError>> + Send>>;
 type Accepting = Pin<Box<dyn Future<Output = Result<(SendStream, RecvStream), ConnectionError>> + Send>>;
 
 /// One stream of a lane. The server writes on a lane's first.
@@ -176,6 +177,7 @@ struct Stream {
 pub struct Quic {
     connection: quinn::Connection,
     accepting: Accepting,
+    datagrams: Datagrams,
     unnamed: Vec<(SendStream, RecvStream)>,
     streams: Vec<Stream>,
     writers: [Option<SendStream>; Lane::COUNT],
@@ -188,6 +190,7 @@ impl Quic {
     pub fn new(connection: quinn::Connection) -> Self {
         Self {
             accepting: accept(connection.clone()),
+            datagrams: read_datagram(connection.clone()),
             connection,
             unnamed: Vec::new(),
             streams: Vec::new(),
@@ -246,6 +249,10 @@ fn accept(connection: quinn::Connection) -> Accepting {
     Box::pin(async move { connection.accept_bi().await })
 }
 
+fn read_datagram(connection: quinn::Connection) -> Datagrams {
+    Box::pin(async move { connection.read_datagram().await })
+}
+
 /// Bytes taken from a stream at once.
 const CHUNK_BYTES_MAX: usize = 16 * 1024;
 
@@ -258,9 +265,13 @@ impl Carrier for Quic {
         self.connection.remote_address()
     }
 
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Lost>> {
         self.poll_accept(cx)?;
         self.poll_names(cx)?;
+        if let Poll::Ready(datagram) = self.datagrams.as_mut().poll(cx) {
+            self.datagrams = read_datagram(self.connection.clone());
+            return Poll::Ready(datagram.map(Received::Datagram).map_err(lost));
+        }
         let count = self.streams.len();
         for i in 0..count {
             let at = (self.turn + i) % count;
@@ -270,12 +281,12 @@ impl Carrier for Quic {
             match polled {
                 Poll::Ready(Ok(Some(chunk))) => {
                     self.turn = at + 1;
-                    return Poll::Ready(Ok((stream.lane, stream.slot, chunk.bytes)));
+                    return Poll::Ready(Ok(Received::Lane(stream.lane, stream.slot, chunk.bytes)));
                 }
                 // The client will send no more on this lane and may still hear on it.
                 Poll::Ready(Ok(None) | Err(quinn::ReadError::Reset(_))) => {
                     stream.receive = None;
-                    return Poll::Ready(Ok((stream.lane, stream.slot, Bytes::new())));
+                    return Poll::Ready(Ok(Received::Lane(stream.lane, stream.slot, Bytes::new())));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(read_lost(error))),
                 Poll::Pending => {}
@@ -302,6 +313,20 @@ impl Carrier for Quic {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn send_datagram(&mut self, bytes: Bytes) -> Datagram {
+        if self.connection.max_datagram_size().is_none_or(|max| max < bytes.len()) {
+            return Datagram::Unsupported;
+        }
+        // A full buffer would discard its oldest datagram uncounted.
+        if self.connection.datagram_send_buffer_space() < bytes.len() {
+            return Datagram::NoRoom;
+        }
+        match self.connection.send_datagram(bytes) {
+            Ok(()) => Datagram::Sent,
+            Err(_) => Datagram::NoRoom,
+        }
     }
 
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Lost>> {

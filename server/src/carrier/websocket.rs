@@ -14,7 +14,7 @@ use futures_util::{Sink, Stream};
 use quail_protocol::{Close, Lane, limits::FRAME_BYTES_MAX, version::WEBSOCKET_SUBPROTOCOL};
 use serde::{Deserialize, Serialize};
 
-use super::{Carrier, Lost};
+use super::{Carrier, Lost, Received};
 
 /// The WebSocket listener.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,9 +97,9 @@ impl Carrier for Ws {
         self.remote
     }
 
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Lost>> {
         if let Some(lane) = self.ends.take() {
-            return Poll::Ready(Ok((lane, 0, Bytes::new())));
+            return Poll::Ready(Ok(Received::Lane(lane, 0, Bytes::new())));
         }
         loop {
             if let Some(close) = self.left {
@@ -117,7 +117,7 @@ impl Carrier for Ws {
                     let lane = bytes.first().and_then(|tag| Lane::from_tag(*tag));
                     let lane = lane.ok_or(Lost::Violation(Close::Malformed))?;
                     self.ends = (bytes.len() > 1).then_some(lane);
-                    return Poll::Ready(Ok((lane, 0, bytes.slice(1..))));
+                    return Poll::Ready(Ok(Received::Lane(lane, 0, bytes.slice(1..))));
                 }
                 Message::Text(_) => return Poll::Ready(Err(Lost::Violation(Close::Malformed))),
                 Message::Close(frame) => {

@@ -1,18 +1,20 @@
-//! `quail chat`: lines in a terminal. It shows what happens to the connection, messages, and refused sends.
+//! `quail chat`: lines in a terminal. It shows messages of all kinds and what becomes of them, and what happens to the
+//! connection.
+
+mod input;
+mod session;
+mod show;
 
 use std::{fmt, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use futures_util::{StreamExt, stream::FuturesOrdered};
-use quail_client::{CallError, CarrierKind, Client, Peer, State, TokenError, Trust};
-use quail_protocol::{
-    Event,
-    id::{AppId, UserId},
-    message::{Message, MessageKind, Sent, Text},
-};
+use quail_client::{CarrierKind, Client, State, TokenError, Trust};
+use quail_protocol::id::{AppId, UserId};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin, stdin};
 
+use self::{input::Input, session::Chat};
 use super::{DataDir, token};
 use crate::{
     config::{DEVELOPMENT_APP, DEVELOPMENT_KEY},
@@ -63,21 +65,26 @@ enum Carrier {
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let (me, peer_id) = (options.user.clone(), options.to.clone());
     let (client, mut events) = connect(&options).await?;
-    let peer = client.peer(peer_id.as_str())?;
-    say(format_args!("* connected as {me}; a line goes to {peer_id}, /quit leaves"))?;
+    let mut chat = Chat::new(client.clone(), client.peer(peer_id.as_str())?);
+    say(format_args!("* connected as {me}; a line goes to {peer_id}, /help lists more, /quit leaves"))?;
     let mut states = client.states();
     let mut lines = BufReader::new(stdin()).lines();
-    let mut sends = FuturesOrdered::new();
+    let mut doing = FuturesOrdered::new();
+    doing.push_back(chat.act(Input::Unread));
     loop {
         tokio::select! {
-            line = next_line(&mut lines), if sends.len() < SENDS_MAX => match line? {
+            line = next_line(&mut lines), if doing.len() < SENDS_MAX => match line? {
                 None => break,
-                Some(line) if line.trim() == "/quit" => break,
-                Some(line) if line.trim().is_empty() => {}
-                Some(line) => sends.push_back(send(peer.clone(), line)),
+                Some(line) => match Input::parse(&line) {
+                    Ok(Input::Quit) => break,
+                    Ok(Input::Nothing) => {}
+                    Ok(input) => doing.push_back(chat.act(input)),
+                    Err(mistake) => say(format_args!("! {mistake}"))?,
+                },
             },
-            Some(sent) = sends.next() => show_sent(&sent)?,
-            Some(event) = events.recv() => show(&event, &me)?,
+            Some(done) = doing.next() => chat.done(done)?,
+            Some(event) = events.recv() => chat.event(&event, events.waited())?,
+            Some(read) = chat.reading.next() => chat.was_read(read)?,
             Some(state) = states.changed() => {
                 say(format_args!("* {}", describe(&state)))?;
                 if let State::Disconnected { .. } = state {
@@ -86,8 +93,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             }
         }
     }
-    while let Some(sent) = sends.next().await {
-        show_sent(&sent)?;
+    while let Some(done) = doing.next().await {
+        chat.done(done)?;
     }
     client.close().await;
     say(format_args!("* left"))
@@ -96,18 +103,6 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 /// Shows a line.
 fn say(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
     super::print(format_args!("{line}\n"))
-}
-
-async fn send(peer: Peer, line: String) -> Result<Sent, CallError> {
-    Ok(peer.send(line).await?)
-}
-
-fn show_sent(sent: &Result<Sent, CallError>) -> anyhow::Result<()> {
-    match sent {
-        Ok(sent) => say(format_args!("  sent as {}", sent.position.seq.0)),
-        Err(CallError::Reject(reject)) => say(format_args!("! refused: {reject}")),
-        Err(error) => say(format_args!("! not sent: {error}")),
-    }
 }
 
 async fn next_line(lines: &mut Lines<BufReader<Stdin>>) -> anyhow::Result<Option<String>> {
@@ -168,52 +163,10 @@ fn token_of(options: &Options) -> anyhow::Result<String> {
     }
 }
 
-fn show(event: &Event, me: &UserId) -> anyhow::Result<()> {
-    match event {
-        Event::MessageSent(message) => say(format_args!("{}: {}", author(message, me), text(message))),
-        Event::Behind(behind) => {
-            say(format_args!("* too slow for {}: messages were skipped", behind.conversation))
-        }
-        Event::Draining(_) => say(format_args!("* the server is going away")),
-        Event::TokenWillExpire(soon) => say(format_args!("* the token expires in {} s", soon.seconds)),
-        Event::ConversationMarked(_) | Event::ProfileUpdated(_) | Event::Unknown { .. } => Ok(()),
-    }
-}
-
-fn author(message: &Message, me: &UserId) -> String {
-    if message.sender == *me {
-        format!("{me} elsewhere, to {}", message.conversation)
-    } else {
-        message.sender.to_string()
-    }
-}
-
-fn text(message: &Message) -> String {
-    match message.kind {
-        MessageKind::Text => {
-            Text::decode(&message.body).map_or_else(|_| "(unreadable)".into(), |body| printable(&body.text))
-        }
-        MessageKind::Unknown(kind) => format!("(message of kind {kind})"),
-    }
-}
-
-/// A stranger's text must not steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
 fn describe(state: &State) -> String {
     match state {
         State::Disconnected { cause } => format!("disconnected: {cause}"),
         State::Reconnecting { cause } => format!("reconnecting: {cause}"),
         other => format!("{other:?}").to_lowercase(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_message_cannot_send_escape_sequences_to_the_terminal() {
-        assert_eq!(super::printable("a\u{1b}[2Jb\u{9b}31m\n"), "a\u{fffd}[2Jb\u{fffd}31m\u{fffd}");
     }
 }

@@ -22,9 +22,87 @@ impl Marks {
     }
 }
 
+/// How many messages that count as unread each side of a peer conversation has sent. Messages to oneself stand under
+/// `by_low`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Countable {
+    /// Those of the user whose id comes first.
+    pub by_low: u64,
+    /// Those of the other.
+    pub by_high: u64,
+}
+
+impl Countable {
+    /// Counts one more, of the side that sent it.
+    pub fn step(&mut self, by_low: bool) {
+        let side = if by_low { &mut self.by_low } else { &mut self.by_high };
+        *side += 1;
+    }
+
+    /// All of them.
+    pub fn ordinal(self) -> u64 {
+        self.by_low + self.by_high
+    }
+
+    /// Those that a reader can have unread: what the other side sent.
+    pub fn of_others(self, reader: Reader) -> u64 {
+        match reader {
+            Reader::Low => self.by_high,
+            Reader::High => self.by_low,
+            Reader::Both => 0,
+        }
+    }
+}
+
+/// Which side of a peer conversation a reader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The user whose id comes first.
+    Low,
+    /// The other.
+    High,
+    /// Both: it is a conversation with oneself.
+    Both,
+}
+
+/// How a user sees a conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// How far they have come.
+    pub marks: Marks,
+    /// Countable messages of others up to the read mark.
+    pub seen: u64,
+}
+
+impl View {
+    /// Countable messages of others beyond the read mark, of `of_others` in all.
+    pub fn unread(&self, of_others: u64) -> u64 {
+        of_others.saturating_sub(self.seen)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_others_sent_can_be_unread() {
+        let mut countable = Countable::default();
+        for by_low in [true, false, false, true, false] {
+            countable.step(by_low);
+        }
+        assert_eq!(countable.ordinal(), 5);
+        for (reader, seen, unread) in [
+            (Reader::Low, 0, 3),
+            (Reader::Low, 2, 1),
+            (Reader::High, 0, 2),
+            (Reader::High, 9, 0),
+            (Reader::Both, 0, 0),
+        ] {
+            let view = View { seen, ..View::default() };
+            assert_eq!(view.unread(countable.of_others(reader)), unread, "{reader:?}, {seen} seen");
+        }
+    }
 
     #[test]
     fn marks_go_forwards_up_to_the_head() {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quail_protocol::{
-    Code, Conversation, Reject,
-    conversation::{Mark, Marked},
+    Code, Conversation, Reject, Rev,
+    conversation::Mark,
     event::EventBody,
     id::{AppId, UserId},
-    message::{Message, Send},
+    message::{Ack, Changed, Message, Recall, Send, Unnumbered},
     user::{Update, Updated},
 };
 
@@ -15,10 +16,12 @@ use tokio::sync::oneshot;
 
 use super::Hub;
 use crate::{
-    domain::conversation::Marks,
     respond::Responder,
-    session::{Session, outbox::Subject},
-    store::{Appended, MarkKept, Place, ProfileKept, Store, Written, commit::Stage},
+    session::{
+        Session,
+        outbox::{Pushed, Subject},
+    },
+    store::{Appended, MarkKept, Place, ProfileKept, RecallKept, Store, Written, commit::Stage},
     telemetry::Metrics,
 };
 
@@ -42,6 +45,8 @@ pub enum Reply {
     Mark(Responder<Mark>),
     /// To an update of a profile.
     Update(Responder<Update>),
+    /// To a recall.
+    Recall(Responder<Recall>),
     /// To a handler that goes on when the write is kept, or with why it is not.
     Handler(oneshot::Sender<Result<(), Reject>>),
 }
@@ -53,6 +58,7 @@ impl Reply {
             Self::Send(responder) => responder.reply(Err(reject)),
             Self::Mark(responder) => responder.reply(Err(reject)),
             Self::Update(responder) => responder.reply(Err(reject)),
+            Self::Recall(responder) => responder.reply(Err(reject)),
             // A handler that was given up waits no more.
             Self::Handler(waiting) => _ = waiting.send(Err(reject)),
         }
@@ -88,6 +94,9 @@ impl Stage<Ticket> for FanOut {
             (Reply::Mark(responder), Some(Written::Mark(kept))) => {
                 self.marked(&app, &sender, responder, kept);
             }
+            (Reply::Recall(responder), Some(Written::Recall(outcome))) => {
+                self.recalled(&app, &sender, responder, outcome);
+            }
             (reply, Some(Written::Profile(kept))) => self.updated(&app, &sender, reply, kept),
             (reply, None) => reply.refuse(Code::Unavailable.into()),
             // An outcome of what was not asked for: a fault of the store.
@@ -102,19 +111,70 @@ impl FanOut {
             Appended::Placed(message) => {
                 self.metrics.message_placed();
                 responder.reply(Ok(Place::of(&message).sent(self.store.ack())));
-                self.tell(app, sender, &message);
+                self.tell(app, sender, &message, message.to_frame());
             }
+            Appended::Passed(message) => self.passed(app, sender, responder, &message),
             Appended::Duplicate(place) => responder.reply(Ok(place.sent(self.store.ack()))),
             Appended::Conflict => responder.reply(Err(Code::MessageConflict.into())),
+            Appended::RecipientUnknown => responder.reply(Err(Code::UserUnknown.into())),
         }
+    }
+
+    /// Tells a message without a number. Its sender learns if anybody got it.
+    fn passed(&self, app: &AppId, sending: &Arc<Session>, responder: Responder<Send>, message: &Unnumbered) {
+        let frame = message.to_frame();
+        let tell = |session: &Arc<Session>, as_named: &Conversation| {
+            let pushed = session.outbox.push_passing(message.priority.lane(), frame.clone(), as_named);
+            if pushed != Pushed::Away {
+                self.metrics.passed(pushed == Pushed::Dropped);
+            }
+            pushed == Pushed::Queued
+        };
+        let others = self.others(app, sending, &message.sender);
+        let own = others.iter().filter(|session| tell(session, &message.conversation)).count();
+        let got = match other_than(&message.sender, &message.conversation) {
+            Some(recipient) => {
+                let from_sender = Conversation::Peer(message.sender.clone());
+                let sessions = self.hub.sessions(app, recipient);
+                sessions.iter().filter(|session| tell(session, &from_sender)).count()
+            }
+            None => own,
+        };
+        let Unnumbered { id, follows, time, .. } = *message;
+        let place = Place { id, position: follows, prev: Default::default(), rev: Rev(0), time };
+        responder.reply(Ok(place.sent(if got > 0 { Ack::Accepted } else { Ack::NotDelivered })));
     }
 
     fn marked(&self, app: &AppId, sender: &Arc<Session>, responder: Responder<Mark>, kept: Option<MarkKept>) {
         let Some(kept) = kept else { return responder.reply(Err(Code::EpochMismatch.into())) };
-        let Marks { delivered, read } = kept.marks;
-        responder.reply(Ok(Marked { delivered, read }));
+        responder.reply(Ok(kept.reply()));
+        if !kept.changed {
+            return;
+        }
+        self.tell_others(app, sender, &kept.user, &kept.event());
+        if let Some((other, receipt)) = kept.receipt() {
+            let frame = receipt.to_frame();
+            for session in self.hub.sessions(app, other) {
+                session.outbox.push_notice(frame.clone());
+            }
+        }
+    }
+
+    fn recalled(
+        &self,
+        app: &AppId,
+        sender: &Arc<Session>,
+        responder: Responder<Recall>,
+        outcome: Result<RecallKept, Code>,
+    ) {
+        let kept = match outcome {
+            Ok(kept) => kept,
+            Err(code) => return responder.reply(Err(code.into())),
+        };
+        responder.reply(Ok(kept.reply()));
         if kept.changed {
-            self.tell_others(app, sender, &kept.user, &kept.event());
+            let changed: Changed = kept.event();
+            self.tell(app, sender, &changed.message, changed.to_frame());
         }
     }
 
@@ -133,21 +193,28 @@ impl FanOut {
     /// Tells a change of a user to their sessions, but for the one that made it.
     fn tell_others(&self, app: &AppId, sender: &Arc<Session>, user: &UserId, event: &impl EventBody) {
         let frame = event.to_frame();
-        let others = self.hub.sessions(app, user).into_iter().filter(|session| !Arc::ptr_eq(session, sender));
-        others.for_each(|session| session.outbox.push_notice(frame.clone()));
+        for session in self.others(app, sender, user) {
+            session.outbox.push_notice(frame.clone());
+        }
     }
 
-    fn tell(&self, app: &AppId, sending: &Arc<Session>, message: &Message) {
-        let frame = message.to_frame();
+    /// The sessions of a user but for the one that acts.
+    fn others(&self, app: &AppId, acting: &Arc<Session>, user: &UserId) -> Vec<Arc<Session>> {
+        let mut sessions = self.hub.sessions(app, user);
+        sessions.retain(|session| !Arc::ptr_eq(session, acting));
+        sessions
+    }
+
+    /// Tells what happened to a placed message to all but the session that did it.
+    fn tell(&self, app: &AppId, acting: &Arc<Session>, message: &Message, frame: Bytes) {
         let tell = |session: &Arc<Session>, as_named: &Conversation| {
-            let subject = Subject { conversation: as_named.clone(), position: message.position };
+            let (position, rev) = (message.position, message.rev);
+            let subject = Subject { conversation: as_named.clone(), position, rev };
             let dropped = session.outbox.push_event(message.priority.lane(), frame.clone(), subject);
             self.metrics.delivered(dropped);
         };
-        for session in self.hub.sessions(app, &message.sender) {
-            if !Arc::ptr_eq(&session, sending) {
-                tell(&session, &message.conversation);
-            }
+        for session in self.others(app, acting, &message.sender) {
+            tell(&session, &message.conversation);
         }
         if let Some(recipient) = other_than(&message.sender, &message.conversation) {
             let from_sender = Conversation::Peer(message.sender.clone());

@@ -36,6 +36,7 @@ fn prepare(context: &Context, mark: Mark) -> Result<MarkChange, Reject> {
     let identity = context.identity()?;
     let (app, user) = (identity.app.clone(), identity.user.clone());
     let key = ConversationKey::of(&app, &user, &mark.conversation)?;
+    let receipt = context.shared.app(&app)?.receipts;
     Ok(MarkChange {
         app,
         user,
@@ -43,6 +44,7 @@ fn prepare(context: &Context, mark: Mark) -> Result<MarkChange, Reject> {
         conversation: mark.conversation,
         epoch: mark.epoch,
         marks: Marks { delivered: mark.delivered, read: mark.read },
+        receipt,
     })
 }
 
@@ -53,7 +55,12 @@ async fn sync(context: Context, query: Sync) -> Result<Conversations, Failure> {
     }
     let Identity { app, user, .. } = context.identity()?;
     let store = &context.shared.store;
-    let (page, more) = store.conversations(app, user, query.after.as_ref(), limit).await?;
+    let (mut page, more) = store.conversations(app, user, query.after.as_ref(), limit).await?;
+    if !context.shared.app(app)?.receipts {
+        for summary in &mut page {
+            (summary.peer_delivered, summary.peer_read) = Default::default();
+        }
+    }
     let next = page.last().filter(|_| more).map(|last| last.conversation.clone());
     Ok(Conversations { conversations: List::new(page).map_err(|_| Code::Internal)?, next })
 }

@@ -1,14 +1,19 @@
-//! Domain `message`: sending and reading back.
+//! Domain `message`: sending, reading back, taking back.
+
+use std::sync::Arc;
 
 use quail_protocol::{
-    Code, Reject,
+    Code, Conversation, Position, Reject,
     bounded::List,
+    event::EventBody,
+    frame::{self, Malformed},
     id::{AppId, MessageId},
     limits::{HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX},
-    message::{History, Page, Send, Sent},
+    message::{Ack, Changes, ChangesPage, History, Page, Recall, Send, Sent, Signal, Signaled},
 };
 
 use crate::{
+    apps::UnknownRecipients,
     context::Context,
     domain,
     hub::{
@@ -17,12 +22,12 @@ use crate::{
     },
     respond::Responder,
     router::{Failure, Router},
-    session::Identity,
-    store::{Append, Appended, ConversationKey, RangeQuery, Write},
+    session::{Identity, outbox::Pushed},
+    store::{Append, Appended, ConversationKey, Place, RangeQuery, RecallChange, Write},
 };
 
 pub(super) fn routes(router: Router) -> Router {
-    router.on_deferred(send).on(history)
+    router.on_deferred(send).on(history).on_deferred(recall).on(changes).on_signal(signal)
 }
 
 /// Checks a message and queues it for the committer, which answers. Nothing is awaited before the queue, so messages
@@ -32,9 +37,12 @@ async fn send(context: Context, send: Send, responder: Responder<Send>) {
         Ok(prepared) => prepared,
         Err(reject) => return responder.reply(Err(reject)),
     };
-    if let Err(reject) = context.draw(Draw::Text) {
+    if let Err(reject) = context.draw(Draw::of(append.content.kind.rate_class())) {
         let answer = placed_before(&context, &append).await.unwrap_or(Err(reject));
         return responder.reply(answer);
+    }
+    if append.content.options.online_only && !is_there(&context, &app, &append) {
+        return responder.reply(Ok(not_delivered(&append)));
     }
     let ticket = Ticket { app, sender: context.session.clone(), reply: Reply::Send(responder) };
     context.shared.submit(Write::Append(append), ticket);
@@ -42,11 +50,15 @@ async fn send(context: Context, send: Send, responder: Responder<Send>) {
 
 fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
     let Identity { app, user, .. } = context.identity()?.clone();
-    domain::message::check_body(send.kind, &send.body)?;
+    let config = context.shared.app(&app)?;
+    domain::message::check_content(&send.content, &send.conversation, &config.sizes.in_force())?;
     let key = ConversationKey::of(&app, &user, &send.conversation)?;
-    let keep = context.shared.app(&app)?.history.entries_max;
     let time = context.shared.clock.timestamp();
     domain::message::check_id(send.id, time)?;
+    let known = match config.unknown_recipients {
+        UnknownRecipients::Accept => None,
+        UnknownRecipients::Refuse => key.other(&user).cloned(),
+    };
     let (unix_ms, random) = context.shared.entropy.id_parts(time);
     let append = Append {
         key,
@@ -56,10 +68,9 @@ fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
         client_id: send.id,
         time,
         priority: send.priority,
-        kind: send.kind,
-        body: send.body,
-        ext: send.ext,
-        keep,
+        content: send.content,
+        known,
+        keep: config.history.entries_max,
     };
     Ok((app, append))
 }
@@ -73,15 +84,92 @@ async fn placed_before(context: &Context, append: &Append) -> Option<Result<Sent
     }
 }
 
+/// True if the other side has a connection; in a conversation with oneself, another terminal.
+fn is_there(context: &Context, app: &AppId, append: &Append) -> bool {
+    let Append { key, sender, .. } = append;
+    let reader = key.other(sender).unwrap_or(sender);
+    let sessions = context.shared.hub.sessions(app, reader);
+    sessions.iter().any(|session| !Arc::ptr_eq(session, &context.session) && !session.outbox.is_away())
+}
+
+/// The answer to a message that nothing was done with.
+fn not_delivered(append: &Append) -> Sent {
+    let Append { id, time, .. } = *append;
+    let position = Position::default();
+    Place { id, position, prev: Default::default(), rev: Default::default(), time }.sent(Ack::NotDelivered)
+}
+
 async fn history(context: Context, query: History) -> Result<Page, Failure> {
-    let entries_max = usize::from(query.limit);
-    if !(1..=HISTORY_ENTRIES_MAX).contains(&entries_max) {
-        return Err(Code::InvalidArgument.into());
-    }
-    let identity = context.identity()?;
-    let key = ConversationKey::of(&identity.app, &identity.user, &query.conversation)?;
-    let range = RangeQuery { from: query.from, to: query.to, entries_max, bytes_max: HISTORY_BYTES_MAX };
+    let entries_max = page_size(query.limit)?;
+    let key = key(&context, &query.conversation)?;
+    let History { from, to, direction, .. } = query;
+    let range = RangeQuery { from, to, entries_max, bytes_max: HISTORY_BYTES_MAX, direction };
     let read = context.shared.store.read_range(&key, range).await?;
     let messages = List::new(read.messages).map_err(|_| Code::Internal)?;
-    Ok(Page { head: read.head, first: read.first, messages, next: read.next })
+    Ok(Page { head: read.head, first: read.first, rev: read.rev, messages, next: read.next })
+}
+
+/// Queues a recall for the committer, which answers.
+async fn recall(context: Context, recall: Recall, responder: Responder<Recall>) {
+    let (app, change) = match prepare_recall(&context, recall) {
+        Ok(prepared) => prepared,
+        Err(reject) => return responder.reply(Err(reject)),
+    };
+    let ticket = Ticket { app, sender: context.session.clone(), reply: Reply::Recall(responder) };
+    context.shared.submit(Write::Recall(change), ticket);
+}
+
+fn prepare_recall(context: &Context, recall: Recall) -> Result<(AppId, RecallChange), Reject> {
+    let key = key(context, &recall.conversation)?;
+    let Identity { app, user, .. } = context.identity()?.clone();
+    let window = context.shared.app(&app)?.recall_window;
+    let time = context.shared.clock.timestamp();
+    Ok((app, RecallChange { key, position: recall.position, user, window, time }))
+}
+
+async fn changes(context: Context, query: Changes) -> Result<ChangesPage, Failure> {
+    let entries_max = page_size(query.limit)?;
+    let key = key(&context, &query.conversation)?;
+    let read = context.shared.store.changes(&key, query.since, entries_max, HISTORY_BYTES_MAX).await?;
+    let messages = List::new(read.messages).map_err(|_| Code::Internal)?;
+    Ok(ChangesPage { head: read.head, rev: read.rev, messages, more: read.more })
+}
+
+/// Tells a signal to the other user's connected sessions. One that may not be told is discarded.
+fn signal(context: &Context, body: &[u8]) -> Result<(), Malformed> {
+    let signal = frame::decode(body)?;
+    if let Err(reason) = tell_signal(context, signal) {
+        context.shared.metrics.signal_discarded(reason);
+    }
+    Ok(())
+}
+
+/// The error says why the signal is discarded.
+fn tell_signal(context: &Context, signal: Signal) -> Result<(), &'static str> {
+    let Identity { app, user, .. } = context.session.identity().ok_or("not logged in")?;
+    let Conversation::Peer(recipient) = signal.conversation.clone() else { return Err("refused") };
+    let config = context.shared.app(app).map_err(|_| "refused")?;
+    if signal.body.len() > config.sizes.in_force().signal {
+        return Err("too large");
+    }
+    context.draw(Draw::Signal).map_err(|_| "rate")?;
+    let Signal { conversation, kind, body } = signal;
+    let frame = Signaled { conversation, sender: user.clone(), kind, body }.to_frame();
+    let others = context.shared.hub.sessions(app, &recipient);
+    for session in others.iter().filter(|session| !Arc::ptr_eq(session, &context.session)) {
+        if session.outbox.push_signal(frame.clone()) == Pushed::Dropped {
+            context.shared.metrics.signal_discarded("no room");
+        }
+    }
+    Ok(())
+}
+
+fn key(context: &Context, conversation: &Conversation) -> Result<ConversationKey, Reject> {
+    let Identity { app, user, .. } = context.identity()?;
+    Ok(ConversationKey::of(app, user, conversation)?)
+}
+
+fn page_size(limit: u16) -> Result<usize, Reject> {
+    let limit = usize::from(limit);
+    if (1..=HISTORY_ENTRIES_MAX).contains(&limit) { Ok(limit) } else { Err(Code::InvalidArgument.into()) }
 }

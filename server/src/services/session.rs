@@ -6,7 +6,7 @@ use quail_protocol::{
     Close, Code, Seq,
     bounded::List,
     id::SessionId,
-    limits::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, TEXT_BYTES_MAX},
+    limits::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX},
     session::{
         Cursor, Limits, LoggedIn, LoggedOut, Login, Logout, Ping, Pong, RenewToken, Resume, ResumeToken,
         Resumed, TokenRenewed,
@@ -49,6 +49,7 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
         user: login.user.clone(),
         name: login.name.clone(),
         avatar: login.avatar.clone(),
+        extension: None,
         time,
     };
     super::user::keep_profile(shared, session, change).await?;
@@ -183,6 +184,7 @@ async fn catch_up(context: Context, resume: Resume) -> Result<Resumed, Failure> 
             position: head.position,
             last_by_priority: head.last_by_priority,
             first: head.first,
+            rev: head.rev,
         });
         let answer = domain::resume::answer(cursor, head);
         context.shared.metrics.resume_answered(answer.missed);
@@ -194,15 +196,26 @@ async fn catch_up(context: Context, resume: Resume) -> Result<Resumed, Failure> 
 
 fn limits(shared: &Shared, app: &apps::Config) -> Limits {
     let idle = shared.session.idle_timeout;
+    let (sizes, rates) = (app.sizes.in_force(), &app.rates);
     Limits {
         frame_bytes: FRAME_BYTES_MAX as u32,
         requests_in_flight: REQUESTS_IN_FLIGHT_MAX as u16,
-        text_bytes: TEXT_BYTES_MAX as u32,
-        texts_per_second: app.rates.text,
-        queries_per_second: app.rates.query,
-        changes_per_second: app.rates.change,
+        text_bytes: sizes.text as u32,
+        media_bytes: sizes.media as u32,
+        custom_bytes: sizes.custom as u32,
+        command_bytes: sizes.command as u32,
+        barrage_bytes: sizes.barrage as u32,
+        signal_bytes: sizes.signal as u32,
+        texts_per_second: rates.text,
+        customs_per_second: rates.custom,
+        commands_per_second: rates.command,
+        barrages_per_second: rates.barrage,
+        signals_per_second: rates.signal,
+        queries_per_second: rates.query,
+        changes_per_second: rates.change,
         ping_after_ms: shared.session.ping_after().as_millis() as u32,
         idle_timeout_ms: idle.as_millis() as u32,
+        recall_window_ms: u32::try_from(app.recall_window.as_millis()).unwrap_or(u32::MAX),
         grace_ms: shared.session.grace.as_millis() as u32,
     }
 }

@@ -36,8 +36,9 @@ async fn update(context: Context, update: Update, responder: Responder<Update>) 
     };
     let ticket =
         Ticket { app: app.clone(), sender: context.session.clone(), reply: Reply::Update(responder) };
-    let Update { name, avatar } = update;
-    let change = ProfileChange { app, user, name, avatar, time: context.shared.clock.timestamp() };
+    let Update { name, avatar, extension } = update;
+    let time = context.shared.clock.timestamp();
+    let change = ProfileChange { app, user, name, avatar, extension, time };
     context.shared.submit(Write::Profile(change), ticket);
 }
 

@@ -19,7 +19,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use quail_protocol::{
     Close, Lane, Opcode, Timestamp,
     event::EventBody,
-    frame::{Decoder, FrameError, Head},
+    frame::{Decoder, Frame, FrameError, Head},
     limits::{FRAME_BYTES_MAX, GREETING_FRAME_BYTES_MAX, STREAMS_PER_LANE_MAX},
     session::{Draining, TokenWillExpire},
 };
@@ -36,7 +36,7 @@ use super::{
     state::{Deadlines, Input, State},
 };
 use crate::{
-    carrier::{Carrier, Lost},
+    carrier::{Carrier, Lost, Received},
     context::{Context, Shared},
     router::{Router, Serving},
 };
@@ -46,6 +46,9 @@ const BATCH_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes of replies that may wait before no more requests are read.
 const REPLY_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of the frame in a datagram.
+const DATAGRAM_BYTES_MAX: usize = 1200;
 
 /// Chunks that are read before writing gets its turn.
 const READS_PER_TURN: usize = 16;
@@ -200,7 +203,7 @@ impl<C: Carrier> Driver<C> {
                 break;
             }
             let Poll::Ready(received) = self.carrier.poll_receive(cx) else { break };
-            let (lane, slot, bytes) = match received {
+            let received = match received {
                 Ok(received) => received,
                 Err(Lost::Violation(close)) => return ControlFlow::Break(End::Close(close)),
                 Err(lost) => return ControlFlow::Break(End::Lost(lost)),
@@ -210,6 +213,13 @@ impl<C: Carrier> Driver<C> {
                 // Read on only to see the client go.
                 continue;
             }
+            let (lane, slot, bytes) = match received {
+                Received::Lane(lane, slot, bytes) => (lane, slot, bytes),
+                Received::Datagram(bytes) => {
+                    self.datagram(&bytes)?;
+                    continue;
+                }
+            };
             let decoder = &mut self.decoders[lane.index() * STREAMS_PER_LANE_MAX + slot];
             if bytes.is_empty() && !decoder.is_between_frames() {
                 return ControlFlow::Break(End::Close(Close::Malformed));
@@ -232,14 +242,39 @@ impl<C: Carrier> Driver<C> {
                     Err(FrameError::TooLarge) => return ControlFlow::Break(End::Close(Close::FrameTooLarge)),
                     Err(FrameError::Malformed) => return ControlFlow::Break(End::Close(Close::Malformed)),
                 };
-                let Head::Request { request_id, opcode } = frame.head else {
-                    return ControlFlow::Break(End::Close(Close::ProtocolViolation));
-                };
-                self.input(Input::Request { request_id })?;
-                self.serve(cx, request_id, opcode, frame.body)?;
+                match frame.head {
+                    Head::Request { request_id, opcode } => {
+                        self.input(Input::Request { request_id })?;
+                        self.serve(cx, request_id, opcode, frame.body)?;
+                    }
+                    Head::Signal => self.signal(&frame.body)?,
+                    Head::Reply { .. } | Head::Event { .. } => {
+                        return ControlFlow::Break(End::Close(Close::ProtocolViolation));
+                    }
+                }
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// A datagram is one frame, a signal. What overtook the login is discarded.
+    fn datagram(&mut self, bytes: &[u8]) -> ControlFlow<End> {
+        if !self.state.is_open() {
+            return ControlFlow::Continue(());
+        }
+        let mut decoder = Decoder::new(DATAGRAM_BYTES_MAX);
+        decoder.extend(bytes);
+        match decoder.next_frame() {
+            Ok(Some(Frame { head: Head::Signal, body })) if decoder.is_between_frames() => self.signal(&body),
+            _ => ControlFlow::Break(End::Close(Close::Malformed)),
+        }
+    }
+
+    fn signal(&mut self, body: &[u8]) -> ControlFlow<End> {
+        match self.router.signal(&self.context, body) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(End::Close(Close::Malformed)),
+        }
     }
 
     /// Starts serving at once, so that requests of a lane reach their services in the order they came.

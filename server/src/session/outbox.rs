@@ -2,26 +2,27 @@
 //!
 //! Replies are bounded by the request window and are never dropped. Events of stored messages are dropped when a lane
 //! is full: the whole backlog of the lane goes, and each of its conversations gets one `Behind` in its place, because
-//! the messages are in the history and the client has to page for them anyway. Notices take no one's place: a client
+//! the messages are in the history and the client has to page for them anyway. Messages without a number are dropped
+//! one by one, and the client is told how many. Notices take no one's place: a client
 //! that leaves too many of them unread is closed, and finds in its feed what it was not told.
 //!
 //! An outbox serves one connection at a time. Between two of them it takes nothing: replies are kept elsewhere, and
 //! what was missed of conversations is found by the client's cursors.
 
+mod queue;
+
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use bytesize::ByteSize;
-use quail_protocol::{
-    Conversation, Lane, Position,
-    event::EventBody,
-    message::{Behind, BehindCause},
-};
+use quail_protocol::{Conversation, Lane, Position, Rev};
 use serde::{Deserialize, Serialize};
+
+use self::queue::Queue;
 
 /// Bounds of one session's queues.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,39 +47,23 @@ pub struct Subject {
     pub conversation: Conversation,
     /// The message's place.
     pub position: Position,
+    /// The conversation's last change.
+    pub rev: Rev,
 }
 
-/// One frame on its way out.
-#[derive(Debug)]
-enum Item {
-    Reply(Bytes),
-    Notice(Bytes),
-    Event(Bytes, Subject),
+/// What became of a frame that may be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It waits.
+    Queued,
+    /// There was no room for it.
+    Dropped,
+    /// There is no connection that could be told.
+    Away,
 }
 
-impl Item {
-    fn bytes(&self) -> &Bytes {
-        match self {
-            Self::Reply(bytes) | Self::Notice(bytes) | Self::Event(bytes, _) => bytes,
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    items: VecDeque<Item>,
-    events: usize,
-    event_bytes: usize,
-    notices: usize,
-    notice_bytes: usize,
-    behind: BTreeMap<Conversation, Position>,
-}
-
-impl Queue {
-    fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.behind.is_empty()
-    }
-}
+/// Signals that may wait; they are small, and of no use when they are late.
+const SIGNALS_MAX: usize = 64;
 
 /// Which connection an outbox serves: the first, the second and so on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +72,7 @@ pub struct Attachment(u64);
 #[derive(Debug, Default)]
 struct Queues {
     lanes: [Queue; Lane::COUNT],
+    signals: VecDeque<Bytes>,
     reply_bytes: usize,
     dropped: u64,
     attachment: Attachment,
@@ -107,6 +93,7 @@ impl Queues {
     /// Forgets what waits.
     fn clear(&mut self) {
         self.lanes = Default::default();
+        self.signals.clear();
         self.reply_bytes = 0;
         self.overrun = false;
     }
@@ -141,7 +128,7 @@ impl Outbox {
             return;
         }
         queues.reply_bytes += frame.len();
-        queues.lanes[lane.index()].items.push_back(Item::Reply(frame));
+        queues.lanes[lane.index()].push_reply(frame);
         wake(queues);
     }
 
@@ -152,16 +139,8 @@ impl Outbox {
         if !queues.takes_in() {
             return;
         }
-        let queue = &mut queues.lanes[Lane::Control.index()];
-        let bytes = queue.notice_bytes + frame.len();
-        if queue.notices == self.config.lane_items
-            || bytes > self.config.lane_bytes.as_u64() as usize && queue.notices > 0
-        {
+        if !queues.lanes[Lane::Control.index()].push_notice(&self.config, frame) {
             queues.overrun = true;
-        } else {
-            queue.notices += 1;
-            queue.notice_bytes = bytes;
-            queue.items.push_back(Item::Notice(frame));
         }
         wake(queues);
     }
@@ -173,19 +152,67 @@ impl Outbox {
             return 0;
         }
         let queue = &mut queues.lanes[lane.index()];
-        let full = queue.events == self.config.lane_items
-            || queue.event_bytes + frame.len() > self.config.lane_bytes.as_u64() as usize && queue.events > 0;
-        let dropped = if full || queue.behind.contains_key(&subject.conversation) {
-            fall_behind(queue, full, subject)
+        let full = !queue.has_room(&self.config, frame.len());
+        let dropped = if full || queue.is_behind(&subject.conversation) {
+            queue.fall_behind(full, subject)
         } else {
-            queue.events += 1;
-            queue.event_bytes += frame.len();
-            queue.items.push_back(Item::Event(frame, subject));
+            queue.push_event(frame, subject);
             0
         };
         queues.dropped += dropped as u64;
         wake(queues);
         dropped
+    }
+
+    /// Queues a message without a number. Without room it is dropped, and the client is told how many were.
+    pub fn push_passing(&self, lane: Lane, frame: Bytes, conversation: &Conversation) -> Pushed {
+        let mut queues = self.lock();
+        if !queues.takes_in() {
+            return Pushed::Away;
+        }
+        let queue = &mut queues.lanes[lane.index()];
+        let pushed = if queue.has_room(&self.config, frame.len()) {
+            queue.push_passing(frame);
+            Pushed::Queued
+        } else {
+            let noted = queue.note_dropped(conversation, self.config.lane_items);
+            queues.overrun |= !noted;
+            queues.dropped += 1;
+            Pushed::Dropped
+        };
+        wake(queues);
+        pushed
+    }
+
+    /// Queues a signal.
+    pub fn push_signal(&self, frame: Bytes) -> Pushed {
+        let mut queues = self.lock();
+        if !queues.takes_in() {
+            return Pushed::Away;
+        }
+        if queues.signals.len() == SIGNALS_MAX {
+            return Pushed::Dropped;
+        }
+        queues.signals.push_back(frame);
+        wake(queues);
+        Pushed::Queued
+    }
+
+    /// Takes the signal that waits longest.
+    pub fn take_signal(&self, attachment: Attachment) -> Option<Bytes> {
+        let mut queues = self.lock();
+        if queues.attachment == attachment { queues.signals.pop_front() } else { None }
+    }
+
+    /// Queues a signal that no datagram can carry, on the Low lane. False if there is no room.
+    pub fn push_signal_on_lane(&self, frame: Bytes) -> bool {
+        let mut queues = self.lock();
+        let queue = &mut queues.lanes[Lane::Low.index()];
+        let room = queue.has_room(&self.config, frame.len());
+        if room {
+            queue.push_passing(frame);
+        }
+        room
     }
 
     /// Takes the frames that stand first on `lane`, as many as fit into `bytes_max` but at least one. Nothing for a
@@ -196,51 +223,10 @@ impl Outbox {
             return None;
         }
         let queue = &mut queues.lanes[lane.index()];
-        // While notices wait, what falls behind is only noted: a conversation has one of each at most.
-        if queue.notices == 0 {
-            while let Some((conversation, head)) = queue.behind.pop_first() {
-                queue.notices += 1;
-                let behind = Behind { conversation, head, cause: BehindCause::SlowReader }.to_frame();
-                queue.notice_bytes += behind.len();
-                queue.items.push_back(Item::Notice(behind));
-            }
-        }
-        let first = queue.items.front()?.bytes().len();
-        let mut taken = BytesMut::with_capacity(first.max(bytes_max.min(1024)));
-        let mut alone = None;
-        let mut replies = 0;
-        let mut reply_bytes = 0;
-        while let Some(item) = queue.items.front() {
-            let length = item.bytes().len();
-            if alone.is_some() || (!taken.is_empty() && taken.len() + length > bytes_max) {
-                break;
-            }
-            let Some(item) = queue.items.pop_front() else { break };
-            let bytes = match item {
-                Item::Reply(bytes) => {
-                    replies += 1;
-                    reply_bytes += length;
-                    bytes
-                }
-                Item::Notice(bytes) => {
-                    queue.notices -= 1;
-                    queue.notice_bytes -= length;
-                    bytes
-                }
-                Item::Event(bytes, _) => {
-                    queue.events -= 1;
-                    queue.event_bytes -= length;
-                    bytes
-                }
-            };
-            if taken.is_empty() && queue.items.is_empty() {
-                alone = Some(bytes);
-            } else {
-                taken.extend_from_slice(&bytes);
-            }
-        }
+        queue.tell_behind();
+        let (batch, reply_bytes) = queue.take(bytes_max)?;
         queues.reply_bytes -= reply_bytes;
-        Some(Batch { bytes: alone.unwrap_or_else(|| taken.freeze()), replies })
+        Some(batch)
     }
 
     /// Bytes of replies that wait on all lanes.
@@ -250,7 +236,8 @@ impl Outbox {
 
     /// True if nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.lock().lanes.iter().all(Queue::is_empty)
+        let queues = self.lock();
+        queues.signals.is_empty() && queues.lanes.iter().all(Queue::is_empty)
     }
 
     /// Events dropped so far.
@@ -347,31 +334,6 @@ fn wake(mut queues: MutexGuard<'_, Queues>) {
     if let Some(waker) = waker {
         waker.wake();
     }
-}
-
-/// Drops an event, and with `all` every event before it on the lane; notes the heads the client has to page up to.
-fn fall_behind(queue: &mut Queue, all: bool, subject: Subject) -> usize {
-    let mut dropped = 1;
-    if all {
-        let items = std::mem::take(&mut queue.items);
-        for item in items {
-            if let Item::Event(_, subject) = item {
-                dropped += 1;
-                note(&mut queue.behind, subject);
-            } else {
-                queue.items.push_back(item);
-            }
-        }
-        queue.events = 0;
-        queue.event_bytes = 0;
-    }
-    note(&mut queue.behind, subject);
-    dropped
-}
-
-fn note(behind: &mut BTreeMap<Conversation, Position>, subject: Subject) {
-    let head = behind.entry(subject.conversation).or_default();
-    *head = subject.position.max(*head);
 }
 
 #[cfg(test)]

@@ -226,7 +226,7 @@ mod tests {
         bounded::{Blob, List},
         id::{AppId, ClientMessageId, MessageId, UserId},
         limits::EXT_VALUE_BYTES_MAX,
-        message::{ExtPair, MessageKind, Text},
+        message::{Content, ExtPair, MessageKind, Text},
     };
 
     use super::*;
@@ -242,9 +242,8 @@ mod tests {
             client_id: ClientMessageId([0; 16]),
             time: Timestamp(0),
             priority,
-            kind: MessageKind::Text,
-            body: Text::encode("x".repeat(30_000)).unwrap(),
-            ext: Default::default(),
+            content: Content::new(MessageKind::Text, Text::encode("x".repeat(30_000)).unwrap()),
+            known: None,
             keep: None,
         }
     }
@@ -273,7 +272,7 @@ mod tests {
     #[test]
     fn a_full_queue_gives_the_message_back_and_takes_more_when_it_was_emptied() {
         let mut queue = CommitQueue::default();
-        let fitting = QUEUE_BYTES_MAX / append(Priority::Low).body.len();
+        let fitting = QUEUE_BYTES_MAX / append(Priority::Low).content.bytes();
         for ticket in 0..fitting as u32 {
             queue.push(submission(Priority::Low, ticket)).unwrap();
         }
@@ -287,8 +286,8 @@ mod tests {
         let mut queue = CommitQueue::default();
         let pair = |tag| ExtPair { tag, value: Blob::new(vec![0; EXT_VALUE_BYTES_MAX]).unwrap() };
         let mut extended = append(Priority::Low);
-        extended.body = Text::encode("x").unwrap();
-        extended.ext = List::new((0..16).map(pair).collect()).unwrap();
+        extended.content.body = Text::encode("x").unwrap();
+        extended.content.ext = List::new((0..16).map(pair).collect()).unwrap();
         let fitting = QUEUE_BYTES_MAX / (16 * EXT_VALUE_BYTES_MAX);
         let pushed = (0..QUEUE_ITEMS_MAX).take_while(|_| {
             let again = Submission { write: Write::Append(extended.clone()), ticket: 0 };

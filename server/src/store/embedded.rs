@@ -21,10 +21,10 @@ use bytesize::ByteSize;
 use fjall::{Database, Keyspace, Readable, Snapshot};
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Conversation, Epoch, Seq, Timestamp,
+    Conversation, Epoch, Rev, Seq, Timestamp,
     conversation::Summary,
     id::{AppId, UserId},
-    message::Ack,
+    message::{Ack, Direction},
     user::{FeedEntry, FeedPage, Profile},
 };
 use serde::{Deserialize, Serialize};
@@ -32,10 +32,13 @@ use serde::{Deserialize, Serialize};
 pub use self::open::OpenError;
 use self::write::Writer;
 use super::{
-    Append, Appended, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write, Written,
-    entry::Remembered, feed::Ends,
+    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write,
+    Written,
+    entry::{Entry, Remembered},
+    feed::Ends,
+    user::summary,
 };
-use crate::{clock::Clock, domain::conversation::Marks};
+use crate::{clock::Clock, domain::conversation::View};
 
 /// How the engine behaves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,7 +82,10 @@ struct Inner {
     database: Database,
     /// Single values.
     singles: Keyspace,
-    messages: Keyspace,
+    /// Placed messages.
+    entries: Keyspace,
+    /// Which entries were changed, by the number of the change.
+    changes: Keyspace,
     dedup: Keyspace,
     heads: Keyspace,
     profiles: Keyspace,
@@ -135,11 +141,16 @@ impl Inner {
         bytes.map(|bytes| keys::decode_profile(&bytes)).transpose().map_err(StoreError::new)
     }
 
-    fn view(&self, durable: &Snapshot, key: &[u8]) -> Result<Marks, StoreError> {
+    fn view(&self, durable: &Snapshot, key: &[u8]) -> Result<View, StoreError> {
         match durable.get(&self.views, key).map_err(engine)? {
             Some(bytes) => keys::decode_view(&bytes, self.epoch).map_err(StoreError::new),
-            None => Ok(Marks::default()),
+            None => Ok(View::default()),
         }
+    }
+
+    fn entry(&self, durable: &Snapshot, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        let bytes = durable.get(&self.entries, key).map_err(engine)?;
+        bytes.map(|bytes| keys::decode_entry(&bytes)).transpose().map_err(StoreError::new)
     }
 
     fn ends(&self, durable: &Snapshot, user: &[u8]) -> Result<Ends, StoreError> {
@@ -194,11 +205,18 @@ impl Inner {
                 return Ok((page, true));
             }
             let conversation = keys::viewed(&prefix, &key).map_err(StoreError::new)?;
-            let marks = keys::decode_view(&value, self.epoch).map_err(StoreError::new)?;
+            let own = keys::decode_view(&value, self.epoch).map_err(StoreError::new)?;
             let of = ConversationKey::of(app, user, &conversation)
                 .map_err(|code| StoreError::new(format!("a view of {conversation}: {code}")))?;
             let head = self.stored_head(&durable, &keys::conversation(&of))?;
-            page.push(head.summary(conversation, marks));
+            let other = match of.other(user) {
+                Some(other) => {
+                    let view = keys::view(&keys::user(app, other), &Conversation::Peer(user.clone()));
+                    Some(self.view(&durable, &view)?)
+                }
+                None => None,
+            };
+            page.push(summary(&of, user, &head, own, other));
         }
         Ok((page, false))
     }
@@ -212,12 +230,40 @@ impl Inner {
             return Range::fill(head, query, []);
         }
         let wanted = keys::entry(&conversation, from)..=keys::entry(&conversation, to);
-        let stored = durable.range(&self.messages, wanted);
-        let entries = stored.map(|stored| {
+        let stored = durable.range(&self.entries, wanted);
+        let read = |stored: fjall::Guard| {
             let value = stored.value().map_err(engine)?;
-            keys::decode_message(&value).map_err(StoreError::new)
+            keys::decode_entry(&value).map(|entry| entry.message).map_err(StoreError::new)
+        };
+        match query.direction {
+            Direction::Forwards => Range::fill(head, query, stored.map(read)),
+            Direction::Backwards => Range::fill(head, query, stored.rev().map(read)),
+        }
+    }
+
+    fn changes(
+        &self,
+        key: &ConversationKey,
+        since: Rev,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> Result<ChangesRead, StoreError> {
+        let conversation = keys::conversation(key);
+        let durable = self.durable();
+        let head = self.stored_head(&durable, &conversation)?;
+        let from = since.next();
+        if from > head.rev {
+            return ChangesRead::fill(head, entries_max, bytes_max, []);
+        }
+        let wanted = keys::change(&conversation, from)..=keys::change(&conversation, head.rev);
+        let changes = durable.range(&self.changes, wanted).map(|stored| {
+            let (key, value) = stored.into_inner().map_err(engine)?;
+            let rev = keys::changed(&key).map_err(StoreError::new)?;
+            let seq = keys::decode_change(&value).map_err(StoreError::new)?;
+            let entry = self.entry(&durable, &keys::entry(&conversation, seq))?;
+            Ok((rev, entry.map(|entry| entry.message)))
         });
-        Range::fill(head, query, entries)
+        ChangesRead::fill(head, entries_max, bytes_max, changes)
     }
 }
 
@@ -256,6 +302,17 @@ impl Store for Embedded {
     ) -> BoxFuture<'_, Result<Range, StoreError>> {
         let key = key.clone();
         self.blocking(move |inner| inner.read_range(&key, query))
+    }
+
+    fn changes(
+        &self,
+        key: &ConversationKey,
+        since: Rev,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<ChangesRead, StoreError>> {
+        let key = key.clone();
+        self.blocking(move |inner| inner.changes(&key, since, entries_max, bytes_max))
     }
 
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {

@@ -3,17 +3,17 @@
 use std::num::NonZeroU64;
 
 use quail_protocol::{
-    Conversation, Epoch, Position, Priority, Seq, Timestamp,
-    conversation::Summary,
+    Conversation, Epoch, Position, Priority, Rev, Seq, Timestamp,
     id::{ClientMessageId, MessageId, UserId},
-    message::{Ack, Body, Ext, Message, MessageKind, Sent},
+    message::{Ack, Content, Direction, Message, Sent, Unnumbered},
 };
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{ConversationKey, StoreError};
-use crate::domain::conversation::Marks;
+use crate::domain::conversation::Countable;
 
-/// A message that was checked and waits for its place.
+/// A message that was checked and waits for its place, or for its turn if it gets none.
 #[derive(Clone, Debug)]
 pub struct Append {
     /// Where it goes.
@@ -30,12 +30,10 @@ pub struct Append {
     pub time: Timestamp,
     /// How urgent.
     pub priority: Priority,
-    /// How the body is read.
-    pub kind: MessageKind,
-    /// The body.
-    pub body: Body,
-    /// Extensions.
-    pub ext: Ext,
+    /// What it says.
+    pub content: Content,
+    /// Who must have logged in before, or the message is refused.
+    pub known: Option<UserId>,
     /// How many entries of the conversation are kept, the newest; `None` keeps all.
     pub keep: Option<NonZeroU64>,
 }
@@ -44,27 +42,75 @@ impl Append {
     /// What a repetition must have in common with the first. Stored, so it may never change.
     pub(super) fn content_hash(&self) -> u64 {
         let mut hash = Xxh3::new();
-        hash.update(&self.kind.number().to_be_bytes());
+        hash.update(&self.content.kind.number().to_be_bytes());
         hash.update(&[self.priority as u8]);
-        hash.update(&self.body);
+        hash.update(&self.content.body);
+        hash.update(&self.content.extension);
         hash.digest()
     }
 
-    /// The message, once it has its place.
-    pub fn into_message(self, position: Position, prev: Seq) -> Message {
-        Message {
+    /// The entry, once the message has the newest place, which `head` has.
+    pub(super) fn into_entry(self, head: &Head, prev: Seq) -> Entry {
+        let Head { position, rev, countable, .. } = *head;
+        let message = Message {
             id: self.id,
             client_id: self.client_id,
             conversation: self.conversation,
             sender: self.sender,
             position,
             prev,
+            ordinal: countable.ordinal(),
+            rev,
+            recall: None,
             priority: self.priority,
             time: self.time,
-            kind: self.kind,
-            body: self.body,
-            ext: self.ext,
+            content: self.content,
+        };
+        Entry { message, countable: countable.into() }
+    }
+
+    /// The message, if it gets no place.
+    pub(super) fn into_unnumbered(self, follows: Position) -> Unnumbered {
+        Unnumbered {
+            id: self.id,
+            client_id: self.client_id,
+            conversation: self.conversation,
+            sender: self.sender,
+            follows,
+            priority: self.priority,
+            time: self.time,
+            content: self.content,
         }
+    }
+}
+
+/// A placed message, and what the store knows of it beside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) message: Message,
+    pub(super) countable: Counts,
+}
+
+impl Entry {
+    /// The number of its last change, if there was one.
+    pub(super) fn changed_at(&self) -> Option<Rev> {
+        self.message.recall.as_ref().map(|_| self.message.rev)
+    }
+}
+
+/// A [`Countable`] as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counts(u64, u64);
+
+impl From<Countable> for Counts {
+    fn from(Countable { by_low, by_high }: Countable) -> Self {
+        Self(by_low, by_high)
+    }
+}
+
+impl From<Counts> for Countable {
+    fn from(Counts(by_low, by_high): Counts) -> Self {
+        Self { by_low, by_high }
     }
 }
 
@@ -75,8 +121,12 @@ pub enum Appended {
     Placed(Message),
     /// The same message was placed before, there. It may have been trimmed since.
     Duplicate(Place),
-    /// Its client message id was used with another body.
+    /// Its client message id was used with another content.
     Conflict,
+    /// It gets no place, and is told once.
+    Passed(Unnumbered),
+    /// Whom it is for has never logged in.
+    RecipientUnknown,
 }
 
 /// Where a message was placed: what its sender is told, however often they ask.
@@ -88,6 +138,8 @@ pub struct Place {
     pub position: Position,
     /// The number of the conversation's previous message of the same priority, 0 if there is none.
     pub prev: Seq,
+    /// The number of the conversation's last change then.
+    pub rev: Rev,
     /// When it was placed.
     pub time: Timestamp,
 }
@@ -95,13 +147,14 @@ pub struct Place {
 impl Place {
     /// The place of `message`.
     pub fn of(message: &Message) -> Self {
-        Self { id: message.id, position: message.position, prev: message.prev, time: message.time }
+        let Message { id, position, prev, rev, time, .. } = *message;
+        Self { id, position, prev, rev, time }
     }
 
     /// The reply to its sender.
     pub fn sent(self, ack: Ack) -> Sent {
-        let Self { id, position, prev, time } = self;
-        Sent { id, position, prev, time, ack }
+        let Self { id, position, prev, rev, time } = self;
+        Sent { id, position, prev, rev, time, ack }
     }
 }
 
@@ -133,6 +186,10 @@ pub struct Head {
     pub first: Seq,
     /// When the newest entry was placed, 0 if there is none.
     pub time: Timestamp,
+    /// The number of the last change.
+    pub rev: Rev,
+    /// How many messages count as unread.
+    pub countable: Countable,
 }
 
 impl Head {
@@ -143,14 +200,9 @@ impl Head {
             last_by_priority: [Seq(0); Priority::COUNT],
             first: Seq(1),
             time: Timestamp(0),
+            rev: Rev(0),
+            countable: Countable::default(),
         }
-    }
-
-    /// What a user with these marks is told of the conversation.
-    pub(super) fn summary(&self, conversation: Conversation, marks: Marks) -> Summary {
-        let Self { position, first, time, .. } = *self;
-        let Marks { delivered, read } = marks;
-        Summary { conversation, head: position, first, time, delivered, read }
     }
 
     /// Gives up the oldest entries past `keep` and returns their numbers: a few of them, so that an append stays cheap
@@ -162,11 +214,14 @@ impl Head {
         first..self.first.0
     }
 
-    /// Takes the next number for an entry. Returns the newest number of its priority before.
-    pub(super) fn advance(&mut self, priority: Priority, time: Timestamp) -> Seq {
+    /// Takes the next number for a message. Returns the newest number of its priority before.
+    pub(super) fn advance(&mut self, append: &Append) -> Seq {
         self.position.seq = self.position.seq.next();
-        self.time = time;
-        std::mem::replace(&mut self.last_by_priority[priority.index()], self.position.seq)
+        self.time = append.time;
+        if append.content.options.count {
+            self.countable.step(append.key.is_low(&append.sender));
+        }
+        std::mem::replace(&mut self.last_by_priority[append.priority.index()], self.position.seq)
     }
 }
 
@@ -177,9 +232,11 @@ pub struct Range {
     pub head: Position,
     /// The first number that is still kept.
     pub first: Seq,
+    /// The number of the last change.
+    pub rev: Rev,
     /// The entries.
     pub messages: Vec<Message>,
-    /// Where to go on, if entries of the range are left.
+    /// Where to go on, if entries of the range are left: the next `from`, or backwards the next `to`.
     pub next: Option<Seq>,
 }
 
@@ -194,28 +251,93 @@ pub struct RangeQuery {
     pub entries_max: usize,
     /// At most so many bytes of bodies and extensions, but at least one entry.
     pub bytes_max: usize,
+    /// From which end.
+    pub direction: Direction,
 }
 
 impl Range {
-    /// Reads `entries`, ascending, until one is more than `query` wants.
+    /// Reads `entries`, in the direction of `query`, until one is more than it wants.
     pub(super) fn fill(
         head: Head,
         query: RangeQuery,
         entries: impl IntoIterator<Item = Result<Message, StoreError>>,
     ) -> Result<Self, StoreError> {
-        let mut range = Self { head: head.position, first: head.first, messages: vec![], next: None };
-        let mut bytes = 0;
+        let Head { position: head, first, rev, .. } = head;
+        let mut range = Self { head, first, rev, messages: vec![], next: None };
+        let mut room = Room::of(query.entries_max, query.bytes_max);
         for message in entries {
             let message = message?;
-            bytes += message.content_bytes();
-            let full = range.messages.len() == query.entries_max || bytes > query.bytes_max;
-            if full && !range.messages.is_empty() {
+            if !room.takes(&message) {
                 range.next = Some(message.position.seq);
                 break;
             }
             range.messages.push(message);
         }
+        if query.direction == Direction::Backwards {
+            range.messages.reverse();
+        }
         Ok(range)
+    }
+}
+
+/// Messages in the order of their last changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangesRead {
+    /// The newest position.
+    pub head: Position,
+    /// Changes up to here were looked at.
+    pub rev: Rev,
+    /// The messages as they are now.
+    pub messages: Vec<Message>,
+    /// True if changes are left.
+    pub more: bool,
+}
+
+impl ChangesRead {
+    /// Reads `changes`, ascending and with the message of each that is still kept, until one is more than is wanted.
+    pub(super) fn fill(
+        head: Head,
+        entries_max: usize,
+        bytes_max: usize,
+        changes: impl IntoIterator<Item = Result<(Rev, Option<Message>), StoreError>>,
+    ) -> Result<Self, StoreError> {
+        let mut read = Self { head: head.position, rev: Rev(0), messages: vec![], more: false };
+        let mut room = Room::of(entries_max, bytes_max);
+        for change in changes {
+            let (rev, message) = change?;
+            if let Some(message) = message {
+                if !room.takes(&message) {
+                    read.more = true;
+                    return Ok(read);
+                }
+                read.messages.push(message);
+            }
+            read.rev = rev;
+        }
+        read.rev = head.rev;
+        Ok(read)
+    }
+}
+
+/// Room for messages in one reply; the first always fits.
+struct Room {
+    entries: usize,
+    bytes: usize,
+    is_empty: bool,
+}
+
+impl Room {
+    fn of(entries: usize, bytes: usize) -> Self {
+        Self { entries, bytes, is_empty: true }
+    }
+
+    fn takes(&mut self, message: &Message) -> bool {
+        let bytes = message.content.bytes();
+        let fits = self.is_empty || self.entries > 0 && bytes <= self.bytes;
+        self.is_empty = false;
+        self.entries = self.entries.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        fits
     }
 }
 

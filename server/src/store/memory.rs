@@ -9,21 +9,22 @@ use std::{
 use foldhash::fast::FixedState;
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Conversation, Epoch, Seq, Timestamp,
+    Code, Conversation, Epoch, Rev, Seq, Timestamp,
     conversation::Summary,
     event::EventBody,
     id::{AppId, ClientMessageId, UserId},
-    message::{Ack, Message},
+    message::{Ack, Direction},
     user::{FeedEntry, FeedPage, Profile},
 };
 
 use super::{
-    Append, Appended, ConversationKey, Head, MarkChange, MarkKept, Place, ProfileChange, ProfileKept, Range,
-    RangeQuery, Store, StoreError, Write, Written,
-    entry::Remembered,
+    Append, Appended, ChangesRead, ConversationKey, Head, MarkChange, MarkKept, Place, ProfileChange,
+    ProfileKept, Range, RangeQuery, RecallChange, RecallKept, Store, StoreError, Write, Written,
+    entry::{Entry, Remembered},
     feed::{self, Ends},
+    user::summary,
 };
-use crate::domain::conversation::Marks;
+use crate::domain::conversation::View;
 
 /// See the module.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ struct Tables {
     threads: HashMap<ConversationKey, Thread, FixedState>,
     profiles: HashMap<(AppId, UserId), Profile, FixedState>,
     /// Of each user, by the conversation as they name it.
-    views: BTreeMap<(AppId, UserId, Conversation), Marks>,
+    views: BTreeMap<(AppId, UserId, Conversation), View>,
     feeds: HashMap<(AppId, UserId), Feed, FixedState>,
 }
 
@@ -69,7 +70,9 @@ impl Feed {
 struct Thread {
     head: Head,
     /// Entry `i` has the number `head.first` and `i` more.
-    entries: VecDeque<Message>,
+    entries: VecDeque<Entry>,
+    /// Which entry each change was of.
+    changes: BTreeMap<Rev, Seq>,
     by_client_id: HashMap<(UserId, ClientMessageId), Remembered>,
 }
 
@@ -102,6 +105,15 @@ impl Memory {
 impl Tables {
     fn append(&mut self, append: Append) -> Appended {
         let epoch = self.epoch;
+        let app = append.key.app();
+        if append.known.as_ref().is_some_and(|user| !self.profiles.contains_key(&(app.clone(), user.clone())))
+        {
+            return Appended::RecipientUnknown;
+        }
+        if !append.content.options.persist {
+            let head = self.threads.get(&append.key).map_or(Head::empty(epoch), |thread| thread.head);
+            return Appended::Passed(append.into_unnumbered(head.position));
+        }
         let thread = self.threads.entry(append.key.clone()).or_insert_with(|| Thread::empty(epoch));
         let dedup_key = (append.sender.clone(), append.client_id);
         let content = append.content_hash();
@@ -111,31 +123,51 @@ impl Tables {
         let keep = append.keep;
         if thread.head.position.seq == Seq(0) {
             for (app, user, conversation) in append.key.views() {
-                self.views.insert((app.clone(), user.clone(), conversation), Marks::default());
+                self.views.insert((app.clone(), user.clone(), conversation), View::default());
             }
         }
-        let prev = thread.head.advance(append.priority, append.time);
-        let message = append.into_message(thread.head.position, prev);
-        thread.entries.push_back(message.clone());
-        thread.head.trim(keep).for_each(|_| _ = thread.entries.pop_front());
+        let prev = thread.head.advance(&append);
+        let entry = append.into_entry(&thread.head, prev);
+        let message = entry.message.clone();
+        thread.entries.push_back(entry);
+        for _ in thread.head.trim(keep) {
+            if let Some(rev) = thread.entries.pop_front().and_then(|entry| entry.changed_at()) {
+                thread.changes.remove(&rev);
+            }
+        }
         thread.by_client_id.insert(dedup_key, Remembered { place: Place::of(&message), content });
         Appended::Placed(message)
     }
 
     fn mark(&mut self, change: MarkChange) -> Result<Option<MarkKept>, StoreError> {
-        let MarkChange { app, user, key, conversation, epoch, marks } = change;
-        if epoch != self.epoch {
+        if change.epoch != self.epoch {
             return Ok(None);
         }
-        let head = self.threads.get(&key).map_or(Seq(0), |thread| thread.head.position.seq);
-        let view = (app, user.clone(), conversation.clone());
+        let thread = self.threads.get(&change.key);
+        let head = thread.map_or(Head::empty(self.epoch), |thread| thread.head);
+        let view = (change.app.clone(), change.user.clone(), change.conversation.clone());
         let before = self.views.get(&view).copied().unwrap_or_default();
-        let marks = before.advance(marks, head);
-        let changed = marks != before;
-        if changed {
-            self.views.insert(view, marks);
+        let at = |seq| Ok(thread.and_then(|thread| thread.entry(seq)).map(|entry| entry.countable.into()));
+        let (after, kept) = change.apply(before, &head, at)?;
+        if kept.changed {
+            self.views.insert(view, after);
         }
-        Ok(Some(MarkKept { conversation, user, epoch, marks, changed }))
+        Ok(Some(kept))
+    }
+
+    fn recall(&mut self, change: RecallChange) -> Result<RecallKept, Code> {
+        let epoch = self.epoch;
+        let thread = self.threads.get_mut(&change.key);
+        change.check(&thread.as_ref().map_or(Head::empty(epoch), |thread| thread.head))?;
+        let thread = thread.ok_or(Code::MessageNotFound)?;
+        let mut head = thread.head;
+        let entry = thread.entry_mut(change.position.seq).ok_or(Code::MessageNotFound)?;
+        let kept = change.apply(entry, &mut head)?;
+        if kept.changed {
+            thread.head = head;
+            thread.changes.insert(head.rev, change.position.seq);
+        }
+        Ok(kept)
     }
 
     fn keep_profile(&mut self, change: ProfileChange) -> Result<ProfileKept, StoreError> {
@@ -152,11 +184,21 @@ impl Tables {
 
 impl Thread {
     fn empty(epoch: Epoch) -> Self {
-        Self { head: Head::empty(epoch), entries: VecDeque::new(), by_client_id: HashMap::new() }
+        let (entries, changes, by_client_id) = (VecDeque::new(), BTreeMap::new(), HashMap::new());
+        Self { head: Head::empty(epoch), entries, changes, by_client_id }
     }
 
-    fn entry(&self, seq: Seq) -> Option<&Message> {
-        self.entries.get(usize::try_from(seq.0.checked_sub(self.head.first.0)?).ok()?)
+    fn index(&self, seq: Seq) -> Option<usize> {
+        usize::try_from(seq.0.checked_sub(self.head.first.0)?).ok()
+    }
+
+    fn entry(&self, seq: Seq) -> Option<&Entry> {
+        self.entries.get(self.index(seq)?)
+    }
+
+    fn entry_mut(&mut self, seq: Seq) -> Option<&mut Entry> {
+        let index = self.index(seq)?;
+        self.entries.get_mut(index)
     }
 }
 
@@ -171,6 +213,7 @@ impl Store for Memory {
             Write::Append(append) => Ok(Written::Append(tables.append(append))),
             Write::Mark(change) => tables.mark(change).map(Written::Mark),
             Write::Profile(change) => tables.keep_profile(change).map(Written::Profile),
+            Write::Recall(change) => Ok(Written::Recall(tables.recall(change))),
         };
         let outcomes = batch.into_iter().map(write).collect();
         std::future::ready(outcomes).boxed()
@@ -198,6 +241,27 @@ impl Store for Memory {
         std::future::ready(range).boxed()
     }
 
+    fn changes(
+        &self,
+        key: &ConversationKey,
+        since: Rev,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<ChangesRead, StoreError>> {
+        let tables = self.lock();
+        let read = match tables.threads.get(key) {
+            Some(thread) => {
+                let behind = thread
+                    .changes
+                    .range(since.next()..)
+                    .map(|(rev, seq)| Ok((*rev, thread.entry(*seq).map(|entry| entry.message.clone()))));
+                ChangesRead::fill(thread.head, entries_max, bytes_max, behind)
+            }
+            None => ChangesRead::fill(Head::empty(tables.epoch), entries_max, bytes_max, []),
+        };
+        std::future::ready(read).boxed()
+    }
+
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {
         let tables = self.lock();
         let head = |key| tables.threads.get(key).map_or(Head::empty(tables.epoch), |thread| thread.head);
@@ -215,11 +279,15 @@ impl Store for Memory {
         let tables = self.lock();
         let own = tables.views.iter().filter(|((of, viewer, _), _)| (of, viewer) == (app, user));
         let mut behind = own.filter(|((.., conversation), _)| after.is_none_or(|after| conversation > after));
-        let summary = |((.., conversation), marks): (&(AppId, UserId, Conversation), &Marks)| {
+        let told = |((.., conversation), own): (&(AppId, UserId, Conversation), &View)| {
             let key = ConversationKey::of(app, user, conversation).ok()?;
-            Some(tables.threads.get(&key)?.head.summary(conversation.clone(), *marks))
+            let head = tables.threads.get(&key)?.head;
+            let other = key.other(user).and_then(|other| {
+                tables.views.get(&(app.clone(), other.clone(), Conversation::Peer(user.clone()))).copied()
+            });
+            Some(summary(&key, user, &head, *own, other))
         };
-        let page = behind.by_ref().take(limit).filter_map(summary).collect();
+        let page = behind.by_ref().take(limit).filter_map(told).collect();
         std::future::ready(Ok((page, behind.next().is_some()))).boxed()
     }
 
@@ -259,7 +327,10 @@ impl Store for Memory {
 impl Thread {
     fn range(&self, query: RangeQuery) -> Result<Range, StoreError> {
         let (from, to) = query.within(&self.head);
-        let entries = (from.0..=to.0).map_while(|seq| self.entry(Seq(seq)).cloned().map(Ok));
-        Range::fill(self.head, query, entries)
+        let read = |seq| self.entry(Seq(seq)).map(|entry| Ok(entry.message.clone()));
+        match query.direction {
+            Direction::Forwards => Range::fill(self.head, query, (from.0..=to.0).map_while(read)),
+            Direction::Backwards => Range::fill(self.head, query, (from.0..=to.0).rev().map_while(read)),
+        }
     }
 }

@@ -12,7 +12,7 @@ use quail_protocol::{
     Conversation, Epoch, Priority, Seq, Timestamp,
     bounded::Text,
     id::{AppId, ClientMessageId, MessageId, UserId},
-    message::{Body, Message, MessageKind},
+    message::{Body, Content, Direction, Message, MessageKind},
 };
 use quail_server::{
     clock::Clock,
@@ -93,9 +93,8 @@ fn append(number: usize, place: usize, bytes_max: usize, random: &mut Random) ->
         client_id: ClientMessageId::at(number as u64, id),
         time: Timestamp(number as u64),
         priority: Priority::ALL[random.below(4)],
-        kind: MessageKind::Text,
-        body: Body::new(body).unwrap(),
-        ext: Default::default(),
+        content: Content::new(MessageKind::Text, Body::new(body).unwrap()),
+        known: None,
         keep: None,
     }
 }
@@ -148,12 +147,14 @@ impl Log {
             conversation: conversation(batch % CONVERSATIONS),
             epoch: Epoch(1),
             marks: asked(batch),
+            receipt: true,
         };
         let rename = ProfileChange {
             app: app(),
             user: user("a"),
             name: Some(Text::new(batch.to_string()).unwrap()),
             avatar: None,
+            extension: None,
             time: Timestamp(batch as u64),
         };
         let others = [Write::Mark(mark), Write::Profile(rename)];
@@ -173,7 +174,7 @@ impl Log {
 
     /// How long the bodies are that were acknowledged.
     pub(super) fn bytes_acked(&self) -> usize {
-        self.batches[..self.acked_at.len()].iter().flatten().map(|append| append.body.len()).sum()
+        self.batches[..self.acked_at.len()].iter().flatten().map(|append| append.content.body.len()).sum()
     }
 
     /// How many batches were acknowledged before this sync point.
@@ -191,6 +192,7 @@ impl Log {
                 to: Seq(u64::MAX),
                 entries_max: usize::MAX,
                 bytes_max: usize::MAX,
+                direction: Direction::Forwards,
             };
             let range = store.read_range(&key(conversation), query).await.map_err(text)?;
             if range.head.seq != Seq(range.messages.len() as u64) {
@@ -267,8 +269,8 @@ impl Log {
 }
 
 fn is(append: &Append, message: &Message, seq: u64) -> bool {
-    append.clone().into_message(message.position, message.prev) == *message
-        && message.position.seq == Seq(seq)
+    let said = message.client_id == append.client_id && message.content == append.content;
+    said && message.id == append.id && message.position.seq == Seq(seq)
 }
 
 fn text(error: impl Display) -> String {

@@ -10,6 +10,7 @@ pub(super) fn rename(name: u64, time: u64) -> Write {
         user: user("a"),
         name: Some(Text::new(name.to_string()).unwrap()),
         avatar: None,
+        extension: None,
         time: Timestamp(time),
     })
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Conversation, Seq, Timestamp,
+    Conversation, Rev, Seq, Timestamp,
     conversation::Summary,
     id::{AppId, UserId},
     message::Ack,
     user::{FeedPage, Profile},
 };
 use quail_server::store::{
-    Append, Appended, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write, Written,
+    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write,
+    Written,
 };
 
 /// How a store is tampered with: nowhere, unless it says otherwise.
@@ -82,6 +83,16 @@ impl<T: Tamper> Store for Tampered<T> {
             Ok(range)
         }
         .boxed()
+    }
+
+    fn changes(
+        &self,
+        key: &ConversationKey,
+        since: Rev,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<ChangesRead, StoreError>> {
+        self.store.changes(key, since, entries_max, bytes_max)
     }
 
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {

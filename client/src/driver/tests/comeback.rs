@@ -6,10 +6,10 @@ use std::{
 };
 
 use quail_protocol::{
-    Conversation, Epoch, Position, Seq,
+    Conversation, Epoch, Position, Rev, Seq,
     bounded::List,
     id::{ClientMessageId, MessageId},
-    message::{History, Message, MessageKind, Page, Send},
+    message::{Content, History, Message, MessageKind, Page, Send},
     session::{Answer, LoggedOut, Missed, Resume, Resumed},
 };
 
@@ -62,17 +62,18 @@ fn message(seq: u64) -> Message {
         sender: UserId::new("bob").unwrap(),
         position: Position { epoch: Epoch(1), seq: Seq(seq) },
         prev: Seq(seq - 1),
+        ordinal: 0,
+        rev: Rev(0),
+        recall: None,
         priority: Priority::Normal,
         time: Timestamp(0),
-        kind: MessageKind::Text,
-        body: Default::default(),
-        ext: Default::default(),
+        content: Content::new(MessageKind::Text, Default::default()),
     }
 }
 
 fn page(request_id: u32, numbers: impl Iterator<Item = u64>, head: u64) -> Bytes {
     let messages = List::new(numbers.map(message).collect()).unwrap();
-    let page = Page { head: message(head).position, first: Seq(1), messages, next: None };
+    let page = Page { head: message(head).position, first: Seq(1), rev: Rev(0), messages, next: None };
     frame::encode(&Head::Reply { request_id, outcome: Outcome::Ok }, &page)
 }
 
@@ -243,7 +244,7 @@ async fn a_page_waits_for_a_slow_app_over_a_reconnect() {
         assert_eq!(heard(&mut events).await, seq);
     }
     assert_eq!(next_did.recv().await, Some(Did::Wrote(Lane::Control, vec![(2, Resume::INFO.opcode)])));
-    let answer = Answer { missed: Missed::Replay, head: message(42).position, first: Seq(1) };
+    let answer = Answer { missed: Missed::Replay, head: message(42).position, first: Seq(1), rev: Rev(0) };
     let answers = Resumed { answers: List::new(vec![answer]).unwrap() };
     let head = Head::Reply { request_id: 2, outcome: Outcome::Ok };
     next_server.send((Lane::Control, frame::encode(&head, &answers))).unwrap();

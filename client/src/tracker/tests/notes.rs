@@ -88,7 +88,7 @@ fn own_entries_are_noted_in_their_place_and_told_in_no_run() {
 #[test]
 fn what_is_not_followed_any_more_is_not_known_to_the_next_run() {
     let mut tracker = noting();
-    let end = |missed| Answer { missed, head: Position::default(), first: Seq(0) };
+    let end = |missed| Answer { missed, head: Position::default(), first: Seq(0), rev: Rev(0) };
     tracker.event(Event::MessageSent(Story("n").message(1)));
     tracker.connected(Timestamp(10));
     tracker.reconnected(false, Timestamp(20));

@@ -36,7 +36,7 @@ fn each_answer_has_its_consequence() {
         cursors(&mut tracker);
         let epoch = Epoch(EPOCH + u64::from(missed == Missed::EpochChanged));
         let head = Position { epoch, seq: Seq(5) };
-        tracker.answered(answers(&[Answer { missed, head, first: Seq(first) }]));
+        tracker.answered(answers(&[Answer { missed, head, first: Seq(first), rev: Rev(0) }]));
         let (mut numbers, mut said) = (vec![], vec![]);
         loop {
             while let Some(event) = tracker.pop_ready() {

@@ -1,6 +1,7 @@
 //! Conversations that this client has not heard of.
 
 use quail_protocol::{
+    Rev,
     conversation::{Conversations, Summary, Sync},
     message::Behind,
 };
@@ -16,9 +17,13 @@ fn summary(name: &str, head: u64, first: u64, time: u64) -> Summary {
         conversation: with(name),
         head: Position { epoch: Epoch(EPOCH), seq: Seq(head) },
         first: Seq(first),
+        rev: Rev(0),
         time: Timestamp(time),
         delivered: Seq(0),
         read: Seq(0),
+        unread: 0,
+        peer_delivered: Seq(0),
+        peer_read: Seq(0),
     }
 }
 
@@ -46,8 +51,12 @@ fn knowing(summaries: &[Summary]) -> Tracker {
 fn reconnect(tracker: &mut Tracker, at: u64) {
     tracker.reconnected(false, Timestamp(at));
     while let Some(Query::Resume(Resume { cursors })) = tracker.ask() {
-        let caught_up =
-            |cursor: &Cursor| Answer { missed: Missed::CaughtUp, head: cursor.position, first: Seq(1) };
+        let caught_up = |cursor: &Cursor| Answer {
+            missed: Missed::CaughtUp,
+            head: cursor.position,
+            first: Seq(1),
+            rev: Rev(0),
+        };
         tracker.answered(answers(&cursors.iter().map(caught_up).collect::<Vec<_>>()));
     }
     tracker.retry();
@@ -79,8 +88,12 @@ fn a_new_conversation_is_told_from_its_beginning_however_it_is_heard_of() {
         assert_eq!(fetch(&mut tracker, &story, &[], 100), (vec![first], expected));
     }
     let story = Story("nhnn");
-    let behind =
-        Behind { conversation: bob(), head: story.message(4).position, cause: BehindCause::SlowReader };
+    let behind = Behind {
+        conversation: bob(),
+        head: story.message(4).position,
+        rev: Rev(0),
+        cause: BehindCause::SlowReader,
+    };
     for event in [Event::MessageSent(story.message(4)), Event::Behind(behind)] {
         let mut tracker = knowing(&[]);
         tracker.event(event);
@@ -173,7 +186,7 @@ fn what_came_before_all_pages_were_seen_is_told_if_the_connection_was_lost_meanw
     let query = history(&mut tracker);
     assert_eq!((&query.conversation, query.to), (&bob(), Seq(5)));
     let messages = List::new((1..=5).map(placed).collect()).unwrap();
-    tracker.page(Page { head: placed(5).position, first: Seq(1), messages, next: None });
+    tracker.page(Page { head: placed(5).position, first: Seq(1), rev: Rev(0), messages, next: None });
     assert_eq!((told(&mut tracker), tracker.ask()), (vec![4, 5], None));
     // From now on everything is news.
     tracker.event(Event::MessageSent(Message { time: Timestamp(9), ..Story("nnnnnn").message(6) }));

@@ -10,7 +10,8 @@ use quail_protocol::Lane;
 
 use super::{BATCH_BYTES_MAX, Driver};
 use crate::{
-    carrier::{Carrier, Lost},
+    carrier::{Carrier, Datagram, Lost},
+    context::Context,
     session::{connected::End, state::Input},
 };
 
@@ -25,7 +26,7 @@ pub(super) struct Write {
 impl<C: Carrier> Driver<C> {
     /// Writes what waits, most urgent first; after each write the most urgent lane is asked again.
     pub(super) fn write(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
-        let mut wrote = false;
+        let mut wrote = self.write_signals();
         'again: loop {
             for lane in Lane::ALL {
                 if lane != Lane::Control && !self.greeted {
@@ -52,6 +53,22 @@ impl<C: Carrier> Driver<C> {
         let pending = !flushed || self.writes.iter().any(Option::is_some);
         let progress = wrote || !pending;
         self.input(if progress { Input::Wrote { pending } } else { Input::WriteStalled })
+    }
+
+    /// Hands signals to the carrier. True if it took one.
+    fn write_signals(&mut self) -> bool {
+        let Context { session, shared } = &self.context;
+        let mut wrote = false;
+        while self.greeted
+            && let Some(frame) = session.outbox.take_signal(self.attachment)
+        {
+            match self.carrier.send_datagram(frame.clone()) {
+                Datagram::Sent => wrote = true,
+                Datagram::Unsupported if session.outbox.push_signal_on_lane(frame) => {}
+                Datagram::NoRoom | Datagram::Unsupported => shared.metrics.signal_discarded("no room"),
+            }
+        }
+        wrote
     }
 
     /// Hands one batch of a lane to the carrier. Ready with false if the lane has none.

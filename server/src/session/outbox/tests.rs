@@ -12,6 +12,7 @@ fn subject(user: &str, seq: u64) -> Subject {
     Subject {
         conversation: Conversation::Peer(UserId::new(user).unwrap()),
         position: Position { epoch: Epoch(1), seq: Seq(seq) },
+        rev: Rev(seq / 2),
     }
 }
 
@@ -90,7 +91,7 @@ fn a_trickling_reader_with_many_conversations_piles_up_no_notices() {
         }
         outbox.take(FIRST, Lane::Normal, 100).unwrap();
     }
-    assert!(outbox.lock().lanes[Lane::Normal.index()].items.len() < 60);
+    assert!(outbox.lock().lanes[Lane::Normal.index()].len() < 60);
 }
 
 #[test]
@@ -102,7 +103,7 @@ fn a_trickling_reader_piles_up_no_changes_of_its_user() {
             outbox.push_event(Lane::Normal, frame(2, 1), subject("a", 1));
         }
         assert!(outbox.is_overrun());
-        assert!(outbox.lock().lanes[Lane::Control.index()].items.len() <= 3);
+        assert!(outbox.lock().lanes[Lane::Control.index()].len() <= 3);
         // The session goes on where the next connection reads.
         assert!(outbox.detach(FIRST));
         let second = outbox.attach().unwrap();

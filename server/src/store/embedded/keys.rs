@@ -1,15 +1,18 @@
 //! Stored bytes: keys that sort by conversation, and values that begin with a format byte.
 
 use quail_protocol::{
-    Conversation, Epoch, Position, Priority, Seq, Timestamp,
+    Conversation, Epoch, Position, Priority, Rev, Seq, Timestamp,
     id::{AppId, ClientMessageId, MessageId, UserId},
-    message::Message,
     user::{FeedEntry, Profile},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::domain::conversation::Marks;
-use crate::store::{ConversationKey, Head, Place, entry::Remembered, feed::Ends};
+use crate::domain::conversation::{Countable, Marks, View};
+use crate::store::{
+    ConversationKey, Head, Place,
+    entry::{Entry, Remembered},
+    feed::Ends,
+};
 
 /// A key of the engine.
 pub(super) type Key = Vec<u8>;
@@ -18,7 +21,7 @@ pub(super) type Key = Vec<u8>;
 const FORMAT: u8 = 1;
 
 /// The store's layout of keyspaces and keys.
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
 
 /// A stored value is not what its key says.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,17 @@ const PEER: u8 = 1;
 /// The key of an entry; entries of a conversation sort by number.
 pub(super) fn entry(conversation: &[u8], seq: Seq) -> Vec<u8> {
     [conversation, &seq.0.to_be_bytes()].concat()
+}
+
+/// The key of a change of an entry; changes of a conversation sort by number.
+pub(super) fn change(conversation: &[u8], rev: Rev) -> Key {
+    entry(conversation, Seq(rev.0))
+}
+
+/// The number of the change that the key of one ends with.
+pub(super) fn changed(key: &[u8]) -> Result<Rev, Unreadable> {
+    let rev = key.last_chunk().map(|bytes| Rev(u64::from_be_bytes(*bytes)));
+    rev.ok_or(Unreadable { what: "key of a change", format: None })
 }
 
 /// The key of a row against duplicates. The day of the id comes first, so that rows expire by range.
@@ -97,9 +111,9 @@ fn push(bytes: &mut Vec<u8>, text: &str) {
 
 /// A head without its epoch, which is the store's.
 pub(super) fn encode_head(head: &Head) -> Vec<u8> {
-    let Head { position, last_by_priority, first, time } = head;
+    let Head { position, last_by_priority, first, time, rev, countable } = head;
     let mut bytes = vec![FORMAT];
-    let numbers = [position.seq.0, first.0, time.0];
+    let numbers = [position.seq.0, first.0, time.0, rev.0, countable.by_low, countable.by_high];
     for number in numbers.into_iter().chain(last_by_priority.map(|last| last.0)) {
         bytes.extend_from_slice(&number.to_be_bytes());
     }
@@ -110,7 +124,7 @@ pub(super) fn decode_head(bytes: &[u8], epoch: Epoch) -> Result<Head, Unreadable
     let unreadable = || Unreadable { what: "head", format: bytes.first().copied() };
     let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
     let (numbers, []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
-    let [seq, first, time, last @ ..] = numbers else { return Err(unreadable()) };
+    let [seq, first, time, rev, by_low, by_high, last @ ..] = numbers else { return Err(unreadable()) };
     let last: [[u8; 8]; Priority::COUNT] = last.try_into().map_err(|_| unreadable())?;
     let number = |bytes: &[u8; 8]| u64::from_be_bytes(*bytes);
     Ok(Head {
@@ -118,13 +132,15 @@ pub(super) fn decode_head(bytes: &[u8], epoch: Epoch) -> Result<Head, Unreadable
         last_by_priority: last.map(|last| Seq(number(&last))),
         first: Seq(number(first)),
         time: Timestamp(number(time)),
+        rev: Rev(number(rev)),
+        countable: Countable { by_low: number(by_low), by_high: number(by_high) },
     })
 }
 
 pub(super) fn encode_dedup(row: &Remembered) -> Vec<u8> {
-    let Remembered { place: Place { id, position, prev, time }, content } = row;
+    let Remembered { place: Place { id, position, prev, rev, time }, content } = row;
     let mut bytes = vec![FORMAT];
-    for number in [position.epoch.0, position.seq.0, prev.0, time.0, *content] {
+    for number in [position.epoch.0, position.seq.0, prev.0, rev.0, time.0, *content] {
         bytes.extend_from_slice(&number.to_be_bytes());
     }
     bytes.extend_from_slice(&id.0);
@@ -135,32 +151,49 @@ pub(super) fn decode_dedup(bytes: &[u8]) -> Result<Remembered, Unreadable> {
     let unreadable = || Unreadable { what: "row against duplicates", format: bytes.first().copied() };
     let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
     let Some((rest, id)) = rest.split_last_chunk() else { return Err(unreadable()) };
-    let (&[epoch, seq, prev, time, content], []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
+    let (&[epoch, seq, prev, rev, time, content], []) = rest.as_chunks::<8>() else {
+        return Err(unreadable());
+    };
     let place = Place {
         id: MessageId(*id),
         position: Position { epoch: Epoch(u64::from_be_bytes(epoch)), seq: Seq(u64::from_be_bytes(seq)) },
         prev: Seq(u64::from_be_bytes(prev)),
+        rev: Rev(u64::from_be_bytes(rev)),
         time: Timestamp(u64::from_be_bytes(time)),
     };
     Ok(Remembered { place, content: u64::from_be_bytes(content) })
 }
 
-/// Marks and the incarnation of the conversation that they are of.
-pub(super) fn encode_view(epoch: Epoch, marks: Marks) -> Vec<u8> {
+/// A view and the incarnation of the conversation that it is of.
+pub(super) fn encode_view(epoch: Epoch, view: &View) -> Vec<u8> {
+    let View { marks, seen } = view;
     let mut bytes = vec![FORMAT];
-    for number in [epoch.0, marks.delivered.0, marks.read.0] {
+    for number in [epoch.0, marks.delivered.0, marks.read.0, *seen] {
         bytes.extend_from_slice(&number.to_be_bytes());
     }
     bytes
 }
 
-/// Marks of another incarnation say nothing of this one.
-pub(super) fn decode_view(bytes: &[u8], epoch: Epoch) -> Result<Marks, Unreadable> {
+/// A view of another incarnation says nothing of this one.
+pub(super) fn decode_view(bytes: &[u8], epoch: Epoch) -> Result<View, Unreadable> {
     let unreadable = || Unreadable { what: "view", format: bytes.first().copied() };
     let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
-    let (&[of, delivered, read], []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
-    let marks = Marks { delivered: Seq(u64::from_be_bytes(delivered)), read: Seq(u64::from_be_bytes(read)) };
-    Ok(if u64::from_be_bytes(of) == epoch.0 { marks } else { Marks::default() })
+    let (&[of, delivered, read, seen], []) = rest.as_chunks::<8>() else { return Err(unreadable()) };
+    let number = u64::from_be_bytes;
+    let marks = Marks { delivered: Seq(number(delivered)), read: Seq(number(read)) };
+    Ok(if number(of) == epoch.0 { View { marks, seen: number(seen) } } else { View::default() })
+}
+
+/// Which entry a change was of.
+pub(super) fn encode_change(seq: Seq) -> Vec<u8> {
+    [&[FORMAT], &seq.0.to_be_bytes()[..]].concat()
+}
+
+pub(super) fn decode_change(bytes: &[u8]) -> Result<Seq, Unreadable> {
+    let unreadable = || Unreadable { what: "change", format: bytes.first().copied() };
+    let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
+    let number = rest.try_into().map_err(|_| unreadable())?;
+    Ok(Seq(u64::from_be_bytes(number)))
 }
 
 pub(super) fn encode_ends(ends: &Ends) -> Vec<u8> {
@@ -185,12 +218,12 @@ pub(super) fn decode_news(bytes: &[u8]) -> Result<FeedEntry, Unreadable> {
     decode("entry of a feed", bytes)
 }
 
-pub(super) fn encode_message(message: &Message) -> Vec<u8> {
-    encode(message)
+pub(super) fn encode_entry(entry: &Entry) -> Vec<u8> {
+    encode(entry)
 }
 
-pub(super) fn decode_message(bytes: &[u8]) -> Result<Message, Unreadable> {
-    decode("message", bytes)
+pub(super) fn decode_entry(bytes: &[u8]) -> Result<Entry, Unreadable> {
+    decode("entry", bytes)
 }
 
 pub(super) fn encode_profile(profile: &Profile) -> Vec<u8> {
@@ -218,7 +251,7 @@ mod tests {
     use quail_protocol::{
         bounded::Blob,
         event::Kind,
-        message::{MessageKind, Text},
+        message::{Content, Message, MessageKind, Text},
     };
 
     use super::*;
@@ -249,12 +282,14 @@ mod tests {
             last_by_priority: [Seq(0), Seq(3), Seq(9), Seq(4)],
             first: Seq(2),
             time: Timestamp(1_800_000_000_000),
+            rev: Rev(6),
+            countable: Countable { by_low: 5, by_high: 2 },
         };
         let bytes = encode_head(&head);
         assert_eq!(
             hex(&bytes),
-            "01 0000000000000009 0000000000000002 000001a3185c5000 0000000000000000 0000000000000003 \
-             0000000000000009 0000000000000004"
+            "01 0000000000000009 0000000000000002 000001a3185c5000 0000000000000006 0000000000000005 \
+             0000000000000002 0000000000000000 0000000000000003 0000000000000009 0000000000000004"
                 .replace(' ', "")
         );
         assert_eq!(decode_head(&bytes, Epoch(1)).unwrap(), head);
@@ -263,12 +298,13 @@ mod tests {
             id: MessageId([1; 16]),
             position: Position { epoch: Epoch(1), seq: Seq(9) },
             prev: Seq(3),
+            rev: Rev(6),
             time: Timestamp(1_800_000_000_000),
         };
         let row = Remembered { place, content: 0x1122_3344_5566_7788 };
         assert_eq!(
             hex(&encode_dedup(&row)),
-            "01 0000000000000001 0000000000000009 0000000000000003 000001a3185c5000 1122334455667788 \
+            "01 0000000000000001 0000000000000009 0000000000000003 0000000000000006 000001a3185c5000 1122334455667788 \
              01010101010101010101010101010101"
                 .replace(' ', "")
         );
@@ -295,11 +331,15 @@ mod tests {
         };
         assert_eq!(hex(&encode_news(&entry)), "010980a0f1c2b1348104020102");
         assert_eq!(decode_news(&encode_news(&entry)).unwrap(), entry);
-        let marks = Marks { delivered: Seq(9), read: Seq(3) };
-        let bytes = encode_view(Epoch(2), marks);
-        assert_eq!(hex(&bytes), "01000000000000000200000000000000090000000000000003");
-        assert_eq!(decode_view(&bytes, Epoch(2)).unwrap(), marks);
-        assert_eq!(decode_view(&bytes, Epoch(3)).unwrap(), Marks::default());
+        let view = View { marks: Marks { delivered: Seq(9), read: Seq(3) }, seen: 2 };
+        let bytes = encode_view(Epoch(2), &view);
+        assert_eq!(hex(&bytes), "010000000000000002000000000000000900000000000000030000000000000002");
+        assert_eq!(decode_view(&bytes, Epoch(2)).unwrap(), view);
+        assert_eq!(decode_view(&bytes, Epoch(3)).unwrap(), View::default());
+        assert_eq!(hex(&change(&key, Rev(258))), "0464656d6f0105616c69636503626f620000000000000102");
+        assert_eq!(changed(&change(&key, Rev(258))).unwrap(), Rev(258));
+        assert_eq!(hex(&encode_change(Seq(9))), "010000000000000009");
+        assert_eq!(decode_change(&encode_change(Seq(9))).unwrap(), Seq(9));
 
         let message = Message {
             id: MessageId([1; 16]),
@@ -308,20 +348,22 @@ mod tests {
             sender: alice,
             position: Position { epoch: Epoch(1), seq: Seq(9) },
             prev: Seq(3),
+            ordinal: 7,
+            rev: Rev(6),
+            recall: None,
             priority: Priority::Normal,
             time: Timestamp(1_800_000_000_000),
-            kind: MessageKind::Text,
-            body: Text::encode("hi").unwrap(),
-            ext: Default::default(),
+            content: Content::new(MessageKind::Text, Text::encode("hi").unwrap()),
         };
-        let bytes = encode_message(&message);
+        let entry = Entry { message, countable: Countable { by_low: 5, by_high: 2 }.into() };
+        let bytes = encode_entry(&entry);
         assert_eq!(
             hex(&bytes),
-            "01 01010101010101010101010101010101 01a3185c500077078707070707070707 0103626f62 05616c696365 0109 03 02 \
-             80a0f1c2b134 01 03026869 00"
+            "01 01010101010101010101010101010101 01a3185c500077078707070707070707 0103626f62 05616c696365 0109 03 07 \
+             06 00 02 80a0f1c2b134 01 01010000 03026869 00 0000 00 00 05 02"
                 .replace(' ', "")
         );
-        assert_eq!(decode_message(&bytes).unwrap(), message);
+        assert_eq!(decode_entry(&bytes).unwrap(), entry);
     }
 
     #[test]
@@ -332,7 +374,8 @@ mod tests {
             assert!(decode_dedup(bytes).is_err());
             assert!(decode_view(bytes, Epoch(1)).is_err());
             assert!(decode_ends(bytes).is_err());
-            assert!(decode_message(bytes).is_err());
+            assert!(decode_entry(bytes).is_err());
+            assert!(decode_change(bytes).is_err());
         }
     }
 

@@ -63,7 +63,8 @@ const SCHEMA_KEY: &[u8] = b"quail.schema";
 const GENERATION_KEY: &[u8] = b"quail.generation";
 const ENGINE: &str = "engine";
 const MARK: &str = "mark";
-const KEYSPACES: [&str; 8] = ["singles", "messages", "dedup", "heads", "profiles", "views", "feeds", "news"];
+const KEYSPACES: [&str; 9] =
+    ["singles", "entries", "changes", "dedup", "heads", "profiles", "views", "feeds", "news"];
 
 impl Embedded {
     /// Opens the store of `directory`, or makes it. `accept_data_loss` goes on where messages are missing, and keeps
@@ -132,7 +133,7 @@ impl Embedded {
         let failed = |source| OpenError::Io { path: path(), source };
         let refused = |source| OpenError::Engine { path: path(), source };
         let damaged = |what: String| OpenError::Damaged { path: path(), what };
-        let (database, [singles, messages, dedup, heads, profiles, views, feeds, news]) =
+        let (database, [singles, entries, changes, dedup, heads, profiles, views, feeds, news]) =
             open_database(&directory.join(ENGINE), config).map_err(refused)?;
         let single = |key| singles.get(key).map_err(refused);
         let schema = single(SCHEMA_KEY)?.ok_or_else(|| damaged("its layout is gone".into()))?;
@@ -163,7 +164,8 @@ impl Embedded {
             durable: RwLock::new(Arc::new(database.snapshot())),
             database,
             singles,
-            messages,
+            entries,
+            changes,
             dedup,
             heads,
             profiles,
@@ -183,7 +185,7 @@ fn ends_early(batch: u64, mark: u64) -> String {
     format!("it ends at batch {batch}, and batch {mark} was acknowledged")
 }
 
-fn open_database(path: &Path, config: &Config) -> fjall::Result<(Database, [Keyspace; 8])> {
+fn open_database(path: &Path, config: &Config) -> fjall::Result<(Database, [Keyspace; KEYSPACES.len()])> {
     let database = Database::builder(path)
         .cache_size(config.cache.as_u64())
         .max_journaling_size(config.journals.as_u64())

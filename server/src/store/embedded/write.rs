@@ -8,8 +8,9 @@ use std::{
 
 use fjall::{OwnedWriteBatch, PersistMode, Snapshot};
 use quail_protocol::{
-    Seq, Timestamp,
+    Code, Seq, Timestamp,
     event::EventBody,
+    id::{AppId, UserId},
     user::{FeedEntry, Profile},
 };
 
@@ -19,11 +20,11 @@ use super::{
     keys::{self, Key},
     mark::Mark,
 };
-use crate::domain::conversation::Marks;
+use crate::domain::conversation::View;
 use crate::store::{
-    Append, Appended, Head, MarkChange, MarkKept, Place, ProfileChange, ProfileKept, StoreError, Write,
-    Written,
-    entry::Remembered,
+    Append, Appended, Head, MarkChange, MarkKept, Place, ProfileChange, ProfileKept, RecallChange,
+    RecallKept, StoreError, Write, Written,
+    entry::{Entry, Remembered},
     feed::{self, Ends},
 };
 
@@ -64,20 +65,37 @@ struct Batch<'a> {
     /// Newest heads of conversations, so that most are not read.
     known: &'a HashMap<Key, Head>,
     writes: OwnedWriteBatch,
-    /// What it places and does not trim again: no key may be written twice.
-    messages: BTreeMap<Key, Vec<u8>>,
+    /// What it places or changes and does not trim again: no key may be written twice.
+    entries: BTreeMap<Key, Placed>,
+    changes: BTreeMap<Key, Seq>,
     heads: HashMap<Key, Head>,
     remembered: HashMap<Key, Remembered>,
-    views: HashMap<Key, Marks>,
+    views: HashMap<Key, View>,
     profiles: HashMap<Key, Profile>,
     feeds: HashMap<Key, Ends>,
     news: BTreeMap<Key, FeedEntry>,
+}
+
+/// An entry that a batch writes.
+struct Placed {
+    entry: Entry,
+    /// It was there before the batch.
+    known: bool,
 }
 
 impl Batch<'_> {
     fn append(&mut self, append: Append) -> Result<Appended, StoreError> {
         let inner = self.inner;
         let conversation = keys::conversation(&append.key);
+        if let Some(user) = &append.known
+            && self.profile(append.key.app(), user)?.is_none()
+        {
+            return Ok(Appended::RecipientUnknown);
+        }
+        if !append.content.options.persist {
+            let head = self.head(&conversation)?;
+            return Ok(Appended::Passed(append.into_unnumbered(head.position)));
+        }
         let content = append.content_hash();
         let dedup_key = keys::dedup(&conversation, &append.sender, append.client_id);
         let before = match self.remembered.get(&dedup_key) {
@@ -90,19 +108,17 @@ impl Batch<'_> {
         let mut head = self.head(&conversation)?;
         if head.position.seq == Seq(0) {
             for (app, user, conversation) in append.key.views() {
-                self.views.insert(keys::view(&keys::user(app, user), &conversation), Marks::default());
+                self.views.insert(keys::view(&keys::user(app, user), &conversation), View::default());
             }
         }
         let keep = append.keep;
-        let prev = head.advance(append.priority, append.time);
-        let message = append.into_message(head.position, prev);
-        let entry = keys::entry(&conversation, message.position.seq);
-        self.messages.insert(entry, keys::encode_message(&message));
+        let prev = head.advance(&append);
+        let entry = append.into_entry(&head, prev);
+        let message = entry.message.clone();
+        let key = keys::entry(&conversation, message.position.seq);
+        self.entries.insert(key, Placed { entry, known: false });
         for trimmed in head.trim(keep) {
-            let entry = keys::entry(&conversation, Seq(trimmed));
-            if self.messages.remove(&entry).is_none() {
-                self.writes.remove(&inner.messages, entry);
-            }
+            self.trim(&conversation, &head, Seq(trimmed))?;
         }
         let row = Remembered { place: Place::of(&message), content };
         self.writes.insert(&inner.dedup, dedup_key.clone(), keys::encode_dedup(&row));
@@ -118,31 +134,84 @@ impl Batch<'_> {
         }
     }
 
+    /// Gives up an entry, and the note of its change if it was changed.
+    fn trim(&mut self, conversation: &Key, head: &Head, seq: Seq) -> Result<(), StoreError> {
+        let key = keys::entry(conversation, seq);
+        if head.rev > Default::default()
+            && let Some(rev) = self.entry(&key)?.and_then(|entry| entry.changed_at())
+        {
+            let change = keys::change(conversation, rev);
+            if self.changes.remove(&change).is_none() {
+                self.writes.remove(&self.inner.changes, change);
+            }
+        }
+        if self.entries.remove(&key).is_none_or(|placed| placed.known) {
+            self.writes.remove(&self.inner.entries, key);
+        }
+        Ok(())
+    }
+
+    fn entry(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+        match self.entries.get(key) {
+            Some(placed) => Ok(Some(placed.entry.clone())),
+            None => self.inner.entry(&self.durable, key),
+        }
+    }
+
     fn mark(&mut self, change: MarkChange) -> Result<Option<MarkKept>, StoreError> {
-        let MarkChange { app, user, key, conversation, epoch, marks } = change;
-        if epoch != self.inner.epoch {
+        if change.epoch != self.inner.epoch {
             return Ok(None);
         }
-        let head = self.head(&keys::conversation(&key))?;
-        let view = keys::view(&keys::user(&app, &user), &conversation);
+        let conversation = keys::conversation(&change.key);
+        let head = self.head(&conversation)?;
+        let view = keys::view(&keys::user(&change.app, &change.user), &change.conversation);
         let before = match self.views.get(&view) {
-            Some(marks) => *marks,
+            Some(view) => *view,
             None => self.inner.view(&self.durable, &view)?,
         };
-        let marks = before.advance(marks, head.position.seq);
-        let changed = marks != before;
-        if changed {
-            self.views.insert(view, marks);
+        let at = |seq| {
+            let entry = self.entry(&keys::entry(&conversation, seq))?;
+            Ok(entry.map(|entry| entry.countable.into()))
+        };
+        let (after, kept) = change.apply(before, &head, at)?;
+        if kept.changed {
+            self.views.insert(view, after);
         }
-        Ok(Some(MarkKept { conversation, user, epoch, marks, changed }))
+        Ok(Some(kept))
+    }
+
+    fn recall(&mut self, change: RecallChange) -> Result<Result<RecallKept, Code>, StoreError> {
+        let conversation = keys::conversation(&change.key);
+        let mut head = self.head(&conversation)?;
+        if let Err(code) = change.check(&head) {
+            return Ok(Err(code));
+        }
+        let key = keys::entry(&conversation, change.position.seq);
+        let Some(mut entry) = self.entry(&key)? else { return Ok(Err(Code::MessageNotFound)) };
+        let kept = match change.apply(&mut entry, &mut head) {
+            Ok(kept) => kept,
+            Err(code) => return Ok(Err(code)),
+        };
+        if kept.changed {
+            let known = self.entries.get(&key).is_none_or(|placed| placed.known);
+            self.entries.insert(key, Placed { entry, known });
+            self.changes.insert(keys::change(&conversation, head.rev), change.position.seq);
+            self.heads.insert(conversation, head);
+        }
+        Ok(Ok(kept))
+    }
+
+    fn profile(&self, app: &AppId, user: &UserId) -> Result<Option<Profile>, StoreError> {
+        let key = keys::user(app, user);
+        match self.profiles.get(&key) {
+            Some(profile) => Ok(Some(profile.clone())),
+            None => self.inner.profile(&self.durable, &key),
+        }
     }
 
     fn keep_profile(&mut self, change: ProfileChange) -> Result<ProfileKept, StoreError> {
         let (key, time) = (keys::user(&change.app, &change.user), change.time);
-        let before = match self.profiles.get(&key) {
-            Some(profile) => Some(profile.clone()),
-            None => self.inner.profile(&self.durable, &key)?,
-        };
+        let before = self.profile(&change.app, &change.user)?;
         let (mut kept, told) = ProfileKept::of(change, before.clone());
         if before.as_ref() != Some(&kept.profile) {
             self.profiles.insert(key.clone(), kept.profile.clone());
@@ -181,15 +250,18 @@ impl Batch<'_> {
 
     /// All that is to be written, and the heads that are in force then.
     fn finish(self) -> (OwnedWriteBatch, HashMap<Key, Head>) {
-        let Self { inner, mut writes, messages, heads, views, profiles, feeds, news, .. } = self;
-        for (key, message) in messages {
-            writes.insert(&inner.messages, key, message);
+        let Self { inner, mut writes, entries, changes, heads, views, profiles, feeds, news, .. } = self;
+        for (key, placed) in entries {
+            writes.insert(&inner.entries, key, keys::encode_entry(&placed.entry));
+        }
+        for (key, seq) in changes {
+            writes.insert(&inner.changes, key, keys::encode_change(seq));
         }
         for (key, head) in &heads {
             writes.insert(&inner.heads, key.clone(), keys::encode_head(head));
         }
-        for (key, marks) in views {
-            writes.insert(&inner.views, key, keys::encode_view(inner.epoch, marks));
+        for (key, view) in views {
+            writes.insert(&inner.views, key, keys::encode_view(inner.epoch, &view));
         }
         for (key, profile) in profiles {
             writes.insert(&inner.profiles, key, keys::encode_profile(&profile));
@@ -219,7 +291,8 @@ impl Inner {
             durable: self.durable(),
             known: &writer.heads,
             writes: self.database.batch(),
-            messages: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            changes: BTreeMap::new(),
             heads: HashMap::new(),
             remembered: HashMap::new(),
             views: HashMap::new(),
@@ -231,6 +304,7 @@ impl Inner {
             Write::Append(append) => open.append(append).map(Written::Append),
             Write::Mark(change) => open.mark(change).map(Written::Mark),
             Write::Profile(change) => open.keep_profile(change).map(Written::Profile),
+            Write::Recall(change) => open.recall(change).map(Written::Recall),
         };
         let outcomes = batch.into_iter().map(write).collect::<Result<_, _>>()?;
         let (writes, heads) = open.finish();

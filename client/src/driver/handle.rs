@@ -1,0 +1,66 @@
+//! What the server says.
+
+use std::time::Duration;
+
+use quail_protocol::{
+    Event,
+    frame::{self, Frame, Head, Outcome},
+};
+use tokio::time::Instant;
+
+use super::Driver;
+use crate::{error::CallError, outbox::Own, pending::Waiting, state::Cause};
+
+impl Driver {
+    pub(super) fn handle(&mut self, frame: Frame) -> Result<(), Cause> {
+        match frame.head {
+            Head::Event { kind } => {
+                let event = Event::decode(kind, frame.body).map_err(|_| Cause::Malformed)?;
+                if let (Event::Draining(draining), Some(comeback)) = (&event, &mut self.comeback) {
+                    let wait = Duration::from_millis(draining.retry_after_ms.into());
+                    comeback.not_before(Instant::now() + wait);
+                }
+                // The app that logs out has taken what it wanted.
+                if self.logout.is_none() && !self.events.is_closed() {
+                    self.tracker.event(event);
+                }
+                Ok(())
+            }
+            Head::Reply { request_id, outcome } => {
+                let result = match outcome {
+                    Outcome::Ok => Ok(frame.body),
+                    Outcome::Reject(reject) => Err(CallError::Reject(reject)),
+                };
+                let Some(request) = self.pending.take(request_id) else {
+                    // What was asked on two connections may be answered on both.
+                    return if self.pending.knows(request_id) { Ok(()) } else { Err(Cause::Malformed) };
+                };
+                if let (Some(own), Ok(body)) = (&request.own, &result)
+                    && self.logout.is_none()
+                    && !self.events.is_closed()
+                {
+                    self.own(own, body);
+                }
+                match request.waiting {
+                    Waiting::Ping => self.pinging = false,
+                    Waiting::Logout => return Err(Cause::LoggedOut),
+                    Waiting::Fetch => self.fetched(result),
+                    call @ Waiting::Call { .. } => call.finish(result),
+                }
+                Ok(())
+            }
+            Head::Request { .. } | Head::Signal => Err(Cause::Malformed),
+        }
+    }
+
+    /// What this client added has its place. A reply that cannot be read is told to who asked.
+    fn own(&mut self, own: &Own, body: &[u8]) {
+        match own {
+            Own::Message(own) => _ = frame::decode(body).map(|sent| self.tracker.sent(own, &sent)),
+            Own::Recall(conversation) => {
+                _ = frame::decode(body).map(|recalled| self.tracker.recalled(conversation, &recalled));
+            }
+            Own::Unnumbered => {}
+        }
+    }
+}

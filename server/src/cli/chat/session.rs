@@ -1,0 +1,251 @@
+//! What a chat does and shows.
+
+use futures_util::{FutureExt, future::BoxFuture, stream::FuturesUnordered};
+use quail_client::{CallError, Client, Peer};
+use quail_protocol::{
+    Conversation, Event, Position, Seq,
+    conversation::{Marked, Summary},
+    id::UserId,
+    message::{Ack, Message, MessageBody, Recalled, Sent, SignalKind},
+};
+
+use super::{
+    input::{HELP, Input, Outgoing},
+    say, show,
+};
+
+/// Messages that one look into the history shows at most.
+const HISTORY_MAX: u64 = 100;
+
+/// A chat with one other user.
+pub(super) struct Chat {
+    client: Client,
+    me: UserId,
+    peer: Peer,
+    with: Conversation,
+    /// The last message of one's own, which `/recall` takes back.
+    last_own: Option<Position>,
+    /// Up to where the other side's messages were shown and said to be read.
+    shown: Option<Position>,
+    marked: Option<Position>,
+    /// Marks on their way, one at a time.
+    pub(super) reading: FuturesUnordered<BoxFuture<'static, Result<Marked, CallError>>>,
+}
+
+/// What became of an [`Input`].
+pub(super) enum Done {
+    Sent(Result<Sent, CallError>),
+    /// A message without a number.
+    Passed(Result<Sent, CallError>),
+    Recalled(Result<Recalled, CallError>, Seq),
+    History(Result<Vec<Message>, CallError>),
+    Unread(Result<Vec<Summary>, CallError>),
+    Said(String),
+}
+
+impl Chat {
+    pub(super) fn new(client: Client, peer: Peer) -> Self {
+        Self {
+            me: client.user_id().clone(),
+            with: Conversation::Peer(peer.user_id().clone()),
+            client,
+            peer,
+            last_own: None,
+            shown: None,
+            marked: None,
+            reading: FuturesUnordered::new(),
+        }
+    }
+
+    /// Begins what was asked for.
+    pub(super) fn act(&self, input: Input) -> BoxFuture<'static, Done> {
+        let (client, peer, last_own) = (self.client.clone(), self.peer.clone(), self.last_own);
+        match input {
+            Input::Text(priority, text) => {
+                let sending = peer.message(text).priority(priority).send();
+                async { Done::Sent(sending.await.map_err(Into::into)) }.boxed()
+            }
+            Input::Send(outgoing) => {
+                let sending = match *outgoing {
+                    Outgoing::Command(body) => {
+                        let sending = send(&peer, &body);
+                        return async { Done::Passed(sending.await) }.boxed();
+                    }
+                    Outgoing::Custom(body) => send(&peer, &body),
+                    Outgoing::File(body) => send(&peer, &body),
+                    Outgoing::Image(body) => send(&peer, &body),
+                    Outgoing::Location(body) => send(&peer, &body),
+                };
+                async { Done::Sent(sending.await) }.boxed()
+            }
+            Input::Recall(seq) => async move { recall(&peer, seq, last_own).await }.boxed(),
+            Input::History(count) => async move {
+                let page = peer.history_backwards(..).await;
+                let newest = |messages: Vec<Message>| {
+                    let wanted = usize::try_from(count.min(HISTORY_MAX)).unwrap_or(messages.len());
+                    messages[messages.len().saturating_sub(wanted)..].to_vec()
+                };
+                Done::History(page.map(|page| newest(page.messages.into_vec())))
+            }
+            .boxed(),
+            Input::Unread => async move { Done::Unread(unread(&client).await) }.boxed(),
+            Input::Typing => {
+                let said = peer.typing().map_or_else(|error| format!("! {error}"), |()| "  told".to_owned());
+                std::future::ready(Done::Said(said)).boxed()
+            }
+            Input::Help | Input::Nothing | Input::Quit => {
+                std::future::ready(Done::Said(HELP.to_owned())).boxed()
+            }
+        }
+    }
+
+    /// Shows what became of it.
+    pub(super) fn done(&mut self, done: Done) -> anyhow::Result<()> {
+        match done {
+            Done::Sent(Ok(sent)) => self.sent(&sent),
+            Done::Passed(Ok(sent)) if sent.ack == Ack::NotDelivered => self.not_delivered(),
+            Done::Passed(Ok(_)) => say(format_args!("  told")),
+            Done::Recalled(Ok(_), seq) => say(format_args!("  took back message {}", seq.0)),
+            Done::History(Ok(messages)) => self.history(&messages),
+            Done::Unread(Ok(summaries)) => unread_lines(&summaries),
+            Done::Said(line) => say(format_args!("{line}")),
+            Done::Sent(Err(error))
+            | Done::Passed(Err(error))
+            | Done::Recalled(Err(error), _)
+            | Done::History(Err(error))
+            | Done::Unread(Err(error)) => failed(&error),
+        }
+    }
+
+    fn sent(&mut self, sent: &Sent) -> anyhow::Result<()> {
+        self.last_own = Some(sent.position);
+        say(format_args!("  sent as {}", sent.position.seq.0))
+    }
+
+    fn not_delivered(&self) -> anyhow::Result<()> {
+        say(format_args!("! not delivered: {} is not there", self.peer.user_id()))
+    }
+
+    fn history(&self, messages: &[Message]) -> anyhow::Result<()> {
+        if messages.is_empty() {
+            return say(format_args!("* nothing was said yet"));
+        }
+        for message in messages {
+            let number = message.position.seq.0;
+            if message.recall.is_some() {
+                say(format_args!("{number:>5}  (taken back) {}", message.sender))?;
+            } else {
+                say(format_args!("{number:>5}  {}: {}", message.sender, show::content(&message.content)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows an event. What the other side said is read thereby.
+    pub(super) fn event(&mut self, event: &Event, waited: bool) -> anyhow::Result<()> {
+        match event {
+            Event::MessageSent(message) => {
+                let note = if waited { " (while you were away)" } else { "" };
+                say(format_args!("{}{note}", show::message(message, &self.me)))?;
+                if message.sender == *self.peer.user_id() {
+                    self.shown = self.shown.max(Some(message.position));
+                    self.read();
+                }
+                Ok(())
+            }
+            Event::MessageChanged(changed) => {
+                say(format_args!("* {}", show::message(&changed.message, &self.me)))
+            }
+            Event::MessagePassed(passing) => {
+                let author = show::author(&passing.sender, &passing.conversation, &self.me);
+                say(format_args!("{author}: {}", show::content(&passing.content)))
+            }
+            Event::MessagesDropped(dropped) => {
+                say(format_args!("* too slow for {}: {} were dropped", dropped.conversation, dropped.count))
+            }
+            Event::Signaled(signal) if signal.kind == SignalKind::Typing => {
+                say(format_args!("* {} is writing", signal.sender))
+            }
+            Event::PeerMarked(marked) if marked.conversation == self.with && marked.read > Seq(0) => {
+                say(format_args!("  {} has read up to {}", self.peer.user_id(), marked.read.0))
+            }
+            Event::PeerMarked(marked) if marked.conversation == self.with => {
+                say(format_args!("  {} has got up to {}", self.peer.user_id(), marked.delivered.0))
+            }
+            Event::Behind(behind) => {
+                say(format_args!("* too slow for {}: messages were skipped", behind.conversation))
+            }
+            Event::Draining(_) => say(format_args!("* the server is going away")),
+            Event::TokenWillExpire(soon) => say(format_args!("* the token expires in {} s", soon.seconds)),
+            Event::Signaled(_)
+            | Event::PeerMarked(_)
+            | Event::ConversationMarked(_)
+            | Event::ProfileUpdated(_)
+            | Event::Unknown { .. } => Ok(()),
+        }
+    }
+
+    /// Says how far this user has read, unless that is being said.
+    fn read(&mut self) {
+        if let Some(shown) = self.shown
+            && self.marked < Some(shown)
+            && self.reading.is_empty()
+        {
+            self.marked = Some(shown);
+            let peer = self.peer.clone();
+            self.reading.push(async move { peer.mark_read(shown).await }.boxed());
+        }
+    }
+
+    pub(super) fn was_read(&mut self, read: Result<Marked, CallError>) -> anyhow::Result<()> {
+        match read {
+            Ok(_) => self.read(),
+            Err(error) => failed(&error)?,
+        }
+        Ok(())
+    }
+}
+
+fn send(peer: &Peer, body: &impl MessageBody) -> BoxFuture<'static, Result<Sent, CallError>> {
+    let sending = peer.compose(body).send();
+    async { sending.await.map_err(Into::into) }.boxed()
+}
+
+async fn recall(peer: &Peer, seq: Option<Seq>, last_own: Option<Position>) -> Done {
+    let position = match (seq, last_own) {
+        (Some(seq), Some(last)) => Position { seq, ..last },
+        (Some(seq), None) => match peer.history(seq.0..=seq.0).await {
+            Ok(page) => Position { seq, ..page.head },
+            Err(error) => return Done::Recalled(Err(error), seq),
+        },
+        (None, Some(last)) => last,
+        (None, None) => return Done::Said("! you have sent nothing to take back".to_owned()),
+    };
+    Done::Recalled(peer.recall(position).await, position.seq)
+}
+
+async fn unread(client: &Client) -> Result<Vec<Summary>, CallError> {
+    let (mut unread, mut after) = (vec![], None);
+    loop {
+        let page = client.conversations(after).await?;
+        unread.extend(page.conversations.into_vec().into_iter().filter(|summary| summary.unread > 0));
+        after = page.next;
+        if after.is_none() {
+            return Ok(unread);
+        }
+    }
+}
+
+fn unread_lines(summaries: &[Summary]) -> anyhow::Result<()> {
+    for summary in summaries {
+        say(format_args!("* {} unread of {}", summary.unread, summary.conversation))?;
+    }
+    Ok(())
+}
+
+fn failed(error: &CallError) -> anyhow::Result<()> {
+    match error {
+        CallError::Reject(reject) => say(format_args!("! refused: {reject}")),
+        error => say(format_args!("! not done: {error}")),
+    }
+}

@@ -1,0 +1,200 @@
+//! What waits on one lane.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+use quail_protocol::{
+    Conversation, Position, Rev,
+    event::EventBody,
+    message::{Behind, BehindCause, Dropped},
+};
+
+use super::{Batch, Config, Subject};
+
+/// One frame on its way out.
+#[derive(Debug)]
+enum Item {
+    Reply(Bytes),
+    Notice(Bytes),
+    Event(Bytes, Subject),
+    /// A message without a number.
+    Passing(Bytes),
+    /// Where messages without a number were dropped.
+    Dropped(Conversation),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    items: VecDeque<Item>,
+    /// Events, those without a number included.
+    events: usize,
+    event_bytes: usize,
+    notices: usize,
+    notice_bytes: usize,
+    behind: BTreeMap<Conversation, (Position, Rev)>,
+    /// How many messages without a number were dropped. Each has an item that stands for it.
+    dropped: BTreeMap<Conversation, u32>,
+}
+
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.behind.is_empty()
+    }
+
+    /// True if an event of so many bytes may be pushed; the first always may.
+    pub(super) fn has_room(&self, config: &Config, bytes: usize) -> bool {
+        let fits = self.event_bytes + bytes <= config.lane_bytes.as_u64() as usize;
+        self.events < config.lane_items && (fits || self.events == 0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn push_reply(&mut self, frame: Bytes) {
+        self.items.push_back(Item::Reply(frame));
+    }
+
+    /// False if there is no room.
+    pub(super) fn push_notice(&mut self, config: &Config, frame: Bytes) -> bool {
+        let bytes = self.notice_bytes + frame.len();
+        if self.notices == config.lane_items
+            || bytes > config.lane_bytes.as_u64() as usize && self.notices > 0
+        {
+            return false;
+        }
+        self.notices += 1;
+        self.notice_bytes = bytes;
+        self.items.push_back(Item::Notice(frame));
+        true
+    }
+
+    pub(super) fn push_event(&mut self, frame: Bytes, subject: Subject) {
+        self.events += 1;
+        self.event_bytes += frame.len();
+        self.items.push_back(Item::Event(frame, subject));
+    }
+
+    pub(super) fn push_passing(&mut self, frame: Bytes) {
+        self.events += 1;
+        self.event_bytes += frame.len();
+        self.items.push_back(Item::Passing(frame));
+    }
+
+    /// Counts a message without a number that was dropped. False if more conversations dropped some than are noted.
+    pub(super) fn note_dropped(&mut self, conversation: &Conversation, conversations_max: usize) -> bool {
+        if let Some(count) = self.dropped.get_mut(conversation) {
+            *count = count.saturating_add(1);
+        } else if self.dropped.len() == conversations_max {
+            return false;
+        } else {
+            self.dropped.insert(conversation.clone(), 1);
+            self.items.push_back(Item::Dropped(conversation.clone()));
+        }
+        true
+    }
+
+    /// True if events of the conversation were dropped and that is not told yet.
+    pub(super) fn is_behind(&self, conversation: &Conversation) -> bool {
+        self.behind.contains_key(conversation)
+    }
+
+    /// Drops an event, and with `all` every event of a stored message before it; notes the heads the client has to page
+    /// up to. Returns how many were dropped.
+    pub(super) fn fall_behind(&mut self, all: bool, subject: Subject) -> usize {
+        let mut dropped = 1;
+        if all {
+            for item in std::mem::take(&mut self.items) {
+                if let Item::Event(frame, subject) = item {
+                    dropped += 1;
+                    self.events -= 1;
+                    self.event_bytes -= frame.len();
+                    self.note_behind(subject);
+                } else {
+                    self.items.push_back(item);
+                }
+            }
+        }
+        self.note_behind(subject);
+        dropped
+    }
+
+    fn note_behind(&mut self, subject: Subject) {
+        let (head, rev) = self.behind.entry(subject.conversation).or_default();
+        *head = subject.position.max(*head);
+        *rev = subject.rev.max(*rev);
+    }
+
+    /// Queues a notice for each conversation that fell behind. While notices wait, what falls behind is only noted: a
+    /// conversation has one of each at most.
+    pub(super) fn tell_behind(&mut self) {
+        if self.notices > 0 {
+            return;
+        }
+        while let Some((conversation, (head, rev))) = self.behind.pop_first() {
+            let behind = Behind { conversation, head, rev, cause: BehindCause::SlowReader }.to_frame();
+            self.notices += 1;
+            self.notice_bytes += behind.len();
+            self.items.push_back(Item::Notice(behind));
+        }
+    }
+
+    /// Takes the frames that stand first, as many as fit into `bytes_max` but at least one, and says how many bytes of
+    /// them are replies.
+    pub(super) fn take(&mut self, bytes_max: usize) -> Option<(Batch, usize)> {
+        let first = self.front_bytes()?;
+        let mut taken = BytesMut::with_capacity(first.max(bytes_max.min(1024)));
+        let mut alone = None;
+        let (mut replies, mut reply_bytes) = (0, 0);
+        while let Some(length) = self.front_bytes() {
+            if alone.is_some() || (!taken.is_empty() && taken.len() + length > bytes_max) {
+                break;
+            }
+            let Some(item) = self.items.pop_front() else { break };
+            if let Item::Reply(frame) = &item {
+                replies += 1;
+                reply_bytes += frame.len();
+            }
+            let bytes = self.frame(item);
+            if taken.is_empty() && self.items.is_empty() {
+                alone = Some(bytes);
+            } else {
+                taken.extend_from_slice(&bytes);
+            }
+        }
+        Some((Batch { bytes: alone.unwrap_or_else(|| taken.freeze()), replies }, reply_bytes))
+    }
+
+    /// Bytes of what stands first.
+    fn front_bytes(&self) -> Option<usize> {
+        Some(match self.items.front()? {
+            Item::Reply(frame) | Item::Notice(frame) | Item::Event(frame, _) | Item::Passing(frame) => {
+                frame.len()
+            }
+            // Small, whatever it says.
+            Item::Dropped(_) => 1,
+        })
+    }
+
+    /// The frame of an item that waits no longer.
+    fn frame(&mut self, item: Item) -> Bytes {
+        match item {
+            Item::Reply(frame) => frame,
+            Item::Notice(frame) => {
+                self.notices -= 1;
+                self.notice_bytes -= frame.len();
+                frame
+            }
+            Item::Event(frame, _) | Item::Passing(frame) => {
+                self.events -= 1;
+                self.event_bytes -= frame.len();
+                frame
+            }
+            Item::Dropped(conversation) => {
+                let count = self.dropped.remove(&conversation).unwrap_or_default();
+                Dropped { conversation, count }.to_frame()
+            }
+        }
+    }
+}
