@@ -3,7 +3,9 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod canary;
+mod chat;
 mod cli;
+mod contract;
 mod conversation;
 mod crash;
 mod damage;

@@ -1,0 +1,45 @@
+//! `quail chat`, typed into.
+
+use std::process::Stdio;
+
+use crate::process::{Process, quail};
+
+#[test]
+fn a_chat_shows_kinds_receipts_unread_counts_recalls_and_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = Process::serve(directory.path());
+    let chat = |me: &str, to: &str| {
+        let mut person =
+            Process::start(quail(directory.path(), ["chat", "--as", me, "--to", to]).stdin(Stdio::piped()));
+        person.until("connected");
+        person
+    };
+    let mut alice = chat("alice", "bob");
+    for (typed, shown) in [
+        ("/command dim now", "! not delivered: bob is not there"),
+        ("one", "sent as 1"),
+        ("/high two", "sent as 2"),
+        ("/location 48.1372 11.5755 Old Town Hall", "sent as 3"),
+        ("/recall 2", "took back message 2"),
+        ("/history", "3  alice: (place 48.13720 11.57550 Old Town Hall)"),
+        ("/nonsense", "! /nonsense is not known"),
+    ] {
+        alice.say(typed);
+        alice.until(shown);
+    }
+    let mut bob = chat("bob", "alice");
+    bob.until("* 3 unread of peer alice");
+    bob.say("/history 2");
+    bob.until("2  (taken back) alice");
+    bob.say("/typing");
+    alice.until("* bob is writing");
+    alice.say("/custom quiz 6 times 7?");
+    bob.until("alice: (quiz 0: 6 times 7?)");
+    alice.until("bob has read up to 4");
+    alice.say("/command dim now");
+    bob.until("alice: (command dim now)");
+    alice.say("/recall");
+    bob.until("* alice took back message 4");
+    alice.say("/quit");
+    alice.until("left");
+}

@@ -1,0 +1,225 @@
+//! Every event.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use quail_client::storage::Memory;
+use quail_protocol::{
+    Event, Rev, Seq,
+    bounded::Text,
+    event::EVENTS,
+    message::{BehindCause, Command, SignalBody, SignalKind},
+    user::Update,
+};
+use quail_tests::{FAST, Town, next_message, token::Token, within};
+
+use super::{Case, next, play};
+
+/// Entries that each conversation keeps on this stage.
+const KEPT: u64 = 3;
+
+const CASES: &[Case] = &[
+    ("session.draining", |stage| {
+        async {
+            // A town of its own: it is stopped.
+            let town = Town::new().await;
+            let (_alice, mut events) = town.connect(stage.carrier, "alice").await;
+            let stopping = town.stop();
+            let told = next(&mut events, |event| match event {
+                Event::Draining(draining) => Some(draining),
+                _ => None,
+            });
+            let (draining, ()) = futures_util::future::join(told, stopping).await;
+            assert!(draining.retry_after_ms < 60_000);
+        }
+        .boxed_local()
+    }),
+    ("session.token_will_expire", |stage| {
+        async {
+            let token = Token::new(FAST, &stage.user("alice"))
+                .with(|token| token.claims.exp = Some(quail_tests::token::now() + 20));
+            let alice = stage.town.client(stage.carrier, &stage.user("alice")).token(token.sign());
+            let (_alice, mut events) = within(alice.connect()).await.unwrap();
+            let seconds = next(&mut events, |event| match event {
+                Event::TokenWillExpire(soon) => Some(soon.seconds),
+                _ => None,
+            });
+            assert!((10..=21).contains(&seconds.await));
+        }
+        .boxed_local()
+    }),
+    ("user.updated", |stage| {
+        async {
+            let (phone, _events) = stage.connect("alice").await;
+            let (_laptop, mut to_laptop) = stage.connect("alice").await;
+            let name = Some(Text::new("Al").unwrap());
+            let updated = phone.call(Update { name, avatar: None, extension: None }).await.unwrap();
+            let told = next(&mut to_laptop, |event| match event {
+                Event::ProfileUpdated(told) => Some(told.profile),
+                _ => None,
+            });
+            assert_eq!(told.await, updated.profile);
+        }
+        .boxed_local()
+    }),
+    ("conversation.marked", |stage| {
+        async {
+            let pair = stage.pair().await;
+            let (_laptop, mut to_laptop) = stage.connect("bob").await;
+            pair.say("1").await;
+            let sent = pair.say("2").await;
+            pair.back.mark_read(super::at(sent.position, 1)).await.unwrap();
+            let told = next(&mut to_laptop, |event| match event {
+                Event::ConversationMarked(marked) => Some((marked.delivered, marked.read, marked.unread)),
+                _ => None,
+            });
+            assert_eq!(told.await, (Seq(1), Seq(1), 1));
+        }
+        .boxed_local()
+    }),
+    ("conversation.peer_marked", |stage| {
+        async {
+            let mut pair = stage.pair().await;
+            let sent = pair.say("1").await;
+            pair.back.mark_delivered(sent.position).await.unwrap();
+            pair.back.mark_read(sent.position).await.unwrap();
+            for expected in [(Seq(1), Seq(0)), (Seq(1), Seq(1))] {
+                let told = next(&mut pair.to_alice, |event| match event {
+                    Event::PeerMarked(marked) => Some((marked.delivered, marked.read)),
+                    _ => None,
+                });
+                assert_eq!(told.await, expected);
+            }
+        }
+        .boxed_local()
+    }),
+    ("message.sent", |stage| {
+        async {
+            let mut pair = stage.pair().await;
+            let sent = pair.say("hi").await;
+            let heard = next_message(&mut pair.to_bob).await;
+            assert_eq!((heard.id, heard.position, heard.ordinal), (sent.id, sent.position, 1));
+            assert!(!pair.to_bob.waited(), "bob was there");
+        }
+        .boxed_local()
+    }),
+    ("message.behind", |stage| {
+        async {
+            let storage = Memory::default();
+            let bob = || stage.town.client(stage.carrier, &stage.user("bob")).storage(storage.clone());
+            let (alice, _events) = stage.connect("alice").await;
+            let peer = alice.peer(stage.user("bob")).unwrap();
+            let (first, mut events) = within(bob().connect()).await.unwrap();
+            peer.send("1").await.unwrap();
+            next_message(&mut events).await;
+            within(first.close()).await;
+            drop((first, events));
+            for _ in 0..2 * KEPT {
+                peer.send("x").await.unwrap();
+            }
+            let (_again, mut events) = within(bob().connect()).await.unwrap();
+            let cause = next(&mut events, |event| match event {
+                Event::Behind(behind) => Some(behind.cause),
+                _ => None,
+            });
+            assert_eq!(cause.await, BehindCause::Trimmed);
+            assert_eq!(next_message(&mut events).await.position.seq.0, 2 * KEPT + 1 - KEPT + 1);
+            assert!(events.waited(), "it was placed before bob was back");
+        }
+        .boxed_local()
+    }),
+    ("message.changed", |stage| {
+        async {
+            let mut pair = stage.pair().await;
+            let (_laptop, mut to_laptop) = stage.connect("alice").await;
+            let sent = pair.say("oh no").await;
+            pair.peer.recall(sent.position).await.unwrap();
+            for events in [&mut pair.to_bob, &mut to_laptop] {
+                assert_eq!(next_message(events).await.position, sent.position);
+                let changed = next(events, |event| match event {
+                    Event::MessageChanged(changed) => Some(changed),
+                    _ => None,
+                });
+                let changed = changed.await;
+                assert_eq!((changed.prev, changed.message.rev), (Rev(0), Rev(1)));
+                assert_eq!(changed.message.recall.unwrap().operator, *pair.alice.user_id());
+            }
+        }
+        .boxed_local()
+    }),
+    ("message.passed", |stage| {
+        async {
+            let mut pair = stage.pair().await;
+            let sent = pair.say("hi").await;
+            let command = Command { name: Text::new("dim").unwrap(), data: Default::default() };
+            pair.peer.compose(&command).send().await.unwrap();
+            let passed = next(&mut pair.to_bob, |event| match event {
+                Event::MessagePassed(passed) => Some(passed),
+                _ => None,
+            });
+            let passed = passed.await;
+            assert_eq!((passed.sender, passed.follows), (pair.alice.user_id().clone(), sent.position));
+        }
+        .boxed_local()
+    }),
+    ("message.dropped", |stage| {
+        async {
+            let bob = stage.town.client(stage.carrier, &stage.user("bob")).event_capacity(1);
+            let (_bob, mut to_bob) = within(bob.connect()).await.unwrap();
+            let (alice, _events) = stage.connect("alice").await;
+            let peer = alice.peer(stage.user("bob")).unwrap();
+            let data = quail_protocol::bounded::Blob::new(vec![0; 5000]).unwrap();
+            let command = Command { name: Text::new("dim").unwrap(), data };
+            let (mut sent, mut told) = (0, 0);
+            let dropped = || stage.town.try_metric("quail_unnumbered_total{outcome=\"dropped\"}");
+            let before = dropped().await;
+            // Until more is on its way than carriers and kernel hold.
+            while dropped().await == before {
+                for _ in 0..200 {
+                    peer.compose(&command).send().await.unwrap();
+                    sent += 1;
+                }
+            }
+            // What was told and what was dropped is all there was.
+            while told < sent {
+                told += next(&mut to_bob, |event| match event {
+                    Event::MessagePassed(_) => Some(1),
+                    Event::MessagesDropped(dropped) => Some(dropped.count),
+                    _ => None,
+                })
+                .await;
+            }
+            assert_eq!(told, sent);
+        }
+        .boxed_local()
+    }),
+    ("message.signaled", |stage| {
+        async {
+            let mut pair = stage.pair().await;
+            pair.peer.typing().unwrap();
+            let body = SignalBody::new(&b"more"[..]).unwrap();
+            pair.peer.signal(SignalKind::Custom, body.clone()).unwrap();
+            for expected in [(SignalKind::Typing, SignalBody::default()), (SignalKind::Custom, body)] {
+                let told = next(&mut pair.to_bob, |event| match event {
+                    Event::Signaled(signaled) => Some((signaled.kind, signaled.body)),
+                    _ => None,
+                });
+                assert_eq!(told.await, expected);
+            }
+        }
+        .boxed_local()
+    }),
+];
+
+#[tokio::test]
+async fn every_event_reaches_an_app() {
+    let town = Town::with(|config| {
+        config.session.outbox.lane_items = 8;
+        config.session.token_warning = Duration::from_secs(60);
+        for app in config.apps.values_mut() {
+            app.history.entries_max = std::num::NonZeroU64::new(KEPT);
+        }
+    })
+    .await;
+    play(&town, EVENTS.iter().map(|event| event.name.to_owned()), CASES).await;
+}
