@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use anyhow::Context;
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// Ticks per second in `/proc/PID/stat`: what Linux shows to programs on every machine, whatever the kernel's own.
@@ -23,11 +24,6 @@ impl Cpu {
         let path = format!("/proc/{process}/stat");
         let text = fs::read_to_string(&path).with_context(|| path.clone())?;
         parse_stat(&text).with_context(|| format!("{path} cannot be read: {text:?}"))
-    }
-
-    /// Of this process so far.
-    pub(crate) fn own() -> anyhow::Result<Self> {
-        Self::of(std::process::id())
     }
 
     /// Of the threads of this name that still run.
@@ -86,6 +82,21 @@ impl Memory {
     }
 }
 
+/// Processor time of this process so far, finer than [`Cpu`].
+pub(crate) fn this_process() -> Duration {
+    clock(ClockId::ProcessCPUTime)
+}
+
+/// Processor time of this thread so far.
+pub(crate) fn this_thread() -> Duration {
+    clock(ClockId::ThreadCPUTime)
+}
+
+fn clock(clock: ClockId) -> Duration {
+    // Neither runs backwards from zero.
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
+}
+
 fn parse_status(text: &str) -> Option<Memory> {
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -100,20 +111,13 @@ pub(crate) fn machine_load() -> f64 {
     text.split_ascii_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or_default()
 }
 
-/// Processor time of a stretch of time, and how long it was.
+/// What a stretch of time cost a process.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Spent {
-    /// Processor time.
-    pub(crate) cpu: Cpu,
+    /// Seconds of processor time.
+    pub(crate) cpu: f64,
     /// Seconds on the wall.
     pub(crate) wall: f64,
-}
-
-impl Spent {
-    /// Between two moments.
-    pub(crate) fn of(cpu: Cpu, wall: Duration) -> Self {
-        Self { cpu, wall: wall.as_secs_f64() }
-    }
 }
 
 #[cfg(test)]
@@ -138,6 +142,6 @@ mod tests {
     #[test]
     fn this_process_is_there() {
         assert!(Memory::of(std::process::id()).unwrap().resident > 0);
-        assert!(Cpu::own().unwrap().seconds() >= 0.0);
+        assert!(Cpu::of(std::process::id()).unwrap().seconds() >= 0.0);
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     child::{Orders, say},
-    cpu::{Cpu, Spent},
+    cpu::{self, Spent},
     plan::Plan,
 };
 
@@ -57,16 +57,17 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let sizes = || batches.iter().flatten().map(|(_, key, value)| (key.len() + value.len()) as u64);
     let (rows, bytes) = (sizes().count() as u64, sizes().sum());
 
-    let (before, started) = (Cpu::own()?, Instant::now());
-    for rows in batches {
+    let (before, started) = (cpu::this_process(), Instant::now());
+    for rows in &batches {
         let mut batch = database.batch();
         for (keyspace, key, value) in rows {
-            batch.insert(&keyspaces[keyspace], key, value);
+            batch.insert(&keyspaces[*keyspace], key.as_slice(), value.as_slice());
         }
         batch.commit()?;
         database.persist(PersistMode::SyncAll)?;
     }
-    let spent = Spent::of(Cpu::own()?.since(before), started.elapsed());
+    let (cpu, wall) = (cpu::this_process() - before, started.elapsed());
+    let spent = Spent { cpu: cpu.as_secs_f64(), wall: wall.as_secs_f64() };
     say(&Written { spent, rows, bytes })
 }
 

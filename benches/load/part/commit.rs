@@ -2,14 +2,16 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use quail_protocol::Timestamp;
 use quail_server::{
     clock::Clock,
     store::{
@@ -22,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     child::{Orders, say},
-    cpu::{Cpu, Spent},
+    cpu::{self, Spent},
     plan::Plan,
 };
 
@@ -41,31 +43,38 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let clock = Clock::system();
     let time = clock.timestamp();
     let store = Arc::new(Embedded::open(&store, &embedded::Config::default(), false, clock)?);
-    let batch = |range: std::ops::Range<u64>| {
-        range.map(|number| plan.append(number, time).map(Write::Append)).collect::<Result<Vec<_>, _>>()
-    };
-    let batches: VecDeque<_> = plan.ranges().map(batch).collect::<Result<_, _>>()?;
     let committer = Committer::default();
     let stage = Arc::new(Turns {
         committer: committer.clone(),
-        batches: Mutex::new(batches),
+        batches: Mutex::new(plan.ranges().collect()),
+        plan,
+        time,
+        making: AtomicU64::new(0),
         open: AtomicUsize::new(0),
         placed: AtomicU64::new(0),
     });
 
-    let (before, started) = (Cpu::own()?, Instant::now());
+    let (before, started) = (cpu::this_process(), Instant::now());
     stage.submit_next();
-    committer.run(store, Follow(stage.clone()), clock).await?;
-    let spent = Spent::of(Cpu::own()?.since(before), started.elapsed());
-    let placed = stage.placed.load(Ordering::Acquire);
-    anyhow::ensure!(placed == plan.messages(), "{placed} of {} were placed", plan.messages());
-    say(&spent)
+    // Closing the store is not part of it.
+    committer.run(store.clone(), Follow(stage.clone()), clock).await?;
+    let (cpu, wall) = (cpu::this_process() - before, started.elapsed());
+    let (placed, planned) = (stage.placed.load(Ordering::Acquire), stage.plan.messages());
+    anyhow::ensure!(placed == planned, "{placed} of {planned} were placed");
+    // A server has the messages from the network.
+    let making = Duration::from_nanos(stage.making.load(Ordering::Acquire));
+    let seconds = |time: Duration| time.saturating_sub(making).as_secs_f64();
+    say(&Spent { cpu: seconds(cpu), wall: seconds(wall) })
 }
 
 /// Submits a batch when the one before is told: what waits then is one batch of the committer.
 struct Turns {
     committer: Committer<()>,
-    batches: Mutex<VecDeque<Vec<Write>>>,
+    batches: Mutex<VecDeque<Range<u64>>>,
+    plan: Plan,
+    time: Timestamp,
+    /// Nanoseconds of processor time that making messages took.
+    making: AtomicU64,
     /// Of the batch before.
     open: AtomicUsize,
     placed: AtomicU64,
@@ -74,11 +83,15 @@ struct Turns {
 impl Turns {
     fn submit_next(&self) {
         let next = self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let Some(batch) = next else { return self.committer.close() };
+        let Some(range) = next else { return self.committer.close() };
+        // Made as they are needed: a heap full of them would cost more than they do.
+        let before = cpu::this_thread();
+        let batch: Vec<_> = range.filter_map(|number| self.plan.append(number, self.time).ok()).collect();
+        self.making.fetch_add((cpu::this_thread() - before).as_nanos() as u64, Ordering::AcqRel);
         self.open.store(batch.len(), Ordering::Release);
-        for write in batch {
-            // A batch is far below what may wait; one that is refused is missed in the count of those placed.
-            _ = self.committer.submit(Submission { write, ticket: () });
+        for append in batch {
+            // One that is refused is missed in the count of those placed.
+            _ = self.committer.submit(Submission { write: Write::Append(append), ticket: () });
         }
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn compare(
         let order = bare_store::Order { committed: store, engine, plan: plan.clone() };
         let bare: Written = answer(Part::BareStore, &order).await?;
         fs::remove_dir_all(&directory)?;
-        let per_message = |spent: Spent| spent.cpu.seconds() * 1e6 / messages;
+        let per_message = |spent: Spent| spent.cpu * 1e6 / messages;
         cpu.push(per_message(committed), per_message(bare.spent));
         wall.push(messages / committed.wall, messages / bare.spent.wall);
         last = Some(bare);
