@@ -3,6 +3,7 @@
 //! It feeds the state machine and obeys it, serves requests, and writes lanes in priority order without ever waiting
 //! for one of them: with a task per lane, a client that grants large windows would starve its urgent lanes.
 
+mod decoders;
 mod write;
 
 use std::{
@@ -19,8 +20,8 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use quail_protocol::{
     Close, Lane, Opcode, Timestamp,
     event::EventBody,
-    frame::{Decoder, FrameError, Head},
-    limits::{FRAME_BYTES_MAX, GREETING_FRAME_BYTES_MAX, STREAMS_PER_LANE_MAX},
+    frame::{FrameError, Head},
+    limits::FRAME_BYTES_MAX,
     session::{Draining, TokenWillExpire},
 };
 use tokio::{
@@ -28,7 +29,7 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use self::write::Write;
+use self::{decoders::Decoders, write::Write};
 use super::{
     Resumption, Session,
     connected::{Connected, End},
@@ -65,10 +66,10 @@ pub async fn drive(
     let session = driver.context.session.clone();
     let mut connected = Connected::new(name, shared, session);
     let end = poll_fn(|cx| driver.poll(cx)).await;
-    let Driver { mut carrier, serving, state, .. } = driver;
-    connected.end(&end, state.heard(), serving);
+    // In place: a copy of a part would make room for itself in every connection, from its beginning.
+    connected.end(&end, driver.state.heard(), std::mem::take(&mut driver.serving));
     if let End::Close(close) = end {
-        let told = poll_fn(|cx| carrier.poll_close(cx, close));
+        let told = poll_fn(|cx| driver.carrier.poll_close(cx, close));
         // Whoever does not read their goodbye in time goes without.
         _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
     }
@@ -81,7 +82,7 @@ struct Driver<C> {
     attachment: Attachment,
     router: Arc<Router>,
     state: State,
-    decoders: Vec<Decoder>,
+    decoders: Decoders,
     serving: FuturesUnordered<Serving>,
     writes: [Option<Write>; Lane::COUNT],
     /// Where the frames of each lane go: the lane itself, or Control if it was not open when it had its first. It stays
@@ -124,9 +125,7 @@ impl<C: Carrier> Driver<C> {
             attachment: Attachment::default(),
             router,
             state,
-            decoders: (0..Lane::COUNT * STREAMS_PER_LANE_MAX)
-                .map(|_| Decoder::new(GREETING_FRAME_BYTES_MAX))
-                .collect(),
+            decoders: Decoders::new(),
             serving: FuturesUnordered::new(),
             writes: Default::default(),
             ways: Default::default(),
@@ -210,7 +209,7 @@ impl<C: Carrier> Driver<C> {
                 // Read on only to see the client go.
                 continue;
             }
-            let decoder = &mut self.decoders[lane.index() * STREAMS_PER_LANE_MAX + slot];
+            let decoder = self.decoders.of(lane, slot);
             if bytes.is_empty() && !decoder.is_between_frames() {
                 return ControlFlow::Break(End::Close(Close::Malformed));
             }
@@ -224,9 +223,9 @@ impl<C: Carrier> Driver<C> {
     }
 
     fn serve_decoded(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
-        for i in 0..self.decoders.len() {
-            while self.may_read() && !self.decoders[i].is_between_frames() {
-                let frame = match self.decoders[i].next_frame() {
+        for i in 0..self.decoders.count() {
+            while self.may_read() && !self.decoders.at(i).is_between_frames() {
+                let frame = match self.decoders.at(i).next_frame() {
                     Ok(Some(frame)) => frame,
                     Ok(None) => break,
                     Err(FrameError::TooLarge) => return ControlFlow::Break(End::Close(Close::FrameTooLarge)),
@@ -276,9 +275,7 @@ impl<C: Carrier> Driver<C> {
                 None => self.input(Input::LoggedIn)?,
             }
             self.greeted = true;
-            for decoder in &mut self.decoders {
-                decoder.set_limit(FRAME_BYTES_MAX);
-            }
+            self.decoders.set_limit(FRAME_BYTES_MAX);
             if let Some(bytes) = session.stream_window_bytes() {
                 self.carrier.set_stream_window(bytes);
             }
