@@ -55,23 +55,26 @@ const READS_PER_TURN: usize = 16;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Drives one connection from greeting to end.
-pub async fn drive(
+pub fn drive(
     carrier: impl Carrier,
     shared: Arc<Shared>,
     router: Arc<Router>,
     draining: watch::Receiver<bool>,
-) {
+) -> impl Future<Output = ()> + Send {
     let name = carrier.name();
     let mut driver = Driver::new(carrier, shared.clone(), router, draining);
     let session = driver.context.session.clone();
     let mut connected = Connected::new(name, shared, session);
-    let end = poll_fn(|cx| driver.poll(cx)).await;
-    // In place: a copy of a part would make room for itself in every connection, from its beginning.
-    connected.end(&end, driver.state.heard(), std::mem::take(&mut driver.serving));
-    if let End::Close(close) = end {
-        let told = poll_fn(|cx| driver.carrier.poll_close(cx, close));
-        // Whoever does not read their goodbye in time goes without.
-        _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
+    // What an async function is given and what it makes of that stand side by side in its future, and that is what an
+    // idle session costs. So all of it is made out here, and stays where it is to the end.
+    async move {
+        let end = poll_fn(|cx| driver.poll(cx)).await;
+        connected.end(&end, driver.state.heard(), std::mem::take(&mut driver.serving));
+        if let End::Close(close) = end {
+            let told = poll_fn(|cx| driver.carrier.poll_close(cx, close));
+            // Whoever does not read their goodbye in time goes without.
+            _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
+        }
     }
 }
 
