@@ -47,12 +47,24 @@ async fn accept(endpoint: Endpoint) {
     }
 }
 
-/// Holds a connection and its streams until its client goes.
+/// Bytes of an answer at most, about as many as the answer to a login has.
+const ANSWER_BYTES_MAX: usize = 160;
+
+/// Holds a connection and its streams until its client goes, and answers what is asked on the first.
 async fn hold(incoming: Incoming) -> Option<()> {
     let connection: Connection = incoming.accept().ok()?.await.ok()?;
-    let mut streams = vec![];
-    while let Ok(stream) = connection.accept_bi().await {
-        streams.push(stream);
+    let (mut send, mut receive) = connection.accept_bi().await.ok()?;
+    let mut others = vec![];
+    loop {
+        tokio::select! {
+            opened = connection.accept_bi() => others.push(opened.ok()?),
+            asked = receive.read_chunk(16 * 1024, true) => {
+                let asked = asked.ok()??.bytes;
+                // The name of a stream alone is no question.
+                if asked.len() > 1 {
+                    send.write_all(&asked[..asked.len().min(ANSWER_BYTES_MAX)]).await.ok()?;
+                }
+            }
+        }
     }
-    Some(())
 }

@@ -17,9 +17,26 @@ use crate::{
 pub(crate) struct Order {
     /// The users: each comes and goes over and over.
     pub(crate) crowd: Crowd,
-    /// Bare connections without a login.
-    pub(crate) bare: bool,
+    /// What each does.
+    pub(crate) visit: Visit,
 }
+
+/// What a client does between coming and going.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Visit {
+    /// Logs in with the client of Quail.
+    Session,
+    /// Nothing, over a bare connection.
+    Handshake,
+    /// Over a bare connection, as many streams and questions as a session has that logs in and out.
+    Exchange,
+}
+
+/// Bytes of the questions of a session: login, conversations, logout.
+const QUESTIONS: [usize; 3] = [400, 12, 5];
+
+/// A session opens its lanes behind the first question.
+const MORE_STREAMS: usize = 4;
 
 /// Knock for this long, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -44,8 +61,8 @@ pub(crate) struct Knocked {
 /// Knocks round by round, each answered with what became of it.
 pub(crate) async fn run() -> anyhow::Result<()> {
     let mut orders = Orders::listen();
-    let Order { crowd, bare } = orders.first().await?;
-    let door = Door::new(crowd, bare)?;
+    let Order { crowd, visit } = orders.first().await?;
+    let door = Door::new(crowd, visit)?;
     while let Some(Round { milliseconds }) = orders.next().await? {
         let until = Instant::now() + Duration::from_millis(milliseconds);
         let all = (0..door.crowd.users).map(|index| door.keep_knocking(index, until));
@@ -66,13 +83,14 @@ struct Door {
     crowd: Crowd,
     trust: quail_client::Trust,
     sockets: Vec<quinn::Endpoint>,
-    bare: Option<quinn::ClientConfig>,
+    visit: Visit,
+    bare: quinn::ClientConfig,
 }
 
 impl Door {
-    fn new(crowd: Crowd, bare: bool) -> anyhow::Result<Self> {
-        let bare = bare.then(|| crowd.target.bare()).transpose()?;
-        Ok(Self { trust: crowd.target.trust()?, sockets: crowd.sockets()?, bare, crowd })
+    fn new(crowd: Crowd, visit: Visit) -> anyhow::Result<Self> {
+        let (trust, sockets, bare) = (crowd.target.trust()?, crowd.sockets()?, crowd.target.bare()?);
+        Ok(Self { trust, sockets, visit, bare, crowd })
     }
 
     async fn keep_knocking(&self, index: u32, until: Instant) -> anyhow::Result<Knocked> {
@@ -92,22 +110,37 @@ impl Door {
 
     /// Comes in and goes again.
     async fn knock(&self, index: u32, before: Instant, took: &mut Latencies) -> anyhow::Result<()> {
-        match &self.bare {
-            Some(config) => {
-                let socket = &self.sockets[(index / self.crowd.per_socket) as usize];
-                let connecting = socket.connect_with(config.clone(), self.crowd.target.quic, "127.0.0.1")?;
-                let connection = connecting.await?;
-                took.record(before.elapsed());
-                connection.close(VarInt::from_u32(0), b"");
-            }
-            None => {
-                let (client, events) =
-                    self.crowd.client(index, &self.trust, &self.sockets)?.connect().await?;
-                took.record(before.elapsed());
-                drop(events);
-                client.close().await;
-            }
+        if self.visit == Visit::Session {
+            let client = self.crowd.client(index, &self.trust, &self.sockets)?;
+            let (client, events) = client.connect().await?;
+            took.record(before.elapsed());
+            drop(events);
+            client.close().await;
+            return Ok(());
         }
+        let socket = &self.sockets[(index / self.crowd.per_socket) as usize];
+        let connecting = socket.connect_with(self.bare.clone(), self.crowd.target.quic, "127.0.0.1")?;
+        let connection = connecting.await?;
+        if self.visit == Visit::Exchange {
+            exchange(&connection).await?;
+        }
+        took.record(before.elapsed());
+        connection.close(VarInt::from_u32(0), b"");
         Ok(())
     }
+}
+
+async fn exchange(connection: &quinn::Connection) -> anyhow::Result<()> {
+    let (mut send, mut receive) = connection.open_bi().await?;
+    let mut others = vec![];
+    for bytes in QUESTIONS {
+        send.write_all(&vec![0; bytes]).await?;
+        receive.read_chunk(16 * 1024, true).await?.context("an answer")?;
+        while others.len() < MORE_STREAMS {
+            let (mut send, receive) = connection.open_bi().await?;
+            send.write_all(b"0").await?;
+            others.push((send, receive));
+        }
+    }
+    Ok(())
 }

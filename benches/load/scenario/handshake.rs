@@ -10,12 +10,11 @@ use super::{
 use crate::{
     child::{Child, PATIENCE},
     clients::{Crowd, Target},
-    cpu::Cpu,
     flags::Shared,
     latency::Latencies,
     part::{
         Part,
-        knock::{Knocked, Order, Round},
+        knock::{Knocked, Order, Round, Visit},
     },
     rounds::Rounds,
 };
@@ -59,33 +58,42 @@ impl Scenario for Options {
         let server =
             Server::start(stage.scratch.path(), self.shared.default_limits, &mut stage.report).await?;
         let bare = Bare::start(stage.scratch.path()).await?;
-        let mut sessions = self.callers(server.target(), false).await?;
-        let mut connections = self.callers(&bare.target, true).await?;
+        let mut sessions = self.callers(server.target(), Visit::Session).await?;
+        let mut handshakes = self.callers(&bare.target, Visit::Handshake).await?;
+        let mut exchanges = self.callers(&bare.target, Visit::Exchange).await?;
         stage.progress.say("warming up");
-        sessions.round(self.duration / 3.0).await?;
-        connections.round(self.duration / 3.0).await?;
-        let (mut per_core, mut per_second) = (Rounds::default(), Rounds::default());
+        for callers in [&mut sessions, &mut handshakes, &mut exchanges] {
+            callers.round(self.duration / 3.0).await?;
+        }
+        let [mut per_core, mut per_second, mut to_exchanges] = std::array::from_fn(|_| Rounds::default());
         for round in 1..=self.rounds {
             stage.progress.say(&format!("round {round} of {}", self.rounds));
             let before = server.cpu()?;
             let entered = sessions.round(self.duration).await? as f64;
-            let cpu: Cpu = server.cpu()?.since(before);
+            let logins = entered / server.cpu()?.since(before).seconds();
             let before = bare.cpu()?;
-            let bare_entered = connections.round(self.duration).await? as f64;
-            let bare_cpu = bare.cpu()?.since(before);
-            per_core.push(entered / cpu.seconds(), bare_entered / bare_cpu.seconds());
+            let bare_entered = handshakes.round(self.duration).await? as f64;
+            let bare_handshakes = bare_entered / bare.cpu()?.since(before).seconds();
+            let before = bare.cpu()?;
+            let exchanged = exchanges.round(self.duration).await? as f64;
+            let bare_exchanges = exchanged / bare.cpu()?.since(before).seconds();
+            per_core.push(logins, bare_handshakes);
+            to_exchanges.push(logins, bare_exchanges);
             per_second.push(entered / self.duration, bare_entered / self.duration);
         }
         let memory = server.memory()?;
         stage.report.figure("server memory at the end, MiB", memory.resident as f64 / f64::from(1 << 20));
         sessions.end("login", stage).await?;
-        connections.end("bare handshake", stage).await?;
+        handshakes.end("bare handshake", stage).await?;
+        exchanges.end("bare exchange", stage).await?;
         server.stop().await?;
         bare.stop().await?;
         let report = &mut stage.report;
         report.figure("server CPU µs per login", 1e6 / per_core.medians().0);
         report.figure("server CPU µs per bare handshake", 1e6 / per_core.medians().1);
+        report.figure("server CPU µs per bare exchange", 1e6 / to_exchanges.medians().1);
         report.rounds("per second, logins to bare handshakes", per_second);
+        report.rounds("per server core-second, logins to bare exchanges", to_exchanges);
         let ratio = report.rounds("per server core-second, logins to bare handshakes", per_core);
         report.at_least("logins per server core-second, to bare handshakes", ratio, RATE_RATIO_MIN);
         Ok(())
@@ -93,11 +101,11 @@ impl Scenario for Options {
 }
 
 impl Options {
-    async fn callers(&self, target: &Target, bare: bool) -> anyhow::Result<Callers> {
+    async fn callers(&self, target: &Target, visit: Visit) -> anyhow::Result<Callers> {
         let Shared { processes, per_socket, .. } = self.shared;
         let mut children = vec![];
         for crowd in Crowd::split(target, self.concurrency, processes, per_socket) {
-            children.push(Child::start(Part::Knock, &Order { crowd, bare }).await?);
+            children.push(Child::start(Part::Knock, &Order { crowd, visit }).await?);
         }
         Ok(Callers { children, took: Latencies::new()?, entered: 0, failed: 0 })
     }
