@@ -28,9 +28,9 @@ use quail_server::{
 const TAKE_BYTES_MAX: usize = 16 * 1024;
 
 fn ids() -> (AppId, UserId, DeviceId) {
-    let invalid = |_| unreachable!("valid ids");
-    let device = DeviceId::new("bench").unwrap_or_else(invalid);
-    (AppId::new("demo").unwrap_or_else(invalid), UserId::new("alice").unwrap_or_else(invalid), device)
+    let (app, user, device) = (AppId::new("demo"), UserId::new("alice"), DeviceId::new("bench"));
+    let (Ok(app), Ok(user), Ok(device)) = (app, user, device) else { unreachable!("valid ids") };
+    (app, user, device)
 }
 
 /// A logged-in session of a server whose rates are out of the way.
@@ -111,8 +111,8 @@ fn router(criterion: &mut Criterion) {
             let Ok(query) = frame::decode::<Query>(black_box(&query)) else { unreachable!("a query") };
             let found = context.shared.store.profiles(&app, &query.users).now_or_never();
             let Some(Ok(found)) = found else { unreachable!("in memory") };
-            let users = List::new(found).unwrap_or_else(|_| unreachable!("one user"));
-            reply(&context, &Profiles { users })
+            let profiles = List::new(found).unwrap_or_else(|_| unreachable!("one user"));
+            reply(&context, &Profiles { profiles })
         });
     });
     group.bench_function("router", |bencher| {
