@@ -97,9 +97,14 @@ impl Connections {
 
 impl Place {
     /// Drives a connection to its end.
-    pub async fn drive(self, carrier: impl Carrier) {
+    pub fn drive(self, carrier: impl Carrier) -> impl Future<Output = ()> + Send {
         let Connections { shared, router, .. } = self.connections.clone();
-        drive(carrier, shared, router, self.draining.clone()).await;
+        // In a box: the future of a handshake, which is over by then, would make room for it once more.
+        let driving = Box::pin(drive(carrier, shared, router, self.draining.clone()));
+        async move {
+            driving.await;
+            drop(self);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! It feeds the state machine and obeys it, serves requests, and writes lanes in priority order without ever waiting
 //! for one of them: with a task per lane, a client that grants large windows would starve its urgent lanes.
 
+mod decoders;
 mod write;
 
 use std::{
@@ -20,7 +21,7 @@ use quail_protocol::{
     Close, Lane, Opcode, Timestamp,
     event::EventBody,
     frame::{Decoder, Frame, FrameError, Head},
-    limits::{FRAME_BYTES_MAX, GREETING_FRAME_BYTES_MAX, STREAMS_PER_LANE_MAX},
+    limits::FRAME_BYTES_MAX,
     session::{Draining, TokenWillExpire},
 };
 use tokio::{
@@ -28,7 +29,7 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use self::write::Write;
+use self::{decoders::Decoders, write::Write};
 use super::{
     Resumption, Session,
     connected::{Connected, End},
@@ -57,23 +58,26 @@ const READS_PER_TURN: usize = 16;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Drives one connection from greeting to end.
-pub async fn drive(
+pub fn drive(
     carrier: impl Carrier,
     shared: Arc<Shared>,
     router: Arc<Router>,
     draining: watch::Receiver<bool>,
-) {
+) -> impl Future<Output = ()> + Send {
     let name = carrier.name();
     let mut driver = Driver::new(carrier, shared.clone(), router, draining);
     let session = driver.context.session.clone();
     let mut connected = Connected::new(name, shared, session);
-    let end = poll_fn(|cx| driver.poll(cx)).await;
-    let Driver { mut carrier, serving, state, .. } = driver;
-    connected.end(&end, state.heard(), serving);
-    if let End::Close(close) = end {
-        let told = poll_fn(|cx| carrier.poll_close(cx, close));
-        // Whoever does not read their goodbye in time goes without.
-        _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
+    // What an async function is given and what it makes of that stand side by side in its future, and that is what an
+    // idle session costs. So all of it is made out here, and stays where it is to the end.
+    async move {
+        let end = poll_fn(|cx| driver.poll(cx)).await;
+        connected.end(&end, driver.state.heard(), std::mem::take(&mut driver.serving));
+        if let End::Close(close) = end {
+            let told = poll_fn(|cx| driver.carrier.poll_close(cx, close));
+            // Whoever does not read their goodbye in time goes without.
+            _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
+        }
     }
 }
 
@@ -84,7 +88,7 @@ struct Driver<C> {
     attachment: Attachment,
     router: Arc<Router>,
     state: State,
-    decoders: Vec<Decoder>,
+    decoders: Decoders,
     serving: FuturesUnordered<Serving>,
     writes: [Option<Write>; Lane::COUNT],
     /// Where the frames of each lane go: the lane itself, or Control if it was not open when it had its first. It stays
@@ -127,9 +131,7 @@ impl<C: Carrier> Driver<C> {
             attachment: Attachment::default(),
             router,
             state,
-            decoders: (0..Lane::COUNT * STREAMS_PER_LANE_MAX)
-                .map(|_| Decoder::new(GREETING_FRAME_BYTES_MAX))
-                .collect(),
+            decoders: Decoders::new(),
             serving: FuturesUnordered::new(),
             writes: Default::default(),
             ways: Default::default(),
@@ -220,7 +222,7 @@ impl<C: Carrier> Driver<C> {
                     continue;
                 }
             };
-            let decoder = &mut self.decoders[lane.index() * STREAMS_PER_LANE_MAX + slot];
+            let decoder = self.decoders.of(lane, slot);
             if bytes.is_empty() && !decoder.is_between_frames() {
                 return ControlFlow::Break(End::Close(Close::Malformed));
             }
@@ -234,9 +236,9 @@ impl<C: Carrier> Driver<C> {
     }
 
     fn serve_decoded(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
-        for i in 0..self.decoders.len() {
-            while self.may_read() && !self.decoders[i].is_between_frames() {
-                let frame = match self.decoders[i].next_frame() {
+        for i in 0..self.decoders.count() {
+            while self.may_read() && !self.decoders.at(i).is_between_frames() {
+                let frame = match self.decoders.at(i).next_frame() {
                     Ok(Some(frame)) => frame,
                     Ok(None) => break,
                     Err(FrameError::TooLarge) => return ControlFlow::Break(End::Close(Close::FrameTooLarge)),
@@ -311,9 +313,7 @@ impl<C: Carrier> Driver<C> {
                 None => self.input(Input::LoggedIn)?,
             }
             self.greeted = true;
-            for decoder in &mut self.decoders {
-                decoder.set_limit(FRAME_BYTES_MAX);
-            }
+            self.decoders.set_limit(FRAME_BYTES_MAX);
             if let Some(bytes) = session.stream_window_bytes() {
                 self.carrier.set_stream_window(bytes);
             }

@@ -1,0 +1,164 @@
+//! Clients of the server under load: how they reach it, who they are, and the bare connections they are held against.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use quail_client::{Builder, Client, Reconnect, Trust};
+use quail_protocol::version::ALPN;
+use quail_server::{
+    apps::{self, Secret},
+    domain::token::Claims,
+};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+
+/// The app of every user.
+pub(crate) const APP: &str = "load";
+/// The id of its key.
+pub(crate) const KEY: &str = "main";
+/// Its secret.
+pub(crate) const SECRET: &str = "a secret of thirty-two bytes or so";
+
+/// Connections that a client process opens at a time.
+pub(crate) const OPENING: usize = 32;
+
+/// A server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Target {
+    /// Its UDP address.
+    pub(crate) quic: SocketAddr,
+    /// Its certificate.
+    pub(crate) certificate: PathBuf,
+}
+
+/// Users of one client process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Crowd {
+    /// Their server.
+    pub(crate) target: Target,
+    /// The number of the first.
+    pub(crate) first: u32,
+    /// How many.
+    pub(crate) users: u32,
+    /// How many share a socket.
+    pub(crate) per_socket: u32,
+}
+
+/// The name of user `number`.
+pub(crate) fn user(number: u32) -> String {
+    format!("user-{number:07}")
+}
+
+/// A socket for several clients.
+pub(crate) fn socket() -> anyhow::Result<Endpoint> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("a socket")?;
+    let runtime = quinn::default_runtime().context("no runtime")?;
+    Ok(Endpoint::new(EndpointConfig::default(), None, socket, runtime)?)
+}
+
+impl Crowd {
+    /// Splits `users` among `processes`, pairs kept together.
+    pub(crate) fn split(target: &Target, users: u32, processes: u32, per_socket: u32) -> Vec<Self> {
+        let pairs = users.div_ceil(2);
+        let share = |process: u32| (u64::from(pairs) * u64::from(process) / u64::from(processes)) as u32 * 2;
+        let crowd = |process| {
+            let (first, behind) = (share(process), share(process + 1));
+            Self { target: target.clone(), first, users: behind - first, per_socket }
+        };
+        (0..processes).map(crowd).filter(|crowd| crowd.users > 0).collect()
+    }
+
+    /// As many sockets as its users need.
+    pub(crate) fn sockets(&self) -> anyhow::Result<Vec<Endpoint>> {
+        (0..self.users.div_ceil(self.per_socket)).map(|_| socket()).collect()
+    }
+
+    /// A client of the user at `index` of this crowd, who is not connected yet.
+    pub(crate) fn client(&self, index: u32, trust: &Trust, sockets: &[Endpoint]) -> anyhow::Result<Builder> {
+        let user = user(self.first + index);
+        let socket = sockets.get((index / self.per_socket) as usize).context("a socket for everyone")?;
+        Ok(Client::builder(self.target.quic.to_string())
+            .app(APP)
+            .token(token(&user)?)
+            .user(user)
+            .trust(trust.clone())
+            .endpoint(socket.clone())
+            .connect_timeout(Duration::from_secs(20))
+            .reconnect(Reconnect::off()))
+    }
+}
+
+/// A login token that holds for an hour.
+fn token(user: &str) -> anyhow::Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let claims = Claims {
+        sub: Some(user.into()),
+        aud: Some(APP.into()),
+        iat: Some(now),
+        exp: Some(now + 3600),
+        nbf: None,
+    };
+    Ok(apps::sign(KEY, &Secret::new(SECRET), &claims)?)
+}
+
+impl Target {
+    /// Believes its certificate.
+    pub(crate) fn trust(&self) -> anyhow::Result<Trust> {
+        Ok(Trust::Roots(vec![self.read_certificate()?]))
+    }
+
+    fn read_certificate(&self) -> anyhow::Result<CertificateDer<'static>> {
+        Ok(CertificateDer::from(std::fs::read(&self.certificate).context("the certificate")?))
+    }
+
+    /// What a bare connection to it is made with: ciphers, windows and silence as the client of Quail has them.
+    pub(crate) fn bare(&self) -> anyhow::Result<ClientConfig> {
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites.retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.read_certificate()?)?;
+        let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![ALPN.to_vec()];
+        tls.resumption = rustls::client::Resumption::disabled();
+        let mut transport = TransportConfig::default();
+        transport
+            .stream_receive_window(VarInt::from_u32(64 * 1024))
+            .receive_window(VarInt::from_u32(6 * 64 * 1024))
+            .max_concurrent_bidi_streams(VarInt::from_u32(0))
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(30_000))))
+            .keep_alive_interval(Some(Duration::from_secs(10)));
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport));
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_user_is_in_one_crowd_together_with_their_partner() {
+        let target = Target { quic: (Ipv4Addr::LOCALHOST, 1).into(), certificate: PathBuf::new() };
+        for (users, processes) in [(256, 2), (2, 4), (10, 3), (7, 2), (0, 2)] {
+            let crowds = Crowd::split(&target, users, processes, 64);
+            let mut next = 0;
+            for crowd in &crowds {
+                assert_eq!((crowd.first, crowd.users % 2), (next, 0));
+                next += crowd.users;
+            }
+            assert_eq!(next, users.next_multiple_of(2));
+        }
+    }
+}

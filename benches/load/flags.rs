@@ -1,0 +1,65 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::{
+    part::Part,
+    scenario::{handshake, idle, peer},
+};
+
+/// See the crate.
+#[derive(Debug, Parser)]
+#[command(name = "load", about = "Puts a Quail on this machine under load and measures it")]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Plays a scenario.
+    #[command(flatten)]
+    Scenario(Scenario),
+    /// Plays a part in one; started by the scenario.
+    #[command(hide = true)]
+    Part {
+        /// Which.
+        part: Part,
+    },
+}
+
+/// The scenarios by name.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// Users write to each other in pairs; control: the same rows in the bare engine.
+    Peer(peer::Options),
+    /// Sessions that say nothing; control: bare QUIC connections.
+    Idle(idle::Options),
+    /// Connects and logins as fast as the server takes them; control: bare QUIC handshakes.
+    Handshake(handshake::Options),
+}
+
+/// Flags of every scenario.
+#[derive(Clone, Debug, Args, Serialize)]
+pub(crate) struct Shared {
+    /// Also write the result as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Keep the server's default rates, budgets and caps.
+    #[arg(long)]
+    pub(crate) default_limits: bool,
+    /// Client processes.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) processes: u32,
+    /// Sessions of a client process that share one UDP socket.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) per_socket: u32,
+    /// Where the scenario makes its data directories; they are removed at the end.
+    #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
+    pub(crate) scratch: PathBuf,
+}

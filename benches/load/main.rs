@@ -1,0 +1,41 @@
+//! How much a whole Quail bears: scenarios with a control in the same run.
+//!
+//! `load SCENARIO` starts this binary again for every part of the scenario, so that server, clients and controls are
+//! processes of their own, and talks to them in lines of JSON. `benches/README.md` has the commands and what they showed.
+
+mod body;
+mod child;
+mod clients;
+mod cpu;
+mod disk;
+mod flags;
+mod latency;
+mod ledger;
+mod machine;
+mod part;
+mod plan;
+mod progress;
+mod report;
+mod rounds;
+mod scenario;
+mod schedule;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::flags::{Cli, Command};
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Part { part } => part::run(part),
+        Command::Scenario(options) => scenario::run(options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The parts of scenarios: servers, clients, controls. Each is a process of its own.
+
+pub(crate) mod bare_serve;
+pub(crate) mod bare_store;
+pub(crate) mod chat;
+pub(crate) mod commit;
+pub(crate) mod knock;
+pub(crate) mod serve;
+pub(crate) mod sit;
+
+use clap::ValueEnum;
+
+/// A part by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// A Quail.
+    Serve,
+    /// A QUIC endpoint with a Quail's settings and nothing behind it.
+    BareServe,
+    /// Clients that write to each other.
+    Chat,
+    /// Clients that say nothing.
+    Sit,
+    /// Clients that come and go.
+    Knock,
+    /// Committer and engine without a network.
+    Commit,
+    /// The engine alone.
+    BareStore,
+}
+
+impl Part {
+    /// As it stands on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::BareServe => "bare-serve",
+            Self::Chat => "chat",
+            Self::Sit => "sit",
+            Self::Knock => "knock",
+            Self::Commit => "commit",
+            Self::BareStore => "bare-store",
+        }
+    }
+}
+
+/// Plays a part.
+pub(crate) fn run(part: Part) -> anyhow::Result<()> {
+    // As many threads for a server as the `quail` command gives it; one for what is only to keep it busy.
+    let mut runtime = match part {
+        Part::Serve | Part::BareServe => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime.enable_all().build()?;
+    let done = runtime.block_on(async {
+        match part {
+            Part::Serve => serve::run().await,
+            Part::BareServe => bare_serve::run().await,
+            Part::Chat => chat::run().await,
+            Part::Sit => sit::run().await,
+            Part::Knock => knock::run().await,
+            Part::Commit => commit::run().await,
+            Part::BareStore => bare_store::run().await,
+        }
+    });
+    // Reading standard input blocks a thread that nothing can wake.
+    runtime.shutdown_background();
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_found_by_its_name() {
+        for part in Part::value_variants() {
+            assert_eq!(Part::from_str(part.name(), false), Ok(*part));
+        }
+    }
+}

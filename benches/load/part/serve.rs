@@ -1,0 +1,119 @@
+//! A Quail whose batches are counted.
+
+mod recorded;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use bytesize::ByteSize;
+use quail_server::{
+    apps::{self, Key, KeyAlgorithm, MultiLogin, Rates, Secret},
+    assembly::{Assembly, Committing, Parts},
+    carrier::quic::{self, Secrets},
+    clock::Clock,
+    config::Config,
+    entropy::Entropy,
+    http,
+    store::embedded::Embedded,
+    tls::Identity,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use self::recorded::Recorded;
+use crate::{
+    child::{Orders, say},
+    clients::{APP, KEY, SECRET, Target},
+};
+
+/// How to serve.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    /// A directory of its own, which exists.
+    pub(crate) data: PathBuf,
+    /// Whether rates, budgets and caps stay as they are.
+    pub(crate) default_limits: bool,
+}
+
+/// The server listens.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Serving {
+    /// How clients reach it.
+    pub(crate) target: Target,
+    /// Where its metrics are.
+    pub(crate) admin: SocketAddr,
+    /// Its configuration, secrets hidden.
+    pub(crate) config: Value,
+}
+
+/// What is asked of it while it serves. Without a scenario it stops.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// Say how large the batches were since the last time: a list of numbers.
+    Batches,
+    /// Say goodbye to everyone and end.
+    Stop,
+}
+
+/// Serves until told to stop.
+pub(crate) async fn run() -> anyhow::Result<()> {
+    let mut orders = Orders::listen();
+    let Order { data, default_limits } = orders.first().await?;
+    let config = configuration(&data, default_limits);
+    let (clock, entropy) = (Clock::system(), Entropy::from_system()?);
+    let identity = Identity::for_development(&data, clock.timestamp())?;
+    let secrets = Secrets { reset: entropy.bytes(), token: entropy.bytes() };
+    let endpoint = quic::endpoint(&config.quic, identity.server_config()?, &secrets)?;
+    let store = Embedded::open(&data.join("store"), &config.store.embedded, false, clock)?;
+    let store = Arc::new(Recorded::new(store));
+    let websocket = http::bind(config.websocket.listen).await?;
+    let admin = http::bind(config.admin.listen).await?;
+    let serving = Serving {
+        target: Target { quic: endpoint.local_addr()?, certificate: data.join("certificate.der") },
+        admin: admin.local_addr()?,
+        config: serde_json::to_value(&config)?,
+    };
+    let assembly = Assembly::new(Parts {
+        config,
+        clock,
+        entropy,
+        store: store.clone(),
+        endpoint,
+        websocket,
+        admin: Some(admin),
+        committing: Committing::Thread,
+    })?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = tokio::spawn(assembly.run(async {
+        // A dropped sender stops the server too.
+        _ = stopped.await;
+    }));
+    say(&serving)?;
+    while let Some(Ask::Batches) = orders.next().await? {
+        say(&store.take())?;
+    }
+    drop(stop);
+    Ok(served.await??)
+}
+
+/// The configuration of every server under load.
+fn configuration(data: &std::path::Path, default_limits: bool) -> Config {
+    let mut config = Config { data_dir: data.to_owned(), ..Config::default() };
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    (config.quic.listen, config.websocket.listen, config.admin.listen) = (anywhere, anywhere, anywhere);
+    let mut app = apps::Config {
+        keys: [(KEY.into(), Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new(SECRET) })].into(),
+        multi_login: MultiLogin::Many,
+        ..apps::Config::default()
+    };
+    if !default_limits {
+        app.rates = Rates::all(1_000_000);
+        config.session.outbox.lane_items = 64 * 1024;
+        config.session.outbox.lane_bytes = ByteSize::mib(16);
+        config.quic.connections_max = 1_000_000;
+        config.quic.handshakes_max = 100_000;
+        config.quic.retry_above = 100_000;
+    }
+    config.apps.insert(APP.into(), app);
+    config
+}

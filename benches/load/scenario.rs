@@ -1,0 +1,57 @@
+//! What is played, by name. A scenario starts its parts, drives them, and fills a report.
+
+mod door;
+pub(crate) mod handshake;
+pub(crate) mod idle;
+pub(crate) mod peer;
+
+use crate::{
+    flags::{self, Shared},
+    progress::Progress,
+    report::Report,
+};
+
+/// Something that can be played.
+pub(crate) trait Scenario {
+    /// Its name on the command line.
+    const NAME: &'static str;
+
+    /// The flags that all scenarios have.
+    fn shared(&self) -> &Shared;
+
+    /// Plays it and says what was found out.
+    async fn play(&self, stage: &mut Stage) -> anyhow::Result<()>;
+}
+
+/// What a scenario plays on.
+pub(crate) struct Stage {
+    /// A directory of its own, gone with it.
+    pub(crate) scratch: tempfile::TempDir,
+    /// What was found out.
+    pub(crate) report: Report,
+    /// What is going on.
+    pub(crate) progress: Progress,
+}
+
+/// Plays one.
+pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match scenario {
+            flags::Scenario::Peer(options) => play(&options).await,
+            flags::Scenario::Idle(options) => play(&options).await,
+            flags::Scenario::Handshake(options) => play(&options).await,
+        }
+    })
+}
+
+async fn play<S: Scenario + serde::Serialize>(scenario: &S) -> anyhow::Result<()> {
+    let shared = scenario.shared();
+    let scratch = tempfile::Builder::new().prefix("quail-load-").tempdir_in(&shared.scratch)?;
+    let report = Report::new(S::NAME, shared, scenario)?;
+    let mut stage = Stage { scratch, report, progress: Progress::new() };
+    scenario.play(&mut stage).await?;
+    let Stage { report, progress, .. } = stage;
+    drop(progress);
+    report.end(shared)
+}

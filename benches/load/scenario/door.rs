@@ -1,0 +1,137 @@
+//! The server of a scenario, and what it says of itself.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::Context;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    child::{Child, PATIENCE},
+    clients::Target,
+    cpu::{Cpu, Memory},
+    part::{
+        Part, bare_serve,
+        serve::{self, Ask, Serving},
+    },
+    report::Report,
+};
+
+/// A running Quail.
+pub(crate) struct Server {
+    child: Child,
+    serving: Serving,
+}
+
+impl Server {
+    /// Starts one with a data directory in `scratch`, and tells the report of it.
+    pub(crate) async fn start(
+        scratch: &Path,
+        default_limits: bool,
+        report: &mut Report,
+    ) -> anyhow::Result<Self> {
+        let data = scratch.join("quail");
+        fs::create_dir(&data)?;
+        let mut child = Child::start(Part::Serve, &serve::Order { data, default_limits }).await?;
+        let serving: Serving = child.hear(PATIENCE).await?;
+        report.server = serving.config.clone();
+        report.durability =
+            "acks after the sync: one batch of the embedded engine, one sync per batch".to_owned();
+        Ok(Self { child, serving })
+    }
+
+    /// How clients reach it.
+    pub(crate) fn target(&self) -> &Target {
+        &self.serving.target
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Processor time so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Cpu> {
+        Cpu::of(self.id())
+    }
+
+    /// Memory now.
+    pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
+        Memory::of(self.id())
+    }
+
+    /// Processor time of the committer's thread so far.
+    pub(crate) fn committer_cpu(&self) -> anyhow::Result<Cpu> {
+        Cpu::of_threads(self.id(), "quail-committer")
+    }
+
+    /// How large the batches were since the last time.
+    pub(crate) async fn batches(&mut self) -> anyhow::Result<Vec<u32>> {
+        self.child.tell(&Ask::Batches).await?;
+        self.child.hear(PATIENCE).await
+    }
+
+    /// The value of one of its counters.
+    pub(crate) async fn counter(&self, name: &str) -> anyhow::Result<u64> {
+        let text = timeout(PATIENCE, metrics(self.serving.admin)).await??;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).with_context(|| format!("no counter {name}"))
+    }
+
+    /// Stops it and waits for its end.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.child.tell(&Ask::Stop).await?;
+        self.child.end().await
+    }
+}
+
+async fn metrics(admin: std::net::SocketAddr) -> anyhow::Result<String> {
+    let mut tcp = TcpStream::connect(admin).await?;
+    tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut text = String::new();
+    tcp.read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+/// A running bare endpoint.
+pub(crate) struct Bare {
+    child: Child,
+    /// How clients reach it.
+    pub(crate) target: Target,
+}
+
+impl Bare {
+    /// Starts one with its certificate in `scratch`.
+    pub(crate) async fn start(scratch: &Path) -> anyhow::Result<Self> {
+        let data = scratch.join("bare");
+        fs::create_dir_all(&data)?;
+        let mut child = Child::start(Part::BareServe, &bare_serve::Order { data }).await?;
+        let target = child.hear(PATIENCE).await?;
+        Ok(Self { child, target })
+    }
+
+    /// Processor time so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Cpu> {
+        Cpu::of(self.child.id())
+    }
+
+    /// Memory now.
+    pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
+        Memory::of(self.child.id())
+    }
+
+    /// Stops it and waits for its end.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.child.tell(&Value::Null).await?;
+        self.child.end().await
+    }
+}
+
+/// Seconds as a flag says them.
+pub(crate) fn seconds(seconds: f64) -> anyhow::Result<Duration> {
+    Duration::try_from_secs_f64(seconds).context("a flag is not a time")
+}

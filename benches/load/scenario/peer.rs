@@ -1,0 +1,213 @@
+//! Users write to each other in pairs; every message is synced before its ack.
+
+mod engine;
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    Scenario, Stage,
+    door::{Server, seconds},
+};
+use crate::{
+    child::{Child, PATIENCE},
+    clients::Crowd,
+    cpu::{Cpu, Memory},
+    disk,
+    flags::Shared,
+    ledger::Account,
+    part::{
+        Part,
+        chat::{Chatted, Order, Told},
+    },
+    plan::Plan,
+    progress::Progress,
+};
+
+/// Flags of the scenario.
+#[derive(Clone, Debug, Args, Serialize)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    #[serde(flatten)]
+    shared: Shared,
+    /// Users, who write in pairs.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    senders: u32,
+    /// Messages per second of all together, in open loop. Without it everyone sends again when they may.
+    #[arg(long, value_parser = positive)]
+    rate: Option<f64>,
+    /// Unanswered messages of a sender at most; below the 64 that a session may have.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=32))]
+    in_flight: Option<u32>,
+    /// Bytes of a text.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(32..=32_000))]
+    bytes: u32,
+    /// Seconds before it is measured.
+    #[arg(long, default_value_t = 3.0)]
+    warm_up: f64,
+    /// Seconds that are measured.
+    #[arg(long, default_value_t = 10.0)]
+    duration: f64,
+    /// Rounds of committer and bare engine.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Messages of such a round at most.
+    #[arg(long, default_value_t = 100_000)]
+    round_messages: u64,
+    /// Seconds for which the disk's own syncs are timed.
+    #[arg(long, default_value_t = 1.0)]
+    disk: f64,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().map_err(|error| error.to_string())?;
+    if rate > 0.0 && rate.is_finite() { Ok(rate) } else { Err("not above 0".into()) }
+}
+
+/// What the measured time cost the server.
+struct Window {
+    cpu: Cpu,
+    committer: Cpu,
+    memory: Memory,
+    batches: Vec<u32>,
+    chatted: Chatted,
+    dropped: u64,
+}
+
+impl Scenario for Options {
+    const NAME: &'static str = "peer";
+
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    async fn play(&self, stage: &mut Stage) -> anyhow::Result<()> {
+        stage.progress.say("timing the disk");
+        let disk = disk::syncs(stage.scratch.path(), seconds(self.disk)?)?;
+        stage.report.histogram("append 4 KiB and fdatasync", &disk);
+        let mut server =
+            Server::start(stage.scratch.path(), self.shared.default_limits, &mut stage.report).await?;
+        let window = self.chat(&mut server, &mut stage.progress).await?;
+        server.stop().await?;
+        self.tell(stage, &window);
+        let plan = Plan::new(&window.batches, self.senders / 2, self.bytes, self.round_messages);
+        let acknowledged = window.chatted.acknowledged_in_window as f64 / self.duration;
+        engine::compare(stage, &plan, self.rounds, acknowledged).await
+    }
+}
+
+impl Options {
+    async fn chat(&self, server: &mut Server, progress: &mut Progress) -> anyhow::Result<Window> {
+        let Shared { processes, per_socket, .. } = self.shared;
+        let (warm_up, duration) = (seconds(self.warm_up)?, seconds(self.duration)?);
+        let mut children = vec![];
+        for crowd in Crowd::split(server.target(), self.senders, processes, per_socket) {
+            let order = Order {
+                crowd,
+                senders: self.senders,
+                per_second: self.rate,
+                in_flight: self.in_flight.unwrap_or(if self.rate.is_some() { 32 } else { 1 }),
+                bytes: self.bytes,
+                warm_up: warm_up.as_millis() as u64,
+                duration: duration.as_millis() as u64,
+            };
+            children.push(Child::start(Part::Chat, &order).await?);
+        }
+        progress.say("connecting");
+        for child in &mut children {
+            child.hear::<Told>(PATIENCE).await?;
+        }
+        let started = Instant::now();
+        for child in &mut children {
+            child.tell(&()).await?;
+        }
+        let listening: Vec<_> = children.into_iter().map(|child| tokio::spawn(listen(child))).collect();
+        progress.say("warming up");
+        sleep_until(started + warm_up).await;
+        server.batches().await?;
+        let before = (server.cpu()?, server.committer_cpu()?);
+        watch(server, progress, started, warm_up + duration).await?;
+        let (cpu, committer) = (server.cpu()?.since(before.0), server.committer_cpu()?.since(before.1));
+        let (batches, memory) = (server.batches().await?, server.memory()?);
+        progress.say("waiting for what is on its way");
+        let mut all = vec![];
+        for child in listening {
+            all.push(child.await??);
+        }
+        let dropped = server.counter("quail_events_dropped_total").await?;
+        Ok(Window { cpu, committer, memory, batches, chatted: Chatted::sum(all)?, dropped })
+    }
+
+    fn tell(&self, stage: &mut Stage, window: &Window) {
+        let Window { cpu, committer, memory, batches, chatted, dropped } = window;
+        let report = &mut stage.report;
+        let Account { sent, accepted, refused, unknown, delivered, lost, duplicates, misordered, unexpected } =
+            chatted.account;
+        for (name, count) in [
+            ("messages sent", sent),
+            ("messages acknowledged", accepted),
+            ("messages refused", refused),
+            ("messages without an answer", unknown),
+            ("messages delivered", delivered),
+            ("messages lost", lost),
+            ("messages duplicated", duplicates),
+            ("messages out of order", misordered),
+            ("messages unexpected", unexpected + chatted.strange),
+            ("clients left behind", chatted.behind),
+            ("events dropped by the server", *dropped),
+            ("measured acknowledgements", chatted.acknowledged_in_window),
+            ("measured deliveries", chatted.delivered_in_window),
+            ("measured batches", batches.len() as u64),
+        ] {
+            report.count(name, count);
+        }
+        for (reason, count) in &chatted.refusals {
+            report.count(&format!("refused {reason}"), *count);
+        }
+        report.broken.extend(chatted.account.broken());
+        let acknowledged = chatted.acknowledged_in_window as f64;
+        let batched: u64 = batches.iter().copied().map(u64::from).sum();
+        report.figure("acknowledged messages/s", acknowledged / self.duration);
+        report.figure("messages per batch", batched as f64 / (batches.len().max(1)) as f64);
+        report.figure("server CPU µs per acknowledged message", cpu.seconds() * 1e6 / acknowledged.max(1.0));
+        report.figure("of it the committer's thread, µs", committer.seconds() * 1e6 / acknowledged.max(1.0));
+        report.figure("server CPU cores", cpu.seconds() / self.duration);
+        report.figure("server CPU in the kernel, share", cpu.system / cpu.seconds().max(1e-9));
+        report.figure("server memory MiB", memory.resident as f64 / f64::from(1 << 20));
+        report.figure("of it anonymous, MiB", memory.anonymous as f64 / f64::from(1 << 20));
+        report.histogram("intended send to ack", &chatted.to_ack);
+        report.histogram("intended send to receiver", &chatted.to_receiver);
+        report.histogram("load late by", &chatted.late);
+    }
+}
+
+/// Hears a client process to its end.
+async fn listen(mut child: Child) -> anyhow::Result<Chatted> {
+    loop {
+        if let Told::Done(chatted) = child.hear(PATIENCE).await? {
+            child.end().await?;
+            return Ok(*chatted);
+        }
+    }
+}
+
+/// Waits until the end of the measured time and says how far it is.
+async fn watch(
+    server: &Server,
+    progress: &mut Progress,
+    started: Instant,
+    until: Duration,
+) -> anyhow::Result<()> {
+    let placed = server.counter("quail_messages_total").await?;
+    while started.elapsed() < until {
+        sleep_until((Instant::now() + Duration::from_secs(1)).min(started + until)).await;
+        let memory = server.memory()?.resident >> 20;
+        let placed = server.counter("quail_messages_total").await? - placed;
+        let (elapsed, until) = (started.elapsed().as_secs(), until.as_secs());
+        progress.say(&format!("{elapsed} of {until} s: {placed} messages placed, {memory} MiB"));
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Every scenario is played for a moment with few users: it must end well, and its report must add up. Nothing here
+//! looks at how long anything took.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Plays a scenario and returns its report.
+fn play(arguments: &[&str]) -> Value {
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("report.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_load"))
+        .args(arguments)
+        .arg("--scratch")
+        .arg(directory.path())
+        .arg("--json")
+        .arg(&json)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let left: Vec<_> =
+        std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [json.clone()], "data directories are removed");
+    let report: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    assert_eq!(report["scenario"], arguments[0]);
+    assert!(said.starts_with(arguments[0]), "a summary for people: {said}");
+    for part in ["commit", "machine", "flags", "server", "durability", "aims"] {
+        assert!(!report[part].is_null(), "{part} is missing: {report}");
+    }
+    assert_eq!(report["broken"], Value::Array(vec![]));
+    assert!(
+        report["server"]["apps"]["load"]["keys"]["main"]["secret"] == "(hidden)",
+        "no secret in a report"
+    );
+    report
+}
+
+fn count(report: &Value, name: &str) -> u64 {
+    report["counts"][name].as_u64().unwrap_or_else(|| panic!("no count {name}: {report}"))
+}
+
+fn figure(report: &Value, name: &str) -> f64 {
+    report["figures"][name].as_f64().unwrap_or_else(|| panic!("no figure {name}: {report}"))
+}
+
+fn times(report: &Value, name: &str) -> u64 {
+    report["histograms"][name]["count"].as_u64().unwrap_or_else(|| panic!("no times {name}: {report}"))
+}
+
+/// The rounds of a ratio, both sides above zero.
+fn rounds(report: &Value, name: &str) -> usize {
+    let rounds = &report["rounds"][name];
+    let side = |side: &str| -> Vec<f64> { serde_json::from_value(rounds[side].clone()).unwrap() };
+    let (measured, control) = (side("measured"), side("control"));
+    assert!(measured.iter().chain(&control).all(|value| *value > 0.0), "{name}: {rounds}");
+    assert_eq!(measured.len(), control.len());
+    assert!(rounds["ratio"].as_f64().unwrap() > 0.0);
+    measured.len()
+}
+
+const SHORT: [&str; 8] = ["--senders", "4", "--warm-up", "0.2", "--duration", "1", "--disk", "0.05"];
+
+#[test]
+fn peers_at_a_rate_are_all_heard_and_add_up() {
+    let flags = ["peer", "--rate", "100", "--rounds", "1", "--bytes", "100"];
+    let report = play(&[&flags[..], &SHORT].concat());
+    let sent = count(&report, "messages sent");
+    assert_eq!(sent, 120, "a hundred a second for 1.2 seconds, whatever becomes of them");
+    assert_eq!(count(&report, "messages acknowledged"), sent);
+    assert_eq!(count(&report, "messages delivered"), sent);
+    for nothing in ["refused", "without an answer", "lost", "duplicated", "out of order", "unexpected"] {
+        assert_eq!(count(&report, &format!("messages {nothing}")), 0, "{nothing}");
+    }
+    for name in ["intended send to ack", "intended send to receiver", "load late by"] {
+        assert_eq!(times(&report, name), 100, "{name} of the measured second");
+    }
+    assert_eq!(rounds(&report, "CPU µs per message, committer to bare store"), 1);
+    // Keys, values, a row against duplicates: more than the text.
+    assert!(figure(&report, "bytes of rows per message") > 100.0);
+    assert_eq!(report["limits"], "lifted");
+}
+
+#[test]
+fn the_default_limits_throttle_whoever_sends_as_fast_as_they_can() {
+    let flags = ["peer", "--default-limits", "--rounds", "1", "--in-flight", "8"];
+    let report = play(&[&flags[..], &SHORT].concat());
+    let (sent, refused) = (count(&report, "messages sent"), count(&report, "messages refused"));
+    assert!(refused > 0, "{report}");
+    assert_eq!(count(&report, "refused RateLimited"), refused);
+    assert_eq!(count(&report, "messages acknowledged") + refused, sent);
+    assert_eq!(count(&report, "messages delivered"), count(&report, "messages acknowledged"));
+    assert_eq!(report["limits"], "default");
+}
+
+#[test]
+fn idle_sessions_stay() {
+    let report = play(&["idle", "--sessions", "20", "--quiet", "0.5"]);
+    for name in ["sessions opened", "sessions after the quiet", "bare connections after the quiet"] {
+        assert_eq!(count(&report, name), 20);
+    }
+    assert!(figure(&report, "session: memory, bytes") > 0.0);
+}
+
+#[test]
+fn everyone_who_knocks_is_let_in() {
+    let report = play(&["handshake", "--concurrency", "4", "--duration", "0.5", "--rounds", "2"]);
+    for what in ["login", "bare handshake", "bare exchange"] {
+        assert!(count(&report, &format!("{what}s")) > 0, "{what}");
+        assert_eq!(count(&report, &format!("{what}s failed")), 0, "{what}");
+    }
+    assert_eq!(rounds(&report, "per server core-second, logins to bare handshakes"), 2);
+}
