@@ -62,7 +62,6 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     };
     let token_expires = current.extend_token(token_expires);
     let identity = current.identity().ok_or(Code::NotLoggedIn)?;
-    tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, resumed, "logged in");
     // Behind the registration: whatever this does not count is told as an event.
     let feed = match shared.store.feed(&identity.app, &identity.user, Seq(0), 0).await {
         Ok(page) => page.head,
@@ -116,6 +115,7 @@ async fn begin(
     let (unix_ms, random) = shared.entropy.id_parts(shared.clock.timestamp());
     let id = SessionId::at(unix_ms, random);
     let class = login.platform.class();
+    let seat = shared.seats.take(&login.app, app.sessions_max).ok_or(Code::AppFull)?;
     // In the hub before it is anybody: whoever is displaced by the next login must be found there.
     let identity = Identity { app: login.app, user: login.user, device: login.device, class, session: id };
     let gives_way = |other: &Session| {
@@ -139,6 +139,7 @@ async fn begin(
     session.set_resume_token(ResumeToken(shared.entropy.bytes()));
     // The state machine reads one request at a time before login, so nobody else logs in on this connection.
     session.log_in(identity, login.stream_window_bytes).map_err(|_| Code::AlreadyLoggedIn)?;
+    session.sit(seat);
     shared.metrics.sessions_changed(1);
     kick(shared, &displaced).await;
     Ok(session.clone())

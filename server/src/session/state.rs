@@ -3,13 +3,14 @@
 //! It knows which requests may be served, when reading must stop, and when the connection must end. It has no clock,
 //! no socket and no task: the driver feeds it and obeys.
 
+mod allowance;
 mod window;
 
 use std::time::{Duration, Instant};
 
 use quail_protocol::{Close, limits::REQUESTS_IN_FLIGHT_MAX};
 
-use self::window::Window;
+use self::{allowance::Allowance, window::Window};
 
 /// Refused logins after which a connection is closed.
 const REFUSED_LOGINS_MAX: u8 = 3;
@@ -55,6 +56,8 @@ pub enum Input {
     },
     /// Logins refused so far.
     LoginsRefused(u8),
+    /// So many requests were answered that drew from no bucket of their user.
+    Free(u32),
     /// A logout was served.
     LoggedOut,
     /// The carrier took bytes, or has none to take any more.
@@ -84,6 +87,7 @@ pub struct State {
     phase: Phase,
     deadlines: Deadlines,
     window: Window,
+    allowance: Allowance,
     in_flight: usize,
     heard: Instant,
     write_stalled_since: Option<Instant>,
@@ -92,12 +96,13 @@ pub struct State {
 }
 
 impl State {
-    /// A connection that was established at `now`.
-    pub fn new(deadlines: Deadlines, now: Instant) -> Self {
+    /// A connection that was established at `now`, and may ask for so much per second that draws from no bucket.
+    pub fn new(deadlines: Deadlines, free_per_second: u32, now: Instant) -> Self {
         Self {
             phase: Phase::Greeting { until: now + deadlines.greeting },
             deadlines,
             window: Window::default(),
+            allowance: Allowance::new(free_per_second),
             in_flight: 0,
             heard: now,
             write_stalled_since: None,
@@ -143,6 +148,10 @@ impl State {
                 }
                 None
             }
+            Input::Free(count) => {
+                self.allowance.charge(count, now);
+                None
+            }
             Input::LoggedOut => {
                 self.leave(Close::LoggedOut, now);
                 None
@@ -159,7 +168,10 @@ impl State {
                 self.write_stalled_since.get_or_insert(now);
                 None
             }
-            Input::Tick => self.overdue(now),
+            Input::Tick => {
+                self.allowance.tick(now);
+                self.overdue(now)
+            }
         };
         if self.phase == Phase::Closed {
             return None;
@@ -171,8 +183,11 @@ impl State {
     }
 
     /// True while another request may be read. Before login one at a time, so that what is behind a login is served
-    /// after it.
+    /// after it. None while a connection that asked for too much for free is held.
     pub fn may_read(&self) -> bool {
+        if self.allowance.held_until().is_some() {
+            return false;
+        }
         match self.phase {
             Phase::Greeting { .. } => self.in_flight == 0,
             Phase::Open => self.in_flight < REQUESTS_IN_FLIGHT_MAX,
@@ -202,7 +217,10 @@ impl State {
             Phase::Open | Phase::Closed => self.heard + self.deadlines.idle,
         };
         let stalled = self.write_stalled_since.map(|since| since + self.deadlines.write);
-        [stalled, self.token_deadline()].into_iter().flatten().fold(phase, Instant::min)
+        [stalled, self.token_deadline(), self.allowance.held_until()]
+            .into_iter()
+            .flatten()
+            .fold(phase, Instant::min)
     }
 
     /// How long the token still holds, once, when it is time to tell.
@@ -270,7 +288,7 @@ mod tests {
             leave: SECOND,
             token_warning: 3 * SECOND,
         };
-        (State::new(deadlines, now), now)
+        (State::new(deadlines, 50, now), now)
     }
 
     /// Feeds inputs, each so many seconds after the start, and expects the last to end the connection, or not.
@@ -346,6 +364,18 @@ mod tests {
         assert!(!state.may_read());
         state.handle(Input::LoggedIn, now);
         assert!(state.may_read());
+    }
+
+    #[test]
+    fn too_much_for_free_stops_reading_until_it_is_paid_and_ends_nothing() {
+        let (mut state, start) = state();
+        state.handle(Input::LoggedIn, start);
+        assert_eq!(state.handle(Input::Free(150), start), None);
+        assert!(!state.may_read());
+        assert_eq!(state.deadline(), start + SECOND);
+        assert_eq!(state.handle(Input::Tick, start + SECOND), None);
+        assert!(state.may_read());
+        assert_eq!(state.deadline(), start + 30 * SECOND);
     }
 
     #[test]
