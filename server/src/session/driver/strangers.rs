@@ -65,3 +65,84 @@ impl<C: Carrier> Driver<C> {
         refused
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::SocketAddr,
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+        task::{Context, Poll},
+    };
+
+    use bytes::Bytes;
+    use quail_protocol::{
+        Operation, Timestamp,
+        frame::{self, Decoder, Head},
+        session::Ping,
+    };
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{carrier::Lost, context::Shared, services, session::driver::drive};
+
+    /// A client that pings as fast as it is read.
+    struct Flood {
+        asked: u32,
+        heard: Decoder,
+        answered: Arc<AtomicU32>,
+    }
+
+    impl Carrier for Flood {
+        fn name(&self) -> &'static str {
+            "flood"
+        }
+
+        fn remote_address(&self) -> SocketAddr {
+            SocketAddr::from(([192, 0, 2, 1], 1))
+        }
+
+        fn poll_receive(&mut self, _: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>> {
+            self.asked += 1;
+            let head = Head::Request { request_id: self.asked, opcode: Ping::INFO.opcode };
+            Poll::Ready(Ok((Lane::Control, 0, frame::encode(&head, &Ping {}))))
+        }
+
+        fn is_open(&self, _: Lane) -> bool {
+            true
+        }
+
+        fn poll_send(&mut self, _: &mut Context<'_>, _: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {
+            self.heard.extend(&std::mem::take(bytes));
+            while let Ok(Some(_)) = self.heard.next_frame() {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(&mut self, _: &mut Context<'_>, _: Close) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_pings_without_end_is_read_no_faster_than_the_allowance() {
+        let shared = Arc::new(Shared::empty(Timestamp(1)));
+        let answered = Arc::new(AtomicU32::new(0));
+        let flood = Flood { asked: 0, heard: Decoder::new(1024), answered: answered.clone() };
+        let (_drain, draining) = watch::channel(false);
+        let per_second = shared.session.free_requests_per_second;
+        let seconds = shared.session.greeting_timeout.as_secs() as u32;
+        drive(flood, shared, Arc::new(services::routes()), draining).await;
+        let answered = answered.load(Ordering::Relaxed);
+        // The burst, what came in by and by until the greeting was over, and the one that goes into debt.
+        let allowed = per_second * (2 + seconds);
+        assert!((allowed - 5..=allowed + 1).contains(&answered), "{answered} of {allowed}");
+    }
+}
