@@ -52,7 +52,7 @@ async fn tokens_secrets_and_bodies_never_reach_logs_or_metrics() {
     let ended = server.end();
     let said = format!("{}{}{metrics}", ended.stdout, ended.stderr);
     assert!(said.contains("TRACE") && said.contains("logged in"), "the log is on: {said}");
-    for line in said.lines().filter(|line| line.contains("logged in")) {
+    for line in said.lines().filter(|line| line.contains("logged in app=")) {
         assert!(line.contains("address=\"127.0.0.0/24\"") && !line.contains("127.0.0.1"), "{line}");
     }
     let signature = alices.rsplit('.').next().unwrap();
