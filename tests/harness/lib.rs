@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, reason = "a harness that cannot go on fails its test")]
 
 pub mod check;
+pub mod fuzz;
 pub mod history;
 pub mod power;
 pub mod process;

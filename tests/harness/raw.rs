@@ -241,7 +241,9 @@ pub fn client_config(certificate: CertificateDer<'static>, alpn: &[u8]) -> quinn
         .expect("TLS 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    tls.alpn_protocols = vec![alpn.to_vec()];
+    tls.enable_early_data = true;
+    // None is offered without a name.
+    tls.alpn_protocols = [alpn.to_vec()].into_iter().filter(|name| !name.is_empty()).collect();
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("TLS 1.3");
     quinn::ClientConfig::new(Arc::new(crypto))
 }

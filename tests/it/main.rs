@@ -7,6 +7,7 @@ mod cli;
 mod conversation;
 mod crash;
 mod damage;
+mod fuzz;
 mod hostile;
 mod keep;
 mod login;
