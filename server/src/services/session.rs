@@ -115,7 +115,6 @@ async fn begin(
     let (unix_ms, random) = shared.entropy.id_parts(shared.clock.timestamp());
     let id = SessionId::at(unix_ms, random);
     let class = login.platform.class();
-    let seat = shared.seats.take(&login.app, app.sessions_max).ok_or(Code::AppFull)?;
     // In the hub before it is anybody: whoever is displaced by the next login must be found there.
     let identity = Identity { app: login.app, user: login.user, device: login.device, class, session: id };
     let gives_way = |other: &Session| {
@@ -136,6 +135,13 @@ async fn begin(
             gives_way,
         )
         .map_err(|_| Code::TooManySessions)?;
+    // Those that give way leave their seats in a moment.
+    let seats_max = app.sessions_max.saturating_add(displaced.len());
+    let Some(seat) = shared.seats.take(&identity.app, seats_max) else {
+        shared.hub.deregister(&identity.app, &identity.user, session, shared.clock.now());
+        kick(shared, &displaced).await;
+        return Err(Code::AppFull.into());
+    };
     session.set_resume_token(ResumeToken(shared.entropy.bytes()));
     // The state machine reads one request at a time before login, so nobody else logs in on this connection.
     session.log_in(identity, login.stream_window_bytes).map_err(|_| Code::AlreadyLoggedIn)?;

@@ -2,7 +2,7 @@
 
 use quail_client::{Cause, ConnectError};
 use quail_protocol::{Close, Code};
-use quail_server::config::Config;
+use quail_server::{apps::MultiLogin, config::Config};
 use quail_tests::{
     Carrier, FAST, Town,
     raw::{Raw, login, login_with, quic_offering, websocket_over},
@@ -131,6 +131,20 @@ async fn an_app_has_so_many_sessions() {
     );
     within(alice.close()).await;
     let (_carol, _events) = town.connect(Carrier::Quic, "carol").await;
+}
+
+#[tokio::test]
+async fn a_full_app_lets_a_user_in_whose_other_session_gives_way() {
+    let town = Town::with(|config| {
+        let app = config.apps.get_mut(FAST).unwrap();
+        (app.sessions_max, app.multi_login) = (1, MultiLogin::One);
+    })
+    .await;
+    for _ in 0..3 {
+        let (_alice, _events) = town.connect(Carrier::Quic, "alice").await;
+        assert!(within(town.client(Carrier::Quic, "bob").connect()).await.is_err());
+        assert_eq!(town.metric("quail_sessions").await, 1);
+    }
 }
 
 #[tokio::test]

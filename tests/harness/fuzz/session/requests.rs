@@ -14,7 +14,8 @@ pub(super) fn run(mut choices: Choices<'_>) {
     let mut served: BTreeMap<u32, (Lane, Bytes)> = BTreeMap::new();
     let mut serving = BTreeSet::new();
     while let (Some(choice), Some(value)) = (choices.next(), choices.next()) {
-        let id = u32::from(value) * if choice >= 128 { 37 } else { 1 };
+        // A connection's window lets no id 0 through.
+        let id = 1 + u32::from(value) * if choice >= 128 { 37 } else { 1 };
         let class = [Class::Query, Class::Change, Class::Send][usize::from(choice / 4 % 3)];
         let lane = Lane::ALL[usize::from(value) % Lane::COUNT];
         let newest = requests.newest();
