@@ -85,17 +85,13 @@ impl Model {
             }
             9..=12 => _ = self.take(lane, usize::from(value) * 4),
             13 => self.attach(),
-            14 => {
-                if self.outbox.detach(self.attachment) {
-                    self.away = true;
-                    self.forget();
-                }
+            14 if self.outbox.detach(self.attachment) => {
+                self.away = true;
+                self.forget();
             }
-            _ if value < 8 => {
-                if self.outbox.expire(self.attachment) {
-                    self.closed = true;
-                    self.forget();
-                }
+            15 if value < 8 && self.outbox.expire(self.attachment) => {
+                self.closed = true;
+                self.forget();
             }
             _ => {}
         }

@@ -23,7 +23,7 @@ pub(super) fn run(mut choices: Choices<'_>) {
             0 | 1 => match requests.begin(id, class) {
                 Begun::New if class == Class::Query => {}
                 Begun::New => {
-                    assert!(!served.contains_key(&id) && serving.insert(id), "{id} is served twice")
+                    assert!(!served.contains_key(&id) && serving.insert(id), "{id} is served twice");
                 }
                 Begun::Serving => assert!(serving.contains(&id)),
                 Begun::Answered(lane, frame) => assert_eq!(served.get(&id), Some(&(lane, frame))),

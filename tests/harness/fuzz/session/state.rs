@@ -51,7 +51,7 @@ impl Connection {
             6 => self.input(Input::Token { expires: self.now + u32::from(value) * SECOND }),
             7 => self.input(Input::LoginsRefused(value)),
             8 => self.input(Input::LoggedOut),
-            9 => self.input(Input::Wrote { pending: value % 2 == 0 }),
+            9 => self.input(Input::Wrote { pending: value.is_multiple_of(2) }),
             10 => self.input(Input::WriteStalled),
             11 => self.input(Input::Drain),
             12 => self.input(Input::Free(value.into())),
