@@ -239,4 +239,19 @@ mod tests {
             assert_eq!(allows(&config, development, origin), expected, "{origin:?}");
         }
     }
+
+    #[test]
+    fn trusted_proxies_are_addresses_and_networks() {
+        let read = |list: &str| {
+            let config: Result<Config, _> = toml::from_str(&format!("trusted_proxies = {list}"));
+            config.map(|config| config.trusted_proxies.iter().map(IpNet::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            read(r#"["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"]"#).unwrap(),
+            ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"]
+        );
+        for list in [r#"["proxy.example"]"#, r#"["10.0.0.0/33"]"#, "[7]"] {
+            assert!(read(list).is_err(), "{list}");
+        }
+    }
 }
