@@ -96,6 +96,7 @@ pub struct Metrics {
     addresses: Gauge,
     untracked: Counter,
     cut_short: Counter,
+    held: Counter,
     asked: Counter,
     closes: Family<Reason, Counter>,
     sessions: Gauge,
@@ -138,6 +139,12 @@ impl Metrics {
             untracked.clone(),
         );
         let cut_short = Counter::default();
+        let held = Counter::default();
+        registry.register(
+            "connections_held",
+            "Times a connection was not read for a while because it asked for too much for free",
+            held.clone(),
+        );
         registry.register(
             "logins_cut_short",
             "Connections closed for too many refused logins of their address",
@@ -181,6 +188,7 @@ impl Metrics {
             addresses,
             untracked,
             cut_short,
+            held,
             asked,
             closes,
             sessions,
@@ -229,6 +237,11 @@ impl Metrics {
     /// A connection was let in without being counted for its address.
     pub fn address_untracked(&self) {
         self.untracked.inc();
+    }
+
+    /// A connection is not read for a while.
+    pub fn connection_held(&self) {
+        self.held.inc();
     }
 
     /// A connection is closed for too many refused logins of its address.

@@ -55,6 +55,7 @@ async fn a_flood_of_what_costs_nothing_disturbs_nobody_and_is_answered_in_the_en
         }
     })
     .await;
+    assert!(town.metric("quail_connections_held_total").await > 0);
 }
 
 #[tokio::test]

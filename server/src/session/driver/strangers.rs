@@ -33,10 +33,16 @@ impl<C: Carrier> Driver<C> {
 
     /// Charges the connection for what it asked for that drew from no bucket.
     pub(super) fn charge(&mut self) -> ControlFlow<End> {
-        match self.context.session.take_free() {
-            0 => ControlFlow::Continue(()),
-            count => self.input(Input::Free(count)),
+        let count = self.context.session.take_free();
+        if count == 0 {
+            return ControlFlow::Continue(());
         }
+        let held = self.state.is_held();
+        self.input(Input::Free(count))?;
+        if self.state.is_held() && !held {
+            self.context.shared.metrics.connection_held();
+        }
+        ControlFlow::Continue(())
     }
 
     /// Ends a connection that begins more frames than it finishes: together they may take one of the largest size for
