@@ -14,7 +14,8 @@ use quail_protocol::{
     user::{Profiles, Query},
 };
 use quail_server::{
-    apps::{self, Rates},
+    addresses::Addresses,
+    apps::{self, Rates, Seats},
     clock::Clock,
     context::{Context, Shared},
     entropy::Entropy,
@@ -59,14 +60,18 @@ fn context() -> Context {
         session: SessionId::at(1, [1; 10]),
     };
     assert!(session.log_in(identity, 0).is_ok(), "nobody else is there");
+    let metrics = Metrics::new();
+    let addresses = Addresses::new(Default::default(), false, entropy.hasher(), metrics.clone());
     let shared = Shared {
+        addresses: Arc::new(addresses),
+        seats: Seats::default(),
         apps: BTreeMap::from([(app, apps::Config { rates, ..apps::Config::default() })]),
         clock: Clock::system(),
         hub: Arc::new(Hub::new(entropy.hasher())),
         store: Arc::new(store),
         entropy,
         committer: Committer::default(),
-        metrics: Metrics::new(),
+        metrics,
         session: config,
     };
     Context { session, shared: Arc::new(shared) }

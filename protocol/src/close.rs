@@ -77,7 +77,7 @@ closes! {
     4200 LoggedOut "The client logged out or went away.";
     4202 LoginRefused "Too many logins were refused on this connection.";
     4203 Malformed "Bytes on a lane were not whole frames, or the first byte of a stream or message was no lane.";
-    4204 FrameTooLarge "A frame's length exceeded the limit.";
+    4204 FrameTooLarge "A frame's length exceeded the limit, or the frames that were begun on all streams together did.";
     4205 ProtocolViolation "A frame only the server sends, a request id that was repeated or ran ahead, or too many streams.";
     4206 TokenExpired "The session's token expired and was not renewed.";
     4207 KickedOut "The user logged in elsewhere, and the app allows no more sessions of this kind.";

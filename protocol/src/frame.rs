@@ -179,6 +179,11 @@ impl Decoder {
         self.buffer.is_empty()
     }
 
+    /// Bytes that arrived and are not taken as frames yet.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The next whole frame, or `None` until more bytes arrive.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some((length, prefix)) = read_length(&self.buffer)? else { return Ok(None) };

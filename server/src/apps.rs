@@ -1,5 +1,7 @@
 //! The apps this server carries: their keys, limits and rates.
 
+mod seats;
+
 use std::{collections::BTreeMap, fmt, num::NonZeroU64, time::Duration};
 
 use bytesize::ByteSize;
@@ -11,6 +13,7 @@ use quail_protocol::{
 };
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use self::seats::{Seat, Seats};
 use crate::domain::{
     message as domain,
     token::{self, Claims},
@@ -32,6 +35,8 @@ pub struct Config {
     pub multi_login: MultiLogin,
     /// Sessions one user may have at a time. Default 8.
     pub sessions_per_user: usize,
+    /// Sessions the app may have at a time. Default 1000000.
+    pub sessions_max: usize,
     /// How often one user may ask.
     pub rates: Rates,
     /// How large one message may be.
@@ -118,6 +123,7 @@ impl Default for Config {
             token_lifetime_max: Duration::from_secs(7 * 24 * 3600),
             multi_login: MultiLogin::default(),
             sessions_per_user: 8,
+            sessions_max: 1_000_000,
             rates: Rates::default(),
             sizes: Sizes::default(),
             history: History::default(),

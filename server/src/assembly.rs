@@ -1,23 +1,26 @@
 //! A server as the sum of its parts, wherever they come from: [`crate::Server`] opens files and sockets for them, a
 //! simulation hands in others.
 
+mod accept;
+
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use quail_protocol::{Close, Timestamp, id::AppId, limits::DEDUP_WINDOW_MS};
-use quinn::{Endpoint, Incoming, VarInt};
+use quinn::{Endpoint, VarInt};
 use tokio::{
     net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
 
 use crate::{
-    BindError, RunError, apps,
-    carrier::{self, quic::Quic},
+    BindError, RunError,
+    addresses::Addresses,
+    apps::{self, Seats},
     clock::Clock,
     config::{Config, ConfigError},
-    connections::{Connections, Place},
+    connections::Connections,
     context::Shared,
     entropy::Entropy,
     http::{self, Listener},
@@ -38,7 +41,7 @@ pub struct Parts<L> {
     pub entropy: Entropy,
     /// What is kept.
     pub store: Arc<dyn Store>,
-    /// Where QUIC connections come from; [`carrier::quic::settings`] has what it is made with.
+    /// Where QUIC connections come from; [`crate::carrier::quic::settings`] has what it is made with.
     pub endpoint: Endpoint,
     /// Where WebSocket connections come from.
     pub websocket: L,
@@ -68,7 +71,7 @@ pub struct Assembly<L> {
     committing: Committing,
 }
 
-/// How often the hub forgets users who are gone.
+/// How often users and addresses are forgotten that are gone.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the store forgets duplicates that are refused as stale anyway.
@@ -83,14 +86,19 @@ impl<L: Listener> Assembly<L> {
         if !missing.is_empty() {
             return Err(BindError::Unserved(missing));
         }
+        let metrics = Metrics::new();
+        let whole = config.telemetry.full_addresses;
+        let addresses = Addresses::new(config.addresses.clone(), whole, entropy.hasher(), metrics.clone());
         let shared = Shared {
             apps: apps_by_id(&config)?,
+            seats: Seats::default(),
+            addresses: Arc::new(addresses),
             clock,
             hub: Arc::new(Hub::new(entropy.hasher())),
             store,
             entropy,
             committer: Committer::default(),
-            metrics: Metrics::new(),
+            metrics,
             session: config.session.clone(),
         };
         let (shared, router) = (Arc::new(shared), Arc::new(router));
@@ -107,6 +115,7 @@ impl<L: Listener> Assembly<L> {
             development: self.config.development,
             request_timeout: self.config.session.greeting_timeout,
             connections: connections.clone(),
+            shared: self.shared.clone(),
         };
         let stage = FanOut {
             hub: self.shared.hub.clone(),
@@ -116,9 +125,8 @@ impl<L: Listener> Assembly<L> {
 
         let mut tasks = JoinSet::new();
         tasks.spawn(sweep(self.shared.clone()));
-        let metrics = self.shared.metrics.clone();
         let quic = self.config.quic.clone();
-        tasks.spawn(accept(self.endpoint.clone(), quic, connections.clone(), metrics));
+        tasks.spawn(accept::accept(self.endpoint.clone(), quic, connections.clone(), self.shared.clone()));
         tasks.spawn(http::public::serve(self.websocket, door, draining.clone()));
         if let Some(admin) = self.admin {
             tasks.spawn(http::serve(admin, http::admin::routes(self.shared.metrics.clone()), draining));
@@ -198,7 +206,10 @@ async fn sweep(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             biased;
-            _ = often.tick() => shared.hub.sweep(shared.clock.now()),
+            _ = often.tick() => {
+                shared.hub.sweep(shared.clock.now());
+                shared.addresses.sweep(shared.clock.now());
+            }
             _ = seldom.tick() => {
                 let older_than = Timestamp(shared.clock.timestamp().0.saturating_sub(DEDUP_WINDOW_MS));
                 match shared.store.forget_duplicates(older_than).await {
@@ -207,45 +218,5 @@ async fn sweep(shared: Arc<Shared>) {
                 }
             }
         }
-    }
-}
-
-/// Takes QUIC connections in until the endpoint closes.
-async fn accept(
-    endpoint: Endpoint,
-    config: carrier::quic::Config,
-    connections: Connections,
-    metrics: Arc<Metrics>,
-) {
-    let mut driving = JoinSet::new();
-    let handshaking = Arc::new(Semaphore::new(config.handshakes_max));
-    while let Some(incoming) = endpoint.accept().await {
-        while driving.try_join_next().is_some() {}
-        let in_flight = config.handshakes_max - handshaking.available_permits();
-        if in_flight >= config.retry_above && incoming.may_retry() && !incoming.remote_address_validated() {
-            metrics.address_asked();
-            // Refused only where a retry is not allowed, which was asked.
-            _ = incoming.retry();
-            continue;
-        }
-        let place = connections.place("quic", config.connections_max);
-        match (place, handshaking.clone().try_acquire_owned()) {
-            (Some(place), Ok(handshake)) => {
-                driving.spawn(greet(incoming, place, handshake, config.handshake_timeout));
-            }
-            _ => incoming.refuse(),
-        }
-    }
-}
-
-async fn greet(incoming: Incoming, place: Place, handshake: OwnedSemaphorePermit, timeout: Duration) {
-    let Ok(connecting) = incoming.accept() else { return };
-    match tokio::time::timeout(timeout, connecting).await {
-        Ok(Ok(connection)) => {
-            drop(handshake);
-            place.drive(Quic::new(connection)).await;
-        }
-        Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
-        Err(_elapsed) => tracing::debug!("handshake timed out"),
     }
 }

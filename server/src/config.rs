@@ -16,7 +16,9 @@ use figment::{
 use quail_protocol::{id::AppId, limits::FRAME_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
-use crate::{apps, carrier::quic, carrier::websocket, http, session, store::embedded, tls};
+use crate::{
+    addresses, apps, carrier::quic, carrier::websocket, http, session, store::embedded, telemetry, tls,
+};
 
 /// Composed of each module's own configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,8 +32,12 @@ pub struct Config {
     pub quic: quic::Config,
     /// The WebSocket carrier.
     pub websocket: websocket::Config,
+    /// What one client address may take.
+    pub addresses: addresses::Config,
     /// Health and metrics.
     pub admin: http::admin::Config,
+    /// What logs may show.
+    pub telemetry: telemetry::Config,
     /// Deadlines and bounds of sessions.
     pub session: session::Config,
     /// What is kept, and how.
@@ -50,7 +56,9 @@ impl Default for Config {
             tls: None,
             quic: quic::Config::default(),
             websocket: websocket::Config::default(),
+            addresses: addresses::Config::default(),
             admin: http::admin::Config::default(),
+            telemetry: telemetry::Config::default(),
             session: session::Config::default(),
             store: StoreConfig::default(),
             apps: BTreeMap::new(),
@@ -218,8 +226,16 @@ impl Config {
                 "websocket.message_bytes_max must be at least {MESSAGE_BYTES_MIN}B"
             ));
         }
+        if self.addresses.ipv4_prefix > 32 || self.addresses.ipv6_prefix > 128 {
+            return inconsistent(
+                "addresses.ipv4_prefix must be at most 32, addresses.ipv6_prefix at most 128".into(),
+            );
+        }
         if session.idle_timeout < session.write_timeout {
             return inconsistent("session.idle_timeout must not be below session.write_timeout".into());
+        }
+        if session.free_requests_per_second == 0 {
+            return inconsistent("session.free_requests_per_second must be at least 1".into());
         }
         if session.outbox.lane_items == 0 {
             return inconsistent("session.outbox.lane_items must be at least 1".into());
@@ -291,7 +307,9 @@ mod tests {
     #[test]
     fn values_that_would_stop_or_break_a_server_are_refused_at_start() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 8] = [
+        let cases: [(&str, Change); 10] = [
+            ("session.free_requests_per_second", |c| c.session.free_requests_per_second = 0),
+            ("addresses.ipv4_prefix", |c| c.addresses.ipv4_prefix = 33),
             ("session.greeting_timeout", |c| c.session.greeting_timeout = Duration::ZERO),
             ("session.greeting_timeout", |c| c.session.greeting_timeout = Duration::MAX),
             ("session.idle_timeout", |c| c.session.idle_timeout = Duration::from_secs(50 * 24 * 3600)),

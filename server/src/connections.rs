@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use crate::{carrier::Carrier, context::Shared, router::Router, session::driver::drive};
+use crate::{addresses::Visit, carrier::Carrier, context::Shared, router::Router, session::driver::drive};
 
 /// Admits connections and drives them.
 #[derive(Clone)]
@@ -27,9 +27,14 @@ pub struct Connections {
 /// The right to one connection, given back when dropped.
 pub struct Place {
     connections: Connections,
+    carrier: &'static str,
     count: Arc<AtomicUsize>,
+    /// Counted for the client's address.
+    visit: Option<Visit>,
     number: u64,
     draining: watch::Receiver<bool>,
+    /// No connection yet.
+    arriving: bool,
     _alive: mpsc::Sender<()>,
 }
 
@@ -58,17 +63,16 @@ impl Connections {
     /// Takes a place among at most `max` of a carrier; `None` if there is none or the server goes away.
     pub fn place(&self, carrier: &'static str, max: usize) -> Option<Place> {
         let count = if carrier == "quic" { &self.quic } else { &self.websocket };
-        let alive = self.alive.upgrade().filter(|_| !self.draining().begun);
-        let taken = alive.and_then(|alive| {
-            count
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < max).then_some(now + 1))
-                .ok()
-                .map(|_| self.enter(count.clone(), alive))
-        });
-        if taken.is_none() {
-            self.shared.metrics.connection_refused(carrier);
+        let Some(alive) = self.alive.upgrade().filter(|_| !self.draining().begun) else {
+            self.shared.metrics.connection_refused(carrier, "stopping");
+            return None;
+        };
+        let one_more = |now: usize| (now < max).then_some(now + 1);
+        if count.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_err() {
+            self.shared.metrics.connection_refused(carrier, "connections");
+            return None;
         }
-        taken
+        Some(self.enter(carrier, count.clone(), alive))
     }
 
     /// Gives out no more places, and tells the connections in the order in which they came.
@@ -80,14 +84,24 @@ impl Connections {
         }
     }
 
-    fn enter(&self, count: Arc<AtomicUsize>, alive: mpsc::Sender<()>) -> Place {
+    fn enter(&self, carrier: &'static str, count: Arc<AtomicUsize>, alive: mpsc::Sender<()>) -> Place {
+        self.shared.metrics.arriving_changed(carrier, 1);
         let mut all = self.draining();
         // Between the look and this the server may have begun to go away.
         let (tell, draining) = watch::channel(all.begun);
         let number = all.next;
         all.next += 1;
         all.tell.insert(number, tell);
-        Place { connections: self.clone(), count, number, draining, _alive: alive }
+        Place {
+            connections: self.clone(),
+            carrier,
+            count,
+            visit: None,
+            number,
+            draining,
+            arriving: true,
+            _alive: alive,
+        }
     }
 
     fn draining(&self) -> MutexGuard<'_, Draining> {
@@ -96,8 +110,26 @@ impl Connections {
 }
 
 impl Place {
+    /// The same place, counted for the client's address.
+    pub fn of(mut self, visit: Visit) -> Self {
+        self.visit = Some(visit);
+        self
+    }
+
+    /// The client's address was shown to be reachable. False if it has as many connections as it may.
+    pub fn show_address(&mut self) -> bool {
+        match self.visit.as_mut().map_or(Ok(()), Visit::show) {
+            Ok(()) => true,
+            Err(limit) => {
+                self.connections.shared.metrics.connection_refused(self.carrier, limit.name());
+                false
+            }
+        }
+    }
+
     /// Drives a connection to its end.
-    pub fn drive(self, carrier: impl Carrier) -> impl Future<Output = ()> + Send {
+    pub fn drive(mut self, carrier: impl Carrier) -> impl Future<Output = ()> + Send {
+        self.arrived();
         let Connections { shared, router, .. } = self.connections.clone();
         // In a box: the future of a handshake, which is over by then, would make room for it once more.
         let driving = Box::pin(drive(carrier, shared, router, self.draining.clone()));
@@ -108,8 +140,17 @@ impl Place {
     }
 }
 
+impl Place {
+    fn arrived(&mut self) {
+        if std::mem::take(&mut self.arriving) {
+            self.connections.shared.metrics.arriving_changed(self.carrier, -1);
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        self.arrived();
         self.connections.draining().tell.remove(&self.number);
         self.count.fetch_sub(1, Ordering::AcqRel);
     }

@@ -9,7 +9,8 @@ use quail_protocol::{
 use tokio::sync::oneshot;
 
 use crate::{
-    apps,
+    addresses::Addresses,
+    apps::{self, Seats},
     clock::Clock,
     entropy::Entropy,
     hub::{
@@ -31,6 +32,10 @@ const COMMIT_QUEUE_RETRY: Duration = Duration::from_secs(1);
 pub struct Shared {
     /// The apps by id.
     pub apps: BTreeMap<AppId, apps::Config>,
+    /// Sessions of each app.
+    pub seats: Seats,
+    /// What each client address takes.
+    pub addresses: Arc<Addresses>,
     /// Time.
     pub clock: Clock,
     /// Randomness.
@@ -77,14 +82,18 @@ impl Shared {
     /// A server of `time` with nothing in it, whose committer has not begun.
     pub(crate) fn empty(time: quail_protocol::Timestamp) -> Self {
         let entropy = Entropy::seeded(1);
+        let metrics = Metrics::new();
+        let config = crate::addresses::Config::default();
         Self {
             apps: BTreeMap::new(),
+            seats: Seats::default(),
+            addresses: Arc::new(Addresses::new(config, false, entropy.hasher(), metrics.clone())),
             clock: Clock::simulated(time),
             hub: Arc::new(Hub::new(entropy.hasher())),
             store: Arc::new(crate::store::memory::Memory::new(entropy.hasher())),
             entropy,
             committer: Committer::default(),
-            metrics: Metrics::new(),
+            metrics,
             session: session::Config::default(),
         }
     }

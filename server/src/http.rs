@@ -1,6 +1,7 @@
 //! Plain HTTP: the door to the WebSocket carrier, and health and metrics on a listener of their own.
 
 pub mod admin;
+mod forwarded;
 pub mod public;
 
 use std::{future::Future, io, net::SocketAddr};

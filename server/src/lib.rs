@@ -3,6 +3,7 @@
 //! [`Server::bind`] takes a [`config::Config`] and opens every listener; [`Server::run`] serves until told to stop.
 //! `docs/ARCHITECTURE.md` is the map.
 
+pub mod addresses;
 pub mod apps;
 pub mod assembly;
 pub mod carrier;

@@ -35,6 +35,10 @@ impl Ask {
         self.count(format!("{:?}", reject.code));
         let head = Head::Reply { request_id: self.request_id, outcome: Outcome::Reject(reject) };
         let frame = frame::encode_raw(&head, &[]);
+        // What is refused for our own sake costs the client nothing.
+        if !matches!(reject.code, Code::Internal | Code::TimedOut | Code::Unavailable) {
+            self.session.count_free();
+        }
         // What was given up on the way may have been done all the same: it must not be tried again unasked.
         if matches!(reject.code, Code::Internal | Code::TimedOut) {
             self.session.answer(self.request_id, self.class, self.lane, frame);

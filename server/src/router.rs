@@ -160,6 +160,9 @@ impl Router {
                 return Box::pin(std::future::ready(()));
             }
         }
+        if route.info.rate == Rate::Free {
+            context.session.count_free();
+        }
         if let Err(reject) = admit(&context, &route.info) {
             ask.reject(reject);
             return Box::pin(std::future::ready(()));

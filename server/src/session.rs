@@ -12,7 +12,7 @@ pub mod state;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -24,6 +24,8 @@ use quail_protocol::{
     session::{PlatformClass, ResumeToken},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::apps::Seat;
 
 use self::{
     outbox::{Attachment, Outbox},
@@ -56,6 +58,9 @@ pub struct Config {
     /// How long before its end a session is told that its token expires. Default 30s.
     #[serde(with = "humantime_serde")]
     pub token_warning: Duration,
+    /// Requests per second and connection that draw from no bucket of a user: logins, pings, and what is refused by
+    /// the client's own fault. With a burst of two seconds; past it nothing is read for a while. Default 50.
+    pub free_requests_per_second: u32,
     /// A request that is not answered by then is rejected with `TimedOut`. Default 10s.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
@@ -73,6 +78,7 @@ impl Default for Config {
             grace: Duration::from_secs(30),
             returns_per_second: 500,
             token_warning: Duration::from_secs(30),
+            free_requests_per_second: 50,
             request_timeout: Duration::from_secs(10),
             outbox: outbox::Config::default(),
         }
@@ -133,7 +139,10 @@ pub struct Session {
     /// Set where a login on this connection went on with an older session.
     resumption: OnceLock<Resumption>,
     left: AtomicBool,
+    /// Its place among the sessions of its app.
+    seat: Mutex<Option<Seat>>,
     refused_logins: AtomicU8,
+    free: AtomicU32,
     stream_window_bytes: OnceLock<u32>,
     /// When the token in force expires, in milliseconds since 1970; 0 before login.
     token_expires: AtomicU64,
@@ -151,7 +160,9 @@ impl Session {
             resume_token: OnceLock::new(),
             resumption: OnceLock::new(),
             left: AtomicBool::new(false),
+            seat: Mutex::default(),
             refused_logins: AtomicU8::new(0),
+            free: AtomicU32::new(0),
             stream_window_bytes: OnceLock::new(),
             token_expires: AtomicU64::new(0),
             ending: OnceLock::new(),
@@ -271,9 +282,16 @@ impl Session {
         self.ending.get().is_none()
     }
 
+    /// Takes a place among the sessions of its app, until it leaves.
+    pub fn sit(&self, seat: Seat) {
+        *self.seat() = Some(seat);
+    }
+
     /// Marks the session as logged out. True for the first caller.
     pub fn leave(&self) -> bool {
-        !self.left.swap(true, Ordering::AcqRel)
+        let first = !self.left.swap(true, Ordering::AcqRel);
+        drop(self.seat().take());
+        first
     }
 
     /// True after logout.
@@ -281,8 +299,22 @@ impl Session {
         self.left.load(Ordering::Acquire)
     }
 
+    fn seat(&self) -> MutexGuard<'_, Option<Seat>> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn requests(&self) -> MutexGuard<'_, Requests> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a request that drew from no bucket.
+    pub fn count_free(&self) {
+        self.free.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Requests that drew from no bucket since this was asked last.
+    pub fn take_free(&self) -> u32 {
+        if self.free.load(Ordering::Acquire) == 0 { 0 } else { self.free.swap(0, Ordering::AcqRel) }
     }
 
     /// Counts a refused login.

@@ -16,7 +16,16 @@ use prometheus_client::{
     registry::Registry,
 };
 use quail_protocol::session::Missed;
+use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
+
+/// What logs may show.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Logs show whole client addresses, and not only the network they belong to. Default false.
+    pub full_addresses: bool,
+}
 
 /// Sends logs to standard error; `QUAIL_LOG` holds the filter (`info` by default). Only the first call counts.
 ///
@@ -56,6 +65,13 @@ pub struct Carrier {
     carrier: &'static str,
 }
 
+/// Whom a carrier turned away, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Refused {
+    carrier: &'static str,
+    reason: &'static str,
+}
+
 /// What was said of a cursor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Answer {
@@ -81,7 +97,12 @@ pub struct Metrics {
     requests: Family<Outcome, Counter>,
     seconds: Family<Operation, Histogram, fn() -> Histogram>,
     connections: Family<Carrier, Gauge>,
-    refused: Family<Carrier, Counter>,
+    refused: Family<Refused, Counter>,
+    arriving: Family<Carrier, Gauge>,
+    addresses: Gauge,
+    untracked: Counter,
+    cut_short: Counter,
+    held: Counter,
     asked: Counter,
     closes: Family<Reason, Counter>,
     sessions: Gauge,
@@ -110,7 +131,33 @@ impl Metrics {
         let connections = Family::default();
         registry.register("connections", "Connections that are open", connections.clone());
         let refused = Family::default();
-        registry.register("connections_refused", "Connections turned away at the cap", refused.clone());
+        registry.register("connections_refused", "Connections turned away, by reason", refused.clone());
+        let arriving = Family::default();
+        registry.register(
+            "connections_arriving",
+            "Handshakes and requests under way that are no connections yet",
+            arriving.clone(),
+        );
+        let addresses = Gauge::default();
+        registry.register("addresses", "Client addresses that are remembered", addresses.clone());
+        let untracked = Counter::default();
+        registry.register(
+            "addresses_untracked",
+            "Connections let in without being counted for their address, for lack of room",
+            untracked.clone(),
+        );
+        let cut_short = Counter::default();
+        let held = Counter::default();
+        registry.register(
+            "connections_held",
+            "Times a connection was not read for a while because it asked for too much for free",
+            held.clone(),
+        );
+        registry.register(
+            "logins_cut_short",
+            "Connections closed for too many refused logins of their address",
+            cut_short.clone(),
+        );
         let asked = Counter::default();
         registry.register(
             "addresses_asked",
@@ -153,6 +200,11 @@ impl Metrics {
             seconds,
             connections,
             refused,
+            arriving,
+            addresses,
+            untracked,
+            cut_short,
+            held,
             asked,
             closes,
             sessions,
@@ -186,8 +238,33 @@ impl Metrics {
     }
 
     /// A connection was turned away.
-    pub fn connection_refused(&self, carrier: &'static str) {
-        self.refused.get_or_create(&Carrier { carrier }).inc();
+    pub fn connection_refused(&self, carrier: &'static str, reason: &'static str) {
+        self.refused.get_or_create(&Refused { carrier, reason }).inc();
+    }
+
+    /// The number of connections of a carrier that are being established changed by `change`.
+    pub fn arriving_changed(&self, carrier: &'static str, change: i64) {
+        self.arriving.get_or_create(&Carrier { carrier }).inc_by(change);
+    }
+
+    /// So many client addresses are remembered.
+    pub fn addresses_known(&self, count: usize) {
+        self.addresses.set(count as i64);
+    }
+
+    /// A connection was let in without being counted for its address.
+    pub fn address_untracked(&self) {
+        self.untracked.inc();
+    }
+
+    /// A connection is not read for a while.
+    pub fn connection_held(&self) {
+        self.held.inc();
+    }
+
+    /// A connection is closed for too many refused logins of its address.
+    pub fn login_cut_short(&self) {
+        self.cut_short.inc();
     }
 
     /// A client was asked to prove its address.

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, reason = "a harness that cannot go on fails its test")]
 
 pub mod check;
+pub mod fuzz;
 pub mod history;
 pub mod power;
 pub mod process;
@@ -88,6 +89,10 @@ impl Town {
         let fast = Rates::all(1_000_000);
         config.apps.insert(FAST.into(), app(fast));
         config.apps.insert(STRICT.into(), app(Rates::default()));
+        // Everybody comes from one address.
+        config.addresses.connections_max = 1_000_000;
+        config.addresses.connections_per_second = 1_000_000;
+        config.addresses.refused_logins_per_second = 1_000_000;
         change(&mut config);
 
         let server = Server::bind_with(config, wrap).await.expect("a server on free ports");
@@ -130,6 +135,44 @@ impl Town {
     /// A connected client of `user` in the fast app.
     pub async fn connect(&self, carrier: Carrier, user: &str) -> (Client, Events) {
         within(self.client(carrier, user).connect()).await.expect("a client connects")
+    }
+
+    /// Where WebSocket listens.
+    pub fn websocket_address(&self) -> SocketAddr {
+        let address = self.websocket.trim_start_matches("ws://").trim_end_matches("/ws");
+        address.parse().expect("an address")
+    }
+
+    /// How many connections and sessions there are and are to be, as `/metrics` says it.
+    pub async fn population(&self) -> Vec<String> {
+        let text = self.metrics().await;
+        let counts = ["quail_connections{", "quail_connections_arriving{", "quail_sessions "];
+        let is_meant =
+            |line: &&str| counts.iter().any(|count| line.starts_with(count)) && !line.ends_with(" 0");
+        let mut lines: Vec<_> = text.lines().filter(is_meant).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    /// Waits until there are as many connections and sessions as there were.
+    pub async fn settles(&self, before: &[String]) {
+        let back = async { while self.population().await != before {} };
+        if tokio::time::timeout(PATIENCE, back).await.is_err() {
+            panic!("there were {before:?} and now {:?}", self.population().await);
+        }
+    }
+
+    /// Waits until `/metrics` has a line that begins so, and returns what stands behind.
+    pub async fn counted(&self, line: &str) -> String {
+        let counted = async {
+            loop {
+                let text = self.metrics().await;
+                if let Some(rest) = text.lines().find_map(|found| found.strip_prefix(line)) {
+                    break rest.trim().to_owned();
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, counted).await.unwrap_or_else(|_| panic!("no {line}"))
     }
 
     /// What `/metrics` says.

@@ -37,7 +37,9 @@ impl Process {
         let config = data.with_extension("toml");
         let rates =
             format!("[apps.{DEVELOPMENT_APP}.rates]\ntext = 1000000\nquery = 1000000\nchange = 1000000\n");
-        std::fs::write(&config, rates + more).expect("a configuration file");
+        // Everybody comes from one address.
+        let addresses = "[addresses]\nconnections_max = 1000000\nconnections_per_second = 1000000\n";
+        std::fs::write(&config, rates + addresses + more).expect("a configuration file");
         let mut child = Command::new(binary)
             .args([
                 "serve",

@@ -14,10 +14,11 @@ use quail_protocol::{
     version::{REVISION, WEBSOCKET_SUBPROTOCOL},
 };
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
-use tokio::net::TcpStream;
+use rustls::pki_types::CertificateDer;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
+    MaybeTlsStream, WebSocketStream, client_async,
+    tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},
 };
 
 use crate::{Carrier, Town, within};
@@ -64,8 +65,22 @@ impl Raw {
                 control.0.write_all(&[Lane::Control.tag()]).await.expect("the lane is named");
                 Self::Quic { endpoint, connection, control, decoder }
             }
-            Carrier::WebSocket => Self::WebSocket { socket: Box::new(websocket(town).await), decoder },
+            Carrier::WebSocket => {
+                let tcp = TcpStream::connect(town.websocket_address()).await.expect("the port is open");
+                Self::over(websocket_over(tcp, &[]).await.expect("an upgrade"))
+            }
         }
+    }
+
+    /// Speaks over a WebSocket that is there already.
+    pub fn over(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+        Self::WebSocket { socket: Box::new(socket), decoder: Decoder::new(FRAME_BYTES_MAX) }
+    }
+
+    /// The QUIC connection.
+    pub fn connection(&self) -> &Connection {
+        let Self::Quic { connection, .. } = self else { panic!("not over QUIC") };
+        connection
     }
 
     /// Connects and logs in.
@@ -148,6 +163,16 @@ impl Raw {
         self.reply(request_id).await.expect_err("a refusal").code
     }
 
+    /// The next answer, which is a refusal: of which request, and with which code.
+    pub async fn any_refusal(&mut self) -> (u32, Code) {
+        match self.next().await {
+            Said::Frame(Frame {
+                head: Head::Reply { request_id, outcome: Outcome::Reject(reject) }, ..
+            }) => (request_id, reject.code),
+            other => panic!("not a refusal: {other:?}"),
+        }
+    }
+
     /// The code the connection ends with, whatever is said before.
     pub async fn closed(&mut self) -> Close {
         loop {
@@ -190,27 +215,57 @@ pub async fn quic_offering(
     town: &Town,
     alpn: &[u8],
 ) -> Result<(quinn::Endpoint, Connection), ConnectionError> {
+    quic_at(town.quic, town.certificate.clone(), alpn).await
+}
+
+/// A QUIC connection to any server with this certificate.
+pub async fn quic_at(
+    address: SocketAddr,
+    certificate: CertificateDer<'static>,
+    alpn: &[u8],
+) -> Result<(quinn::Endpoint, Connection), ConnectionError> {
+    let endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("an endpoint");
+    let config = client_config(certificate, alpn);
+    let connecting = endpoint.connect_with(config, address, "localhost").expect("a valid address");
+    let connection = within(connecting).await?;
+    Ok((endpoint, connection))
+}
+
+/// What a QUIC connection is made with that trusts this certificate.
+pub fn client_config(certificate: CertificateDer<'static>, alpn: &[u8]) -> quinn::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(town.certificate.clone()).expect("a certificate");
+    roots.add(certificate).expect("a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    tls.alpn_protocols = vec![alpn.to_vec()];
+    tls.enable_early_data = true;
+    // None is offered without a name.
+    tls.alpn_protocols = [alpn.to_vec()].into_iter().filter(|name| !name.is_empty()).collect();
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("TLS 1.3");
-    let endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("an endpoint");
-    let config = quinn::ClientConfig::new(Arc::new(crypto));
-    let connecting = endpoint.connect_with(config, town.quic, "localhost").expect("a valid address");
-    let connection = within(connecting).await?;
-    Ok((endpoint, connection))
+    quinn::ClientConfig::new(Arc::new(crypto))
 }
 
-async fn websocket(town: &Town) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
-    let mut request = town.websocket.as_str().into_client_request().expect("a URL");
+/// A WebSocket over `tcp`, asked for with more headers.
+pub async fn websocket_over(
+    tcp: TcpStream,
+    headers: &[(&'static str, &str)],
+) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, tungstenite::Error> {
+    let mut request = "ws://localhost/ws".into_client_request().expect("a URL");
     request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(WEBSOCKET_SUBPROTOCOL));
-    within(connect_async(request)).await.expect("an upgrade").0
+    for (name, value) in headers {
+        request.headers_mut().append(*name, HeaderValue::from_str(value).expect("a header"));
+    }
+    Ok(within(client_async(request, MaybeTlsStream::Plain(tcp))).await?.0)
+}
+
+/// TCP to the WebSocket port that holds little until it is read.
+pub async fn narrow_tcp(town: &Town) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a size");
+    socket.connect(town.websocket_address()).await.expect("the port is open")
 }
 
 /// The close code of a connection that ended.

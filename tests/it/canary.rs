@@ -1,6 +1,10 @@
-//! Nothing that is secret or private reaches the logs, however loud they are.
+//! Nothing that is secret or private reaches the logs, however loud they are, or the metrics.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 use quail_client::{CarrierKind, Client, Trust};
 use quail_tests::{next_message, within};
@@ -8,7 +12,7 @@ use quail_tests::{next_message, within};
 use crate::process::{ANYWHERE, Process, quail, run};
 
 #[tokio::test]
-async fn tokens_secrets_and_bodies_never_reach_the_logs() {
+async fn tokens_secrets_and_bodies_never_reach_logs_or_metrics() {
     const BODY: &str = "canary-body-0123456789";
     const BAD_TOKEN: &str = "canary.token.0123456789";
     const NAME: &str = "canary-name-0123456789";
@@ -38,10 +42,19 @@ async fn tokens_secrets_and_bodies_never_reach_the_logs() {
         assert!(within(client("eve", BAD_TOKEN)).await.is_err());
         assert!(within(client("eve", &alices)).await.is_err());
     }
+    let mut metrics = String::new();
+    let admin = server.announced("metrics").trim_start_matches("http://").trim_end_matches("/metrics");
+    let mut asked = TcpStream::connect(admin).unwrap();
+    asked.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
+    asked.read_to_string(&mut metrics).unwrap();
+    assert!(metrics.contains("quail_messages_total 2"), "{metrics}");
     server.signal("TERM");
     let ended = server.end();
-    let said = format!("{}{}", ended.stdout, ended.stderr);
+    let said = format!("{}{}{metrics}", ended.stdout, ended.stderr);
     assert!(said.contains("TRACE") && said.contains("logged in"), "the log is on: {said}");
+    for line in said.lines().filter(|line| line.contains("logged in app=")) {
+        assert!(line.contains("address=\"127.0.0.0/24\"") && !line.contains("127.0.0.1"), "{line}");
+    }
     let signature = alices.rsplit('.').next().unwrap();
     for (name, canary) in [
         ("body", BODY),
@@ -55,7 +68,7 @@ async fn tokens_secrets_and_bodies_never_reach_the_logs() {
         let list = format!("{list:?}");
         for (form, canary) in [("text", canary), ("hex", &hex), ("bytes", list.trim_matches(['[', ']']))] {
             let line = said.lines().find(|line| line.contains(canary));
-            assert!(line.is_none(), "the {name} reached the log as {form}: {line:?}");
+            assert!(line.is_none(), "the {name} was told as {form}: {line:?}");
         }
     }
 }

@@ -9,6 +9,7 @@ mod contract;
 mod conversation;
 mod crash;
 mod damage;
+mod fuzz;
 mod hostile;
 mod keep;
 mod login;

@@ -111,7 +111,7 @@ const LAYERS: &[Layer] = &[
 const HOMES: &[(&str, &[&str], &str)] = &[
     (
         "quinn",
-        &["server/src/carrier/", "server/src/tls.rs", "server/src/assembly.rs"],
+        &["server/src/carrier/", "server/src/tls.rs", "server/src/assembly.rs", "server/src/assembly/"],
         "QUIC is a carrier: go through `carrier::Carrier`",
     ),
     ("dashmap", &["server/src/hub.rs"], "a guard that leaves the hub can deadlock: give the hub a method"),

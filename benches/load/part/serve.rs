@@ -113,6 +113,9 @@ fn configuration(data: &std::path::Path, default_limits: bool) -> Config {
         config.quic.connections_max = 1_000_000;
         config.quic.handshakes_max = 100_000;
         config.quic.retry_above = 100_000;
+        config.addresses.connections_max = 1_000_000;
+        config.addresses.connections_per_second = 1_000_000;
+        config.session.free_requests_per_second = 1_000_000;
     }
     config.apps.insert(APP.into(), app);
     config

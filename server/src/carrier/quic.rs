@@ -66,8 +66,8 @@ const SEND_WINDOW_DEFAULT: u64 = 128 * 1024;
 /// Up to this grant per stream the send buffer holds all lanes at once, so that no lane starves another.
 const STREAM_WINDOW_HONOURED_MAX: u32 = 128 * 1024;
 
-/// Room in the send buffer beside full lanes.
-const SEND_WINDOW_HEADROOM: u64 = 64 * 1024;
+/// Room in the send buffer, and in what a client may be ahead, beside full lanes.
+const WINDOW_HEADROOM: u64 = 64 * 1024;
 
 /// What an endpoint must keep to be the same after a restart.
 ///
@@ -113,14 +113,12 @@ pub fn settings(
 
 fn transport(config: &Config) -> quinn::TransportConfig {
     let stream_window = config.stream_receive_window.as_u64();
-    let all_streams =
-        stream_window.saturating_mul(u64::from(STREAMS_MAX)).saturating_add(SEND_WINDOW_HEADROOM);
     let mut transport = quinn::TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u64(stream_window).unwrap_or(VarInt::MAX))
-        .receive_window(VarInt::from_u64(all_streams).unwrap_or(VarInt::MAX))
+        .receive_window(window(config, 1))
         .send_window(SEND_WINDOW_DEFAULT)
         .send_fairness(true)
         .datagram_receive_buffer_size(Some(64 * 1024))
@@ -130,6 +128,12 @@ fn transport(config: &Config) -> quinn::TransportConfig {
         .keep_alive_interval(None)
         .enable_segmentation_offload(config.segmentation_offload);
     transport
+}
+
+/// What a connection may be ahead with so many full streams.
+fn window(config: &Config, streams: u32) -> VarInt {
+    let streams = config.stream_receive_window.as_u64().saturating_mul(streams.into());
+    VarInt::from_u64(streams.saturating_add(WINDOW_HEADROOM)).unwrap_or(VarInt::MAX)
 }
 
 /// Binds the socket; the unspecified IPv6 address takes IPv4 too, and gives way to IPv4 where there is no IPv6.
@@ -183,12 +187,15 @@ pub struct Quic {
     writers: [Option<SendStream>; Lane::COUNT],
     /// Where the next look for bytes begins, so that no stream is always first.
     turn: usize,
+    /// What the client may be ahead once it is logged in.
+    open_window: VarInt,
 }
 
 impl Quic {
     /// Carries over an established connection.
-    pub fn new(connection: quinn::Connection) -> Self {
+    pub fn new(connection: quinn::Connection, config: &Config) -> Self {
         Self {
+            open_window: window(config, STREAMS_MAX),
             accepting: accept(connection.clone()),
             datagrams: read_datagram(connection.clone()),
             connection,
@@ -334,9 +341,11 @@ impl Carrier for Quic {
     }
 
     fn set_stream_window(&mut self, bytes: u32) {
+        // Who says so is logged in. A stranger fills one stream, not all.
+        self.connection.set_receive_window(self.open_window);
         if (1..=STREAM_WINDOW_HONOURED_MAX).contains(&bytes) {
             let lanes = u64::from(bytes) * Lane::COUNT as u64;
-            self.connection.set_send_window(lanes + SEND_WINDOW_HEADROOM);
+            self.connection.set_send_window(lanes + WINDOW_HEADROOM);
         }
     }
 

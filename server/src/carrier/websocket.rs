@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     task::{Context, Poll, ready},
 };
 
@@ -11,8 +11,9 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use bytes::{BufMut, Bytes, BytesMut};
 use bytesize::ByteSize;
 use futures_util::{Sink, Stream};
+use ipnet::IpNet;
 use quail_protocol::{Close, Lane, limits::FRAME_BYTES_MAX, version::WEBSOCKET_SUBPROTOCOL};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{Carrier, Lost, Received};
 
@@ -27,6 +28,9 @@ pub struct Config {
     /// Web origins (`https://chat.example.org`) whose pages may connect. Clients that are no browsers send none and
     /// are always let in. Default none.
     pub origins: Vec<String>,
+    /// Addresses and networks of proxies. What one of them writes into `X-Forwarded-For` is believed. Default none.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
     /// Bytes of one message of a client, in either direction's buffers. Default 320KiB.
     pub message_bytes_max: ByteSize,
 }
@@ -37,9 +41,20 @@ impl Default for Config {
             listen: SocketAddr::from(([0u16; 8], 8080)),
             connections_max: 20_000,
             origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             message_bytes_max: ByteSize::kib(320),
         }
     }
+}
+
+/// Reads addresses and networks.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let network = |text: &String| {
+        let address = || text.parse::<IpAddr>().map(IpNet::from);
+        let read = text.parse().or_else(|_| address());
+        read.map_err(|_| de::Error::custom("expected addresses and networks such as 192.0.2.1 or 10.0.0.0/8"))
+    };
+    Vec::<String>::deserialize(deserializer)?.iter().map(network).collect()
 }
 
 /// Sets the bounds of an upgrade: the library's own would allow 64 MiB messages and 128 KiB of buffer per connection.
@@ -66,6 +81,9 @@ pub fn allows(config: &Config, development: bool, origin: Option<&str>) -> bool 
     config.origins.iter().any(|allowed| allowed == origin) || (development && local())
 }
 
+/// Pings, pongs and empty messages in a row: many more than a proxy sends before the client has to ping in a frame.
+const IDLE_MESSAGES_MAX: u32 = 100;
+
 /// One WebSocket as a [`Carrier`].
 pub struct Ws {
     socket: WebSocket,
@@ -75,12 +93,24 @@ pub struct Ws {
     ends: Option<Lane>,
     /// The client's close, which is still to be answered.
     left: Option<Close>,
+    /// Messages without a frame since the last with one.
+    idle_messages: u32,
 }
 
 impl Ws {
     /// Carries over an upgraded connection.
     pub fn new(socket: WebSocket, remote: SocketAddr) -> Self {
-        Self { socket, remote, close_sent: false, ends: None, left: None }
+        Self { socket, remote, close_sent: false, ends: None, left: None, idle_messages: 0 }
+    }
+
+    /// Counts a message that tells nothing, each of which costs as much as one that does.
+    fn idle(&mut self) -> Result<(), Lost> {
+        self.idle_messages += 1;
+        if self.idle_messages > IDLE_MESSAGES_MAX {
+            Err(Lost::Violation(Close::ProtocolViolation))
+        } else {
+            Ok(())
+        }
     }
 
     fn socket(&mut self) -> std::pin::Pin<&mut WebSocket> {
@@ -116,7 +146,12 @@ impl Carrier for Ws {
                 Message::Binary(bytes) => {
                     let lane = bytes.first().and_then(|tag| Lane::from_tag(*tag));
                     let lane = lane.ok_or(Lost::Violation(Close::Malformed))?;
-                    self.ends = (bytes.len() > 1).then_some(lane);
+                    if bytes.len() == 1 {
+                        self.idle()?;
+                        continue;
+                    }
+                    self.idle_messages = 0;
+                    self.ends = Some(lane);
                     return Poll::Ready(Ok(Received::Lane(lane, 0, bytes.slice(1..))));
                 }
                 Message::Text(_) => return Poll::Ready(Err(Lost::Violation(Close::Malformed))),
@@ -125,7 +160,7 @@ impl Carrier for Ws {
                     self.left = Some(close);
                 }
                 // The library answers pings by itself.
-                Message::Ping(_) | Message::Pong(_) => {}
+                Message::Ping(_) | Message::Pong(_) => self.idle()?,
             }
         }
     }
@@ -202,6 +237,21 @@ mod tests {
             (true, Some("null"), false),
         ] {
             assert_eq!(allows(&config, development, origin), expected, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn trusted_proxies_are_addresses_and_networks() {
+        let read = |list: &str| {
+            let config: Result<Config, _> = toml::from_str(&format!("trusted_proxies = {list}"));
+            config.map(|config| config.trusted_proxies.iter().map(IpNet::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            read(r#"["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"]"#).unwrap(),
+            ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"]
+        );
+        for list in [r#"["proxy.example"]"#, r#"["10.0.0.0/33"]"#, "[7]"] {
+            assert!(read(list).is_err(), "{list}");
         }
     }
 }

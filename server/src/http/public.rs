@@ -1,7 +1,7 @@
 //! The public listener: upgrades to the WebSocket carrier.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -23,10 +23,12 @@ use hyper_util::{
 use quail_protocol::version::{WEBSOCKET_PATH, WEBSOCKET_SUBPROTOCOL};
 use tokio::{sync::watch, task::JoinSet};
 
-use super::Listener;
+use super::{Listener, forwarded};
 use crate::{
+    addresses::{Proof, Visit},
     carrier::websocket::{Config, Ws, allows, bounded},
     connections::{Connections, Place},
+    context::Shared,
 };
 
 /// What an upgrade needs.
@@ -40,6 +42,8 @@ pub struct Door {
     pub request_timeout: Duration,
     /// Where connections live.
     pub connections: Connections,
+    /// The server.
+    pub shared: Arc<Shared>,
 }
 
 /// A connection that has not said yet what it wants.
@@ -56,6 +60,26 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
+impl Door {
+    /// A place for whoever connects, counted for their address unless it is a proxy's.
+    fn place(&self, remote: SocketAddr) -> Option<Place> {
+        let from = remote.ip().to_canonical();
+        let proxy = self.config.trusted_proxies.iter().any(|network| network.contains(&from));
+        let visit = if proxy { None } else { Some(self.visit(from)?) };
+        let place = self.connections.place("websocket", self.config.connections_max)?;
+        Some(match visit {
+            Some(visit) => place.of(visit),
+            None => place,
+        })
+    }
+
+    fn visit(&self, address: IpAddr) -> Option<Visit> {
+        let Shared { addresses, clock, metrics, .. } = &*self.shared;
+        let visit = addresses.admit(address, Proof::Shown, clock.now());
+        visit.map_err(|limit| metrics.connection_refused("websocket", limit.name())).ok()
+    }
+}
+
 /// Takes connections in until `draining`. Each has its place from the first byte, one request, and a deadline for it.
 pub async fn serve<L: Listener>(mut listener: L, door: Door, draining: watch::Receiver<bool>) {
     let mut serving = JoinSet::new();
@@ -69,9 +93,7 @@ pub async fn serve<L: Listener>(mut listener: L, door: Door, draining: watch::Re
         };
         match accepted {
             Ok((tcp, remote)) => {
-                let Some(place) = door.connections.place("websocket", door.config.connections_max) else {
-                    continue;
-                };
+                let Some(place) = door.place(remote) else { continue };
                 let arrival = Arrival { remote, place: Arc::new(Mutex::new(Some(place))) };
                 serving.spawn(answer::<L>(tcp, door.clone(), arrival));
             }
@@ -127,8 +149,14 @@ async fn upgrade(
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
     let place = arrival.place.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(place) = place else { return StatusCode::CONFLICT.into_response() };
+    let Some(mut place) = place else { return StatusCode::CONFLICT.into_response() };
+    let mut remote = arrival.remote;
+    if let Some(client) = forwarded::client(remote.ip(), &headers, &door.config.trusted_proxies) {
+        let Some(visit) = door.visit(client) else { return StatusCode::TOO_MANY_REQUESTS.into_response() };
+        place = place.of(visit);
+        remote = SocketAddr::new(client, 0);
+    }
     upgrade.on_upgrade(move |socket| async move {
-        place.drive(Ws::new(socket, arrival.remote)).await;
+        place.drive(Ws::new(socket, remote)).await;
     })
 }

@@ -139,6 +139,7 @@ async fn changes(context: Context, query: Changes) -> Result<ChangesPage, Failur
 fn signal(context: &Context, body: &[u8]) -> Result<(), Malformed> {
     let signal = frame::decode(body)?;
     if let Err(reason) = tell_signal(context, signal) {
+        context.session.count_free();
         context.shared.metrics.signal_discarded(reason);
     }
     Ok(())

@@ -63,7 +63,6 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     };
     let token_expires = current.extend_token(token_expires);
     let identity = current.identity().ok_or(Code::NotLoggedIn)?;
-    tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, resumed, "logged in");
     // Behind the registration: whatever this does not count is told as an event.
     let feed = match shared.store.feed(&identity.app, &identity.user, Seq(0), 0).await {
         Ok(page) => page.head,
@@ -137,9 +136,17 @@ async fn begin(
             gives_way,
         )
         .map_err(|_| Code::TooManySessions)?;
+    // Those that give way leave their seats in a moment.
+    let seats_max = app.sessions_max.saturating_add(displaced.len());
+    let Some(seat) = shared.seats.take(&identity.app, seats_max) else {
+        shared.hub.deregister(&identity.app, &identity.user, session, shared.clock.now());
+        kick(shared, &displaced).await;
+        return Err(Code::AppFull.into());
+    };
     session.set_resume_token(ResumeToken(shared.entropy.bytes()));
     // The state machine reads one request at a time before login, so nobody else logs in on this connection.
     session.log_in(identity, login.stream_window_bytes).map_err(|_| Code::AlreadyLoggedIn)?;
+    session.sit(seat);
     shared.metrics.sessions_changed(1);
     kick(shared, &displaced).await;
     Ok(session.clone())

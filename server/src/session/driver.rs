@@ -4,6 +4,7 @@
 //! for one of them: with a task per lane, a client that grants large windows would starve its urgent lanes.
 
 mod decoders;
+mod strangers;
 mod write;
 
 use std::{
@@ -99,6 +100,8 @@ struct Driver<C> {
     drained: bool,
     /// A login was answered.
     greeted: bool,
+    /// Refused logins that were counted for the client's address.
+    refusals_counted: u8,
     /// The expiry whose deadlines are set.
     token_expires: Option<Timestamp>,
     /// Reading waits for a place in the window.
@@ -122,7 +125,7 @@ impl<C: Carrier> Driver<C> {
             leave: config.leave_timeout,
             token_warning: config.token_warning,
         };
-        let state = State::new(deadlines, shared.clock.now());
+        let state = State::new(deadlines, config.free_requests_per_second, shared.clock.now());
         let session = Arc::new(Session::new(config.outbox.clone()));
         Self {
             carrier,
@@ -141,6 +144,7 @@ impl<C: Carrier> Driver<C> {
             }),
             drained: false,
             greeted: false,
+            refusals_counted: 0,
             token_expires: None,
             paused: false,
             control_owner: None,
@@ -193,6 +197,7 @@ impl<C: Carrier> Driver<C> {
     /// Reads while the state allows it. What was read may be answered at once, so writing comes after.
     fn read(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
         for turn in 0.. {
+            self.charge()?;
             // Frames that arrived with others may have waited for a free place in the window.
             self.serve_decoded(cx)?;
             self.paused = !self.may_read();
@@ -200,6 +205,7 @@ impl<C: Carrier> Driver<C> {
                 // It is we who do not listen: what the client says meanwhile is not silence.
                 return self.input(Input::Heard);
             }
+            self.check_begun_frames()?;
             if turn == READS_PER_TURN {
                 cx.waker().wake_by_ref();
                 break;
@@ -299,6 +305,7 @@ impl<C: Carrier> Driver<C> {
 
     /// Follows what a handler did to the session.
     fn after_serving(&mut self) -> ControlFlow<End> {
+        self.charge()?;
         let session = self.context.session.clone();
         if session.has_left() {
             return self.input(Input::LoggedOut);
@@ -313,13 +320,15 @@ impl<C: Carrier> Driver<C> {
                 None => self.input(Input::LoggedIn)?,
             }
             self.greeted = true;
+            self.log_login();
             self.decoders.set_limit(FRAME_BYTES_MAX);
             if let Some(bytes) = session.stream_window_bytes() {
                 self.carrier.set_stream_window(bytes);
             }
             return ControlFlow::Continue(());
         }
-        self.input(Input::LoginsRefused(session.refused_logins()))
+        let refused = self.refused_logins(&session);
+        self.input(Input::LoginsRefused(refused))
     }
 
     /// Goes on with a session that another connection began. The answer to the login stands before all it has to tell.
@@ -359,6 +368,9 @@ impl<C: Carrier> Driver<C> {
                 return ControlFlow::Continue(());
             }
             self.input(Input::Tick)?;
+            if self.paused && self.may_read() {
+                cx.waker().wake_by_ref();
+            }
             if let Some(left) = self.state.token_warning(self.context.shared.clock.now()) {
                 let seconds = u32::try_from(left.as_secs_f64().round() as u64).unwrap_or(u32::MAX);
                 self.context.session.outbox.push_notice(TokenWillExpire { seconds }.to_frame());

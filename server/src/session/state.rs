@@ -3,13 +3,14 @@
 //! It knows which requests may be served, when reading must stop, and when the connection must end. It has no clock,
 //! no socket and no task: the driver feeds it and obeys.
 
+mod allowance;
 mod window;
 
 use std::time::{Duration, Instant};
 
 use quail_protocol::{Close, limits::REQUESTS_IN_FLIGHT_MAX};
 
-use self::window::Window;
+use self::{allowance::Allowance, window::Window};
 
 /// Refused logins after which a connection is closed.
 const REFUSED_LOGINS_MAX: u8 = 3;
@@ -55,6 +56,8 @@ pub enum Input {
     },
     /// Logins refused so far.
     LoginsRefused(u8),
+    /// So many requests were answered that drew from no bucket of their user.
+    Free(u32),
     /// A logout was served.
     LoggedOut,
     /// The carrier took bytes, or has none to take any more.
@@ -84,6 +87,7 @@ pub struct State {
     phase: Phase,
     deadlines: Deadlines,
     window: Window,
+    allowance: Allowance,
     in_flight: usize,
     heard: Instant,
     write_stalled_since: Option<Instant>,
@@ -92,12 +96,13 @@ pub struct State {
 }
 
 impl State {
-    /// A connection that was established at `now`.
-    pub fn new(deadlines: Deadlines, now: Instant) -> Self {
+    /// A connection that was established at `now`, and may ask for so much per second that draws from no bucket.
+    pub fn new(deadlines: Deadlines, free_per_second: u32, now: Instant) -> Self {
         Self {
             phase: Phase::Greeting { until: now + deadlines.greeting },
             deadlines,
             window: Window::default(),
+            allowance: Allowance::new(free_per_second),
             in_flight: 0,
             heard: now,
             write_stalled_since: None,
@@ -143,6 +148,10 @@ impl State {
                 }
                 None
             }
+            Input::Free(count) => {
+                self.allowance.charge(count, now);
+                None
+            }
             Input::LoggedOut => {
                 self.leave(Close::LoggedOut, now);
                 None
@@ -159,7 +168,10 @@ impl State {
                 self.write_stalled_since.get_or_insert(now);
                 None
             }
-            Input::Tick => self.overdue(now),
+            Input::Tick => {
+                self.allowance.tick(now);
+                self.overdue(now)
+            }
         };
         if self.phase == Phase::Closed {
             return None;
@@ -171,13 +183,21 @@ impl State {
     }
 
     /// True while another request may be read. Before login one at a time, so that what is behind a login is served
-    /// after it.
+    /// after it. None while a connection that asked for too much for free is held.
     pub fn may_read(&self) -> bool {
+        if self.is_held() {
+            return false;
+        }
         match self.phase {
             Phase::Greeting { .. } => self.in_flight == 0,
             Phase::Open => self.in_flight < REQUESTS_IN_FLIGHT_MAX,
             Phase::Leaving { .. } | Phase::Closed => false,
         }
+    }
+
+    /// True while nothing is read because the connection asked for too much that draws from no bucket.
+    pub fn is_held(&self) -> bool {
+        self.allowance.held_until().is_some()
     }
 
     /// True once a login succeeded.
@@ -202,7 +222,10 @@ impl State {
             Phase::Open | Phase::Closed => self.heard + self.deadlines.idle,
         };
         let stalled = self.write_stalled_since.map(|since| since + self.deadlines.write);
-        [stalled, self.token_deadline()].into_iter().flatten().fold(phase, Instant::min)
+        [stalled, self.token_deadline(), self.allowance.held_until()]
+            .into_iter()
+            .flatten()
+            .fold(phase, Instant::min)
     }
 
     /// How long the token still holds, once, when it is time to tell.
@@ -256,108 +279,4 @@ impl State {
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn state() -> (State, Instant) {
-        let now = Instant::now();
-        let deadlines = Deadlines {
-            greeting: 5 * SECOND,
-            idle: 30 * SECOND,
-            write: 10 * SECOND,
-            leave: SECOND,
-            token_warning: 3 * SECOND,
-        };
-        (State::new(deadlines, now), now)
-    }
-
-    /// Feeds inputs, each so many seconds after the start, and expects the last to end the connection, or not.
-    #[track_caller]
-    fn check(inputs: &[(u32, Input)], expected: Option<Close>) {
-        let (mut state, start) = state();
-        let (last, before) = inputs.split_last().unwrap();
-        for (seconds, input) in before {
-            assert_eq!(state.handle(*input, start + *seconds * SECOND), None, "{input:?} at {seconds}");
-        }
-        assert_eq!(state.handle(last.1, start + last.0 * SECOND), expected);
-    }
-
-    #[test]
-    fn each_phase_has_its_deadline() {
-        use Input::*;
-        check(&[(4, Tick)], None);
-        check(&[(5, Tick)], Some(Close::GreetingTimeout));
-        check(&[(4, Heard), (5, Tick)], Some(Close::GreetingTimeout));
-        check(&[(1, LoggedIn), (29, Tick)], None);
-        check(&[(1, LoggedIn), (30, Tick)], Some(Close::Idle));
-        check(&[(1, LoggedIn), (29, Heard), (58, Tick)], None);
-        check(&[(1, LoggedIn), (2, LoggedOut), (3, Tick)], Some(Close::LoggedOut));
-        check(&[(1, LoggedIn), (2, Drain), (3, Tick)], Some(Close::Draining));
-        check(&[(1, LoggedIn), (2, LoggedOut), (2, Drain), (3, Tick)], Some(Close::LoggedOut));
-        check(&[(1, LoginsRefused(2)), (2, Tick)], None);
-        check(&[(1, LoginsRefused(3)), (2, Tick)], Some(Close::LoginRefused));
-    }
-
-    #[test]
-    fn a_reader_that_takes_nothing_is_slow_and_one_that_takes_a_little_is_not() {
-        use Input::*;
-        check(&[(0, LoggedIn), (1, Wrote { pending: true }), (11, Tick)], Some(Close::Slow));
-        check(&[(0, LoggedIn), (1, Wrote { pending: true }), (9, Wrote { pending: true }), (11, Tick)], None);
-        check(
-            &[(0, LoggedIn), (1, Wrote { pending: true }), (9, Wrote { pending: false }), (20, Tick)],
-            None,
-        );
-        check(&[(0, LoggedIn), (1, WriteStalled), (9, WriteStalled), (11, Tick)], Some(Close::Slow));
-        check(&[(0, LoggedIn), (1, WriteStalled), (9, Wrote { pending: true }), (11, Tick)], None);
-    }
-
-    #[test]
-    fn a_token_is_warned_of_once_and_ends_the_session_unless_renewed() {
-        let (mut state, start) = state();
-        let at = |seconds: u32| start + seconds * SECOND;
-        state.handle(Input::LoggedIn, start);
-        state.handle(Input::Token { expires: at(10) }, start);
-        assert_eq!(state.deadline(), at(7));
-        assert_eq!(state.token_warning(at(6)), None);
-        assert_eq!(state.token_warning(at(7)), Some(3 * SECOND));
-        assert_eq!((state.token_warning(at(7)), state.deadline()), (None, at(10)));
-        state.handle(Input::Token { expires: at(20) }, at(8));
-        assert_eq!(state.handle(Input::Tick, at(10)), None);
-        assert_eq!(state.token_warning(at(19)), Some(SECOND));
-        assert_eq!(state.handle(Input::Tick, at(20)), Some(Close::TokenExpired));
-    }
-
-    #[test]
-    fn a_connection_ends_once() {
-        let (mut state, start) = state();
-        assert_eq!(state.handle(Input::Tick, start + 5 * SECOND), Some(Close::GreetingTimeout));
-        assert_eq!(state.handle(Input::Tick, start + 50 * SECOND), None);
-        assert_eq!(state.handle(Input::Request { request_id: 0 }, start), None);
-        assert!(!state.may_read());
-    }
-
-    #[test]
-    fn before_login_one_request_is_read_at_a_time() {
-        let (mut state, now) = state();
-        assert!(state.may_read());
-        state.handle(Input::Request { request_id: 1 }, now);
-        assert!(!state.may_read());
-        state.handle(Input::LoggedIn, now);
-        assert!(state.may_read());
-    }
-
-    #[test]
-    fn a_full_window_stops_reading_until_a_reply_was_written() {
-        let (mut state, now) = state();
-        state.handle(Input::LoggedIn, now);
-        for request_id in 1..=64 {
-            assert!(state.may_read());
-            assert_eq!(state.handle(Input::Request { request_id }, now), None);
-        }
-        assert!(!state.may_read());
-        state.handle(Input::Answered, now);
-        assert!(state.may_read());
-    }
-}
+mod tests;

@@ -173,6 +173,12 @@ cases! {
         let _first = stage.connect("alice").await;
         login(stage, FAST, Token::new(FAST, &stage.user("alice")).sign()).await
     }).await;
+    AppFull => |stage| elsewhere(stage, |config| {
+        config.apps.get_mut(FAST).unwrap().sessions_max = 1;
+    }, async |stage| {
+        let _first = stage.connect("bob").await;
+        login(stage, FAST, Token::new(FAST, &stage.user("alice")).sign()).await
+    }).await;
     LoggedInElsewhere => |stage| logged_in_elsewhere(stage).await;
     UserUnknown => |stage| elsewhere(stage, |config| {
         config.apps.get_mut(FAST).unwrap().unknown_recipients = UnknownRecipients::Refuse;

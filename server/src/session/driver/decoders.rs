@@ -38,6 +38,11 @@ impl Decoders {
         self.by_stream.len()
     }
 
+    /// Bytes of frames that were begun and are not whole.
+    pub(super) fn buffered(&self) -> usize {
+        self.by_stream.iter().map(|(_, decoder)| decoder.buffered()).sum()
+    }
+
     /// That in this place; the first is of the most urgent lane.
     pub(super) fn at(&mut self, place: usize) -> &mut Decoder {
         &mut self.by_stream[place].1
