@@ -1,6 +1,8 @@
 //! Every scenario is played for a moment with few users: it must end well, and its report must add up. Nothing here
 //! looks at how long anything took.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::process::Command;
 
 use serde_json::Value;
@@ -21,7 +23,7 @@ fn play(arguments: &[&str]) -> Value {
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     let left: Vec<_> =
         std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(left, [json.clone()], "data directories are removed");
+    assert_eq!(left, std::slice::from_ref(&json), "data directories are removed");
     let report: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
     assert_eq!(report["scenario"], arguments[0]);
     assert!(said.starts_with(arguments[0]), "a summary for people: {said}");
