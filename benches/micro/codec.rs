@@ -19,6 +19,7 @@ fn message() -> Message {
         client_id: ClientMessageId([2; 16]),
         conversation: Conversation::Peer(user("bob")),
         sender: user("alice"),
+        member: None,
         position: Position { epoch: Epoch(1), seq: Seq(1000) },
         prev: Seq(999),
         priority: Priority::Normal,

@@ -12,9 +12,10 @@ use quail_protocol::{
     bounded::{List, TooLong},
     conversation::{self, Conversations},
     frame::{self, Head},
-    id::{ClientMessageId, InvalidId, SessionId, UserId},
+    id::{ClientMessageId, InvalidId, RoomId, SessionId, UserId},
     limits::SYNC_CONVERSATIONS_MAX,
     message::{Send, Signal},
+    room::LeaveAll,
     session::Limits,
     user::{self, Profile},
 };
@@ -33,6 +34,7 @@ use crate::{
     outgoing::Outgoing,
     peer::Peer,
     pending::Waiting,
+    room::Room,
     signal::SignalPace,
     state::{State, States, cause_of},
     window::Window,
@@ -192,6 +194,23 @@ impl Client {
     pub async fn profiles(&self, users: impl IntoIterator<Item = UserId>) -> Result<Vec<Profile>, CallError> {
         let users = List::new(users.into_iter().collect()).map_err(CallError::TooLarge)?;
         Ok(self.call(user::Query { users }).await?.profiles.into_vec())
+    }
+
+    /// The room of this id. Nothing is sent; see [`Room::enter`].
+    ///
+    /// ```no_run
+    /// # async fn f(client: quail_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.room("lobby")?.enter(Default::default(), 0).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn room(&self, room: impl AsRef<str>) -> Result<Room, InvalidId> {
+        Ok(Room::new(self.clone(), RoomId::new(room)?))
+    }
+
+    /// Leaves every room with this session, and says how many there were.
+    pub async fn leave_rooms(&self) -> Result<u32, CallError> {
+        Ok(self.call(LeaveAll { all_devices: false }).await?.rooms)
     }
 
     /// A page of the user's own conversations, at most 100, in a fixed order that says nothing of their age. The next page

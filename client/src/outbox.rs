@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 use quail_protocol::{
     Class, Conversation, Info, Lane, Operation, Priority,
     frame::{self, Head},
-    id::ClientMessageId,
+    id::{ClientMessageId, RoomId},
     message::{Recall, Send},
+    room::{Create, Dismiss, Enter, Join, Leave, LeaveAll},
 };
 
 use crate::{
@@ -38,6 +39,12 @@ pub(crate) enum Own {
     Message(OwnMessage),
     /// Of a change.
     Recall(Conversation),
+    /// Where a room is begun to be followed.
+    Enter(RoomId),
+    /// Where it ends.
+    Leave(RoomId),
+    /// Where all that this session is in end.
+    LeaveAll,
     /// None: a message without a number. It must not be sent again unasked.
     Unnumbered,
 }
@@ -64,10 +71,30 @@ impl Own {
         if let Some(Recall { conversation, .. }) = operation.downcast_ref() {
             return Some(Self::Recall(conversation.clone()));
         }
+        if let Some(room) = entered(operation) {
+            return Some(Self::Enter(room.clone()));
+        }
+        if let Some(Leave { room, .. }) = operation.downcast_ref() {
+            return Some(Self::Leave(room.clone()));
+        }
+        if let Some(Dismiss { room }) = operation.downcast_ref() {
+            return Some(Self::Leave(room.clone()));
+        }
+        if operation.is::<LeaveAll>() {
+            return Some(Self::LeaveAll);
+        }
         let send: &Send = operation.downcast_ref()?;
         let numbered = send.content.options.persist;
         Some(if numbered { Self::Message(OwnMessage::of(send)) } else { Self::Unnumbered })
     }
+}
+
+/// The room that `operation` comes into.
+fn entered(operation: &dyn Any) -> Option<&RoomId> {
+    let create = || operation.downcast_ref().map(|Create { room, .. }| room);
+    let join = || operation.downcast_ref().map(|Join { room, .. }| room);
+    let enter = || operation.downcast_ref().map(|Enter { room, .. }| room);
+    create().or_else(join).or_else(enter)
 }
 
 /// A request of the driver's own.

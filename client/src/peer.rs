@@ -122,20 +122,26 @@ impl Peer {
     ///
     /// [`Page::next`] says where to go on if entries of the range are left: `history(next.0..=50)`.
     pub async fn history(&self, range: impl RangeBounds<u64>) -> Result<Page, CallError> {
-        self.read(range, Direction::Forwards).await
+        read(&self.client, self.conversation(), range, Direction::Forwards).await
     }
 
     /// The same from the other end: the newest entries of the range, at most 100 and oldest first in the page.
     ///
     /// [`Page::next`] says where to go on with older ones: `history_backwards(..=next.0)`.
     pub async fn history_backwards(&self, range: impl RangeBounds<u64>) -> Result<Page, CallError> {
-        self.read(range, Direction::Backwards).await
+        read(&self.client, self.conversation(), range, Direction::Backwards).await
     }
+}
 
-    async fn read(&self, range: impl RangeBounds<u64>, direction: Direction) -> Result<Page, CallError> {
-        let (from, to, limit) = bounds(&range);
-        self.client.call(History { conversation: self.conversation(), from, to, limit, direction }).await
-    }
+/// A page of a conversation's messages.
+pub(crate) async fn read(
+    client: &Client,
+    conversation: Conversation,
+    range: impl RangeBounds<u64>,
+    direction: Direction,
+) -> Result<Page, CallError> {
+    let (from, to, limit) = bounds(&range);
+    client.call(History { conversation, from, to, limit, direction }).await
 }
 
 fn bounds(range: &impl RangeBounds<u64>) -> (Seq, Seq, u16) {

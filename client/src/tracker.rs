@@ -25,6 +25,7 @@ mod change;
 mod own;
 mod ready;
 mod restore;
+mod room;
 mod sync;
 mod track;
 
@@ -75,6 +76,8 @@ pub(crate) struct Tracker {
     /// Sends without an answer from before the last reconnect: they may stand before what this connection tells of.
     earlier: HashSet<ClientMessageId>,
     paging: Paging,
+    /// Rooms that were left last, and their newest position then.
+    left: VecDeque<(Conversation, Position)>,
 }
 
 impl Tracker {
@@ -95,6 +98,7 @@ impl Tracker {
             sent: VecDeque::new(),
             earlier: HashSet::new(),
             paging: Paging::default(),
+            left: VecDeque::new(),
         }
     }
 
@@ -114,6 +118,8 @@ impl Tracker {
             Event::MessageSent(message) => self.message(message),
             Event::Behind(behind) => self.behind(behind),
             Event::MessageChanged(changed) => self.changed(changed),
+            Event::MessageGap(gap) => self.gap(gap),
+            Event::RoomLeft(left) => self.room_left(left),
             event => self.ready.tell(event),
         }
     }
@@ -249,6 +255,9 @@ impl Tracker {
     }
 
     fn message(&mut self, message: Message) {
+        if self.is_late(&message) {
+            return;
+        }
         let mine = message.sender == self.me;
         let conversation = self.named(&message);
         let position = message.position;
@@ -269,7 +278,8 @@ impl Tracker {
             self.want(conversation);
         } else {
             let mut track = self.unheard_of(conversation.clone(), position, held.rev());
-            if self.knows_all() && position.seq > Seq(1) {
+            let is_room = matches!(conversation, Conversation::Room(_));
+            if self.knows_all() && position.seq > Seq(1) && !is_room {
                 // What was placed before this connection is told by no event.
                 self.unsure.push_back(conversation.clone());
             }
@@ -331,12 +341,20 @@ impl Tracker {
         }
     }
 
-    /// Follows a conversation no longer. What it waits for is left to the app.
-    fn forget(&mut self, conversation: &Conversation) {
-        let Some(mut track) = self.tracks.remove(conversation) else { return };
-        self.paging.let_go();
+    /// Follows a conversation no longer. What it waits for is nobody's.
+    fn abandon(&mut self, conversation: &Conversation) -> Option<Track> {
+        let track = self.tracks.remove(conversation)?;
         self.uses.remove(&track.used);
         self.held = self.held.saturating_sub(track.held());
+        Some(track)
+    }
+
+    /// Follows a conversation no longer. What it waits for is left to the app.
+    fn forget(&mut self, conversation: &Conversation) {
+        let Some(mut track) = self.abandon(conversation) else { return };
+        if !matches!(conversation, Conversation::Room(_)) {
+            self.paging.let_go();
+        }
         if track.wanted().is_some() {
             let head = track.end();
             track.finish(&mut self.ready);

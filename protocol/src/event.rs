@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     conversation::{ConversationMarked, PeerMarked},
     frame::{self, Head, Malformed},
-    message::{Behind, Changed, Dropped, Message, Signaled, Unnumbered},
+    message::{Behind, Changed, Dropped, Gap, Message, Signaled, Unnumbered},
+    room::{InfoUpdated, MembersJoined, MembersLeft, RoomLeft},
     session::{Draining, TokenWillExpire},
     user::ProfileUpdated,
 };
@@ -111,4 +112,14 @@ events! {
         "Messages without a number were not told to this session.";
     0x0606 "message.signaled" Signaled(Signaled)
         "Somebody signals: for the recipient. In a datagram where the carrier has them.";
+    0x0607 "message.gap" MessageGap(Gap)
+        "Messages of a room were not told to this session, for lack of room in its outbox.";
+    0x0701 "room.members_joined" MembersJoined(MembersJoined)
+        "Users came into a room: for those who are in it.";
+    0x0702 "room.members_left" MembersLeft(MembersLeft)
+        "Users are out of a room: for those who are in it.";
+    0x0703 "room.info_updated" RoomInfoUpdated(InfoUpdated)
+        "What a room says of itself was changed: for those who are in it, but for the session that did it.";
+    0x0704 "room.left" RoomLeft(RoomLeft)
+        "This session is out of a room, and did not ask for it.";
 }

@@ -21,6 +21,7 @@ mod open;
 pub mod operation;
 pub mod position;
 pub mod reject;
+pub mod room;
 pub mod session;
 pub mod time;
 pub mod user;
@@ -42,5 +43,7 @@ pub fn operations() -> impl Iterator<Item = &'static Info> {
 
 /// The shapes of every operation, in opcode order.
 pub fn schemas() -> impl Iterator<Item = &'static operation::Schemas> {
-    [session::SCHEMAS, user::SCHEMAS, conversation::SCHEMAS, message::SCHEMAS].into_iter().flatten()
+    [session::SCHEMAS, user::SCHEMAS, conversation::SCHEMAS, message::SCHEMAS, room::SCHEMAS]
+        .into_iter()
+        .flatten()
 }

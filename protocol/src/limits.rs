@@ -104,6 +104,24 @@ pub const SYNC_CONVERSATIONS_MAX: usize = 100;
 /// Users in one profile query.
 pub const USERS_PER_QUERY_MAX: usize = 100;
 
+/// Bytes of the notice of a room.
+pub const ROOM_NOTICE_BYTES_MAX: usize = 1024;
+
+/// Bytes of what an app adds to a room.
+pub const ROOM_EXTENSION_BYTES_MAX: usize = 2 * 1024;
+
+/// Users in one event of a room. Of more, the first and their number are told.
+pub const MEMBERS_PER_EVENT_MAX: usize = 100;
+
+/// Users in one page of a room's members.
+pub const MEMBERS_PER_PAGE_MAX: usize = 100;
+
+/// Messages that are told with the reply to whoever comes into a room.
+pub const RECENT_MAX: usize = 50;
+
+/// How long a room may outlive the last one that left, in milliseconds: three hours.
+pub const WHEN_EMPTY_MS_MAX: u64 = 3 * 3600 * 1000;
+
 /// Entries in one page of a feed.
 pub const FEED_PAGE_ENTRIES_MAX: usize = 100;
 
@@ -112,6 +130,9 @@ pub const FEED_BODY_BYTES_MAX: usize = 2 * 1024;
 
 /// How long duplicates are remembered, in milliseconds: seven days. Older client message ids are refused as stale.
 pub const DEDUP_WINDOW_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// The same in rooms: five minutes.
+pub const ROOM_DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
 
 /// How far the time of a client message id may be ahead of the server's, in milliseconds: ten minutes.
 pub const ID_AHEAD_MS: u64 = 10 * 60 * 1000;

@@ -13,7 +13,7 @@ pub use self::{
     change::{Changed, Changes, ChangesPage, Recall, RecallNote, Recalled},
     content::{Body, Content, Ext, ExtPair, Extension, Mentions, Options},
     kind::{MessageKind, RateClass, SizeClass},
-    passing::{Dropped, Signal, SignalBody, SignalKind, Signaled, Unnumbered},
+    passing::{Dropped, Gap, Signal, SignalBody, SignalKind, Signaled, Unnumbered},
     payload::{
         Barrage, Caption, Command, CommandNotice, ContactNotice, Custom, DiscussionNotice, File, Image,
         InformationNotice, KINDS, KindSchema, Location, MessageBody, Payload, ProfileNotice, RichContent,
@@ -21,14 +21,15 @@ pub use self::{
     },
 };
 use crate::{
-    bounded::List,
+    bounded::{self, List},
     conversation::Conversation,
     id::{ClientMessageId, MessageId, UserId},
     lane::Priority,
-    limits::HISTORY_ENTRIES_MAX,
+    limits::{AVATAR_BYTES_MAX, HISTORY_ENTRIES_MAX, NAME_BYTES_MAX},
     open::open_enum,
     operation::operations,
     position::{Position, Rev, Seq},
+    room::Role,
     time::Timestamp,
 };
 
@@ -80,10 +81,23 @@ pub struct Sent {
     pub prev: Seq,
     /// The number of the conversation's last change.
     pub rev: Rev,
+    /// The priority that it got. Whoever may not send as urgently as they asked, or not so often, is lowered to Normal.
+    pub priority: Priority,
     /// When it was placed.
     pub time: Timestamp,
     /// What is promised.
     pub ack: Ack,
+}
+
+/// What everybody in a room is to see of a sender.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct SenderNote {
+    /// Display name.
+    pub name: bounded::Text<NAME_BYTES_MAX>,
+    /// Avatar URL.
+    pub avatar: bounded::Text<AVATAR_BYTES_MAX>,
+    /// What they are in the room.
+    pub role: Role,
 }
 
 /// A placed message, the same bytes for every reader.
@@ -97,6 +111,8 @@ pub struct Message {
     pub conversation: Conversation,
     /// Who sent it.
     pub sender: UserId,
+    /// What the sender was then; in rooms alone.
+    pub member: Option<SenderNote>,
     /// Its place.
     pub position: Position,
     /// The number of the conversation's previous message of the same priority, 0 if there is none.

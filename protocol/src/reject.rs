@@ -158,6 +158,14 @@ codes! {
     605 MessageNotFound FixInput "" "There is no such message, or it is no longer kept.";
     606 NotSender FixInput "" "Only who sent the message may do this.";
     607 RecallTooLate FixInput "T 10031" "The time in which the message could be recalled is over.";
+    701 RoomNotFound FixInput "Z 6000322, R 23410, T 10010" "There is no such room.";
+    702 RoomExists FixInput "Z 6000323, T 10021" "There is a room of this id already.";
+    703 NotInRoom FixInput "Z 6000321, R 23406, T 10007" "The user is not in the room.";
+    704 RoomFull Retry "R 23411, T 10014" "The room has as many members as it may.";
+    705 TooManyRooms FixInput "Z 6000325" "The user is in as many rooms as the app allows.";
+    706 AppRoomsFull Retry "Z 6000324" "The app has as many rooms as it may.";
+    707 RightMissing FixInput "T 10007" "The user's role does not allow this.";
+    708 RoomThrottled Retry "R 20607, T 10023" "The room gets more messages than it passes on; retry_after_ms says when there may be room.";
 }
 
 impl fmt::Display for Code {

@@ -1,5 +1,6 @@
 //! The apps this server carries: their keys, limits and rates.
 
+mod rooms;
 mod seats;
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU64, time::Duration};
@@ -13,7 +14,10 @@ use quail_protocol::{
 };
 use serde::{Deserialize, Serialize, Serializer};
 
-pub use self::seats::{Seat, Seats};
+pub use self::{
+    rooms::{Budget, Rooms},
+    seats::{Seat, Seats},
+};
 use crate::domain::{
     message as domain,
     token::{self, Claims},
@@ -50,6 +54,8 @@ pub struct Config {
     pub receipts: bool,
     /// What happens to messages for users who never logged in. Default accept.
     pub unknown_recipients: UnknownRecipients,
+    /// Rooms.
+    pub rooms: Rooms,
 }
 
 /// What happens to messages for users who never logged in.
@@ -130,6 +136,7 @@ impl Default for Config {
             recall_window: Duration::from_secs(2 * 60),
             receipts: true,
             unknown_recipients: UnknownRecipients::default(),
+            rooms: Rooms::default(),
         }
     }
 }

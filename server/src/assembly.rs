@@ -24,7 +24,7 @@ use crate::{
     context::Shared,
     entropy::Entropy,
     http::{self, Listener},
-    hub::{Hub, fanout::FanOut},
+    hub::{Hub, fanout::FanOut, rooms::Rooms},
     router::Router,
     services,
     store::{Store, StoreError, commit::Committer},
@@ -74,6 +74,12 @@ pub struct Assembly<L> {
 /// How often users and addresses are forgotten that are gone.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often rooms tell what has waited for its time.
+const ROOM_NEWS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often rooms end whose time is over.
+const ROOM_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How often the store forgets duplicates that are refused as stale anyway.
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -95,6 +101,7 @@ impl<L: Listener> Assembly<L> {
             addresses: Arc::new(addresses),
             clock,
             hub: Arc::new(Hub::new(entropy.hasher())),
+            rooms: Rooms::new(entropy.hasher(), metrics.clone()),
             store,
             entropy,
             committer: Committer::default(),
@@ -203,6 +210,8 @@ fn commit(
 async fn sweep(shared: Arc<Shared>) {
     let mut often = tokio::time::interval(SWEEP_INTERVAL);
     let mut seldom = tokio::time::interval(FORGET_INTERVAL);
+    let mut news = tokio::time::interval(ROOM_NEWS_INTERVAL);
+    let mut rooms = tokio::time::interval(ROOM_SWEEP_INTERVAL);
     loop {
         tokio::select! {
             biased;
@@ -210,6 +219,8 @@ async fn sweep(shared: Arc<Shared>) {
                 shared.hub.sweep(shared.clock.now());
                 shared.addresses.sweep(shared.clock.now());
             }
+            _ = news.tick() => shared.rooms.tell_pending(shared.moment()),
+            _ = rooms.tick() => shared.rooms.sweep(shared.moment()),
             _ = seldom.tick() => {
                 let older_than = Timestamp(shared.clock.timestamp().0.saturating_sub(DEDUP_WINDOW_MS));
                 match shared.store.forget_duplicates(older_than).await {

@@ -16,6 +16,7 @@ use crate::{
     hub::{
         Draw, Hub,
         fanout::{Reply, Ticket},
+        rooms::{Now, Rooms},
     },
     session::{self, Identity, Session},
     store::{
@@ -42,6 +43,8 @@ pub struct Shared {
     pub entropy: Entropy,
     /// Who is online.
     pub hub: Arc<Hub>,
+    /// The rooms that are live.
+    pub rooms: Rooms,
     /// What is kept.
     pub store: Arc<dyn Store>,
     /// Where messages get their order.
@@ -56,6 +59,11 @@ impl Shared {
     /// The app of this id.
     pub fn app(&self, app: &AppId) -> Result<&apps::Config, Reject> {
         self.apps.get(app).ok_or(Code::AppUnknown.into())
+    }
+
+    /// This moment.
+    pub fn moment(&self) -> Now {
+        Now { time: self.clock.timestamp(), instant: self.clock.now() }
     }
 
     /// Queues a write for the committer, which answers; refuses it at once when too many wait.
@@ -90,6 +98,7 @@ impl Shared {
             addresses: Arc::new(Addresses::new(config, false, entropy.hasher(), metrics.clone())),
             clock: Clock::simulated(time),
             hub: Arc::new(Hub::new(entropy.hasher())),
+            rooms: Rooms::new(entropy.hasher(), metrics.clone()),
             store: Arc::new(crate::store::memory::Memory::new(entropy.hasher())),
             entropy,
             committer: Committer::default(),

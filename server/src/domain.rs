@@ -5,4 +5,5 @@ pub mod conversation;
 pub mod message;
 pub mod rate;
 pub mod resume;
+pub mod room;
 pub mod token;

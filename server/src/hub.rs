@@ -1,6 +1,7 @@
 //! Who is online and where, and how often they asked. The only file that names dashmap; no guard leaves it.
 
 pub mod fanout;
+pub mod rooms;
 
 use std::{
     sync::Arc,

@@ -2,6 +2,7 @@
 
 pub mod conversation;
 pub mod message;
+pub mod room;
 pub mod session;
 pub mod user;
 
@@ -9,7 +10,7 @@ use crate::router::Router;
 
 /// Every route of the server.
 pub fn routes() -> Router {
-    [session::routes, user::routes, conversation::routes, message::routes]
+    [session::routes, user::routes, conversation::routes, message::routes, room::routes]
         .into_iter()
         .fold(Router::default(), |router, add| add(router))
 }

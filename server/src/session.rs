@@ -10,6 +10,7 @@ pub mod requests;
 pub mod state;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -20,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use quail_protocol::{
     Class, Close, Lane, Timestamp,
-    id::{AppId, DeviceId, SessionId, UserId},
+    id::{AppId, DeviceId, RoomId, SessionId, UserId},
     session::{PlatformClass, ResumeToken},
 };
 use serde::{Deserialize, Serialize};
@@ -136,6 +137,8 @@ pub struct Session {
     requests: Mutex<Requests>,
     identity: OnceLock<Identity>,
     resume_token: OnceLock<ResumeToken>,
+    /// The rooms that this session is in.
+    rooms: Mutex<BTreeSet<RoomId>>,
     /// Set where a login on this connection went on with an older session.
     resumption: OnceLock<Resumption>,
     left: AtomicBool,
@@ -158,6 +161,7 @@ impl Session {
             requests: Mutex::default(),
             identity: OnceLock::new(),
             resume_token: OnceLock::new(),
+            rooms: Mutex::default(),
             resumption: OnceLock::new(),
             left: AtomicBool::new(false),
             seat: Mutex::default(),
@@ -197,6 +201,25 @@ impl Session {
     /// The largest request id so far.
     pub fn newest_request(&self) -> u32 {
         self.requests().newest()
+    }
+
+    /// The rooms that this session is in.
+    pub fn rooms(&self) -> BTreeSet<RoomId> {
+        self.lock_rooms().clone()
+    }
+
+    /// This session is in a room.
+    pub fn remember_room(&self, room: RoomId) {
+        self.lock_rooms().insert(room);
+    }
+
+    /// This session is out of a room.
+    pub fn forget_room(&self, room: &RoomId) {
+        self.lock_rooms().remove(room);
+    }
+
+    fn lock_rooms(&self) -> MutexGuard<'_, BTreeSet<RoomId>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes `token` the key to this session.

@@ -20,7 +20,7 @@ use quail_protocol::{
 use crate::domain::conversation::Reader;
 
 pub use self::{
-    entry::{Append, Appended, ChangesRead, Head, Place, Range, RangeQuery},
+    entry::{Append, Appended, ChangesRead, Head, Place, Range, RangeQuery, content_hash},
     feed::FEED_ENTRIES_MAX,
     recall::{RecallChange, RecallKept},
     user::{MarkChange, MarkKept, ProfileChange, ProfileKept},

@@ -15,7 +15,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use quail_protocol::session::Missed;
+use quail_protocol::{Code, Priority, session::Missed};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
@@ -90,6 +90,13 @@ pub struct Outcomes {
     outcome: &'static str,
 }
 
+/// What became of a message of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RoomOutcome {
+    priority: String,
+    outcome: String,
+}
+
 /// Every metric of a server.
 #[derive(Debug)]
 pub struct Metrics {
@@ -113,6 +120,9 @@ pub struct Metrics {
     dropped: Counter<u64, AtomicU64>,
     passed: Family<Outcomes, Counter>,
     signals: Family<Reason, Counter>,
+    rooms: Gauge,
+    room_messages: Family<RoomOutcome, Counter>,
+    room_deliveries: Family<RoomOutcome, Counter>,
 }
 
 impl Metrics {
@@ -194,6 +204,20 @@ impl Metrics {
         );
         let signals = Family::default();
         registry.register("signals_discarded", "Signals that were discarded, by reason", signals.clone());
+        let rooms = Gauge::default();
+        registry.register("rooms", "Rooms that are live", rooms.clone());
+        let room_messages = Family::default();
+        registry.register(
+            "room_messages",
+            "Messages sent to rooms, by the priority asked for and what was decided",
+            room_messages.clone(),
+        );
+        let room_deliveries = Family::default();
+        registry.register(
+            "room_deliveries",
+            "Messages of rooms, by priority and what became of them in each outbox",
+            room_deliveries.clone(),
+        );
         Arc::new(Self {
             registry,
             requests,
@@ -215,6 +239,9 @@ impl Metrics {
             dropped,
             passed,
             signals,
+            rooms,
+            room_messages,
+            room_deliveries,
         })
     }
 
@@ -315,5 +342,33 @@ impl Metrics {
     /// A signal was discarded.
     pub fn signal_discarded(&self, reason: &str) {
         self.signals.get_or_create(&Reason { reason: reason.to_owned() }).inc();
+    }
+
+    /// Rooms were made, or ended.
+    pub fn rooms_changed(&self, by: i64) {
+        self.rooms.inc_by(by);
+    }
+
+    /// A message got its place in a room, with this priority.
+    pub fn room_placed(&self, asked: Priority, got: Priority) {
+        let outcome = if asked == got { "placed" } else { "lowered" };
+        let labels = RoomOutcome { priority: format!("{asked:?}"), outcome: outcome.to_owned() };
+        self.room_messages.get_or_create(&labels).inc();
+    }
+
+    /// A message got no place in a room.
+    pub fn room_refused(&self, asked: Priority, code: Code) {
+        let labels = RoomOutcome { priority: format!("{asked:?}"), outcome: format!("{code:?}") };
+        self.room_messages.get_or_create(&labels).inc();
+    }
+
+    /// A message of a room reached so many outboxes, and was dropped at so many.
+    pub fn room_told(&self, priority: Priority, queued: u64, dropped: u64) {
+        for (outcome, count) in [("queued", queued), ("dropped", dropped)] {
+            if count > 0 {
+                let labels = RoomOutcome { priority: format!("{priority:?}"), outcome: outcome.to_owned() };
+                self.room_deliveries.get_or_create(&labels).inc_by(count);
+            }
+        }
     }
 }

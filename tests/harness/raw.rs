@@ -55,6 +55,18 @@ pub enum Said {
 }
 
 impl Raw {
+    /// Breaks the connection without logging out.
+    pub async fn lose(self) {
+        match self {
+            Self::Quic { connection, endpoint, .. } => {
+                connection.close(quinn::VarInt::from_u32(Close::Abandoned.number().into()), b"");
+                endpoint.wait_idle().await;
+            }
+            // Ends the TCP connection without a close frame.
+            Self::WebSocket { socket, .. } => drop(socket),
+        }
+    }
+
     /// Connects and opens the Control lane.
     pub async fn connect(town: &Town, carrier: Carrier) -> Self {
         let decoder = Decoder::new(FRAME_BYTES_MAX);

@@ -9,7 +9,7 @@ mod operations;
 use std::collections::BTreeSet;
 
 use futures_util::future::LocalBoxFuture;
-use quail_client::{Client, Events, Peer};
+use quail_client::{Client, Events, Peer, Room};
 use quail_protocol::{Event, Position, message::Sent};
 use quail_tests::{Carrier, Town, within};
 
@@ -52,6 +52,16 @@ impl Stage<'_> {
         self.town.connect(self.carrier, &self.user(name)).await
     }
 
+    /// A room of this case, which Alice made and Bob came into.
+    async fn room(&self) -> Shared {
+        let (alice, to_alice) = self.connect("alice").await;
+        let (bob, to_bob) = self.connect("bob").await;
+        let (theirs, bobs) = (alice.room(self.user("room")).unwrap(), bob.room(self.user("room")).unwrap());
+        theirs.create(Default::default()).await.unwrap();
+        bobs.join(0).await.unwrap();
+        Shared { alice, to_alice, bob, to_bob, alices: theirs, bobs }
+    }
+
     /// Alice's way to Bob, and Bob.
     async fn pair(&self) -> Pair {
         let (alice, to_alice) = self.connect("alice").await;
@@ -60,6 +70,16 @@ impl Stage<'_> {
         let back = bob.peer(self.user("alice")).unwrap();
         Pair { alice, to_alice, bob, to_bob, peer, back }
     }
+}
+
+/// Two users in a room, which is Alice's.
+struct Shared {
+    alice: Client,
+    to_alice: Events,
+    bob: Client,
+    to_bob: Events,
+    alices: Room,
+    bobs: Room,
 }
 
 /// Two users who are connected.

@@ -20,6 +20,7 @@ mod process;
 mod readme;
 mod reconnect;
 mod resume;
+mod room;
 mod session;
 mod store;
 mod storm;

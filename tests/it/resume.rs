@@ -49,14 +49,7 @@ async fn sent(raw: &mut Raw, request_id: u32) -> Sent {
 
 /// A connection that breaks without a word, and the server's notice of it.
 async fn broken(town: &Town, raw: Raw) {
-    match raw {
-        Raw::Quic { connection, endpoint, .. } => {
-            connection.close(quinn::VarInt::from_u32(Close::Abandoned.number().into()), b"");
-            endpoint.wait_idle().await;
-        }
-        // Ends the TCP connection without a close frame.
-        Raw::WebSocket { socket, .. } => drop(socket),
-    }
+    raw.lose().await;
     within(async {
         while !open_connections(&town.metrics().await).eq("0") {
             tokio::task::yield_now().await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use quail_protocol::{
     Event,
     frame::{self, Frame, Head, Outcome},
+    room::{Entered, Left},
 };
 use tokio::time::Instant;
 
@@ -60,6 +61,13 @@ impl Driver {
             Own::Recall(conversation) => {
                 _ = frame::decode(body).map(|recalled| self.tracker.recalled(conversation, &recalled));
             }
+            Own::Enter(room) => {
+                _ = frame::decode(body)
+                    .map(|entered: Entered| self.tracker.entered(room, entered.state.head));
+            }
+            // What is left and what is dismissed is answered alike.
+            Own::Leave(room) => _ = frame::decode(body).map(|Left { last }| self.tracker.left(room, last)),
+            Own::LeaveAll => self.tracker.left_all(),
             Own::Unnumbered => {}
         }
     }

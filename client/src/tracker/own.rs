@@ -29,7 +29,7 @@ impl Tracker {
             return;
         }
         let followed = self.tracks.contains_key(&own.conversation);
-        let held = Held::own(own.priority, sent.prev, sent.rev);
+        let held = Held::own(sent.priority, sent.prev, sent.rev);
         self.place(own.conversation.clone(), sent.position, held);
         if self.earlier.remove(&own.id) && !followed {
             // What was placed between it and the new connection is told by no event.

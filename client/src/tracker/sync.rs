@@ -134,7 +134,10 @@ impl Tracker {
 
     /// The track of a conversation that was not followed up to now and that has something at `position`.
     pub(super) fn unheard_of(&self, conversation: Conversation, position: Position, rev: Rev) -> Track {
-        if self.paging.knows_all() {
+        if matches!(conversation, Conversation::Room(_)) {
+            // It was come into just now, and its answer is on the way.
+            Track::starting_at(conversation, position, rev)
+        } else if self.paging.knows_all() {
             Track::starting_at(conversation, Position { seq: Seq(0), ..position }, rev)
         } else if let Some(time) = self.paging.interrupted {
             Track::since(conversation, position, rev, time)

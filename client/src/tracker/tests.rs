@@ -49,6 +49,7 @@ impl Story {
             client_id: id(seq),
             conversation: Conversation::Peer(user("alice")),
             sender: user("bob"),
+            member: None,
             position: Position { epoch: Epoch(EPOCH), seq: Seq(seq) },
             prev: Seq(prev),
             ordinal: 0,
@@ -67,8 +68,8 @@ impl Story {
     fn sent(&self, seq: u64) -> (OwnMessage, Sent) {
         let message = self.message(seq);
         let own = OwnMessage { conversation: bob(), id: message.client_id, priority: message.priority };
-        let Message { id, position, prev, rev, time, .. } = message;
-        (own, Sent { id, position, prev, rev, time, ack: Ack::Durable })
+        let Message { id, position, prev, rev, priority, time, .. } = message;
+        (own, Sent { id, position, prev, rev, priority, time, ack: Ack::Durable })
     }
 
     fn answer(&self, cursor: &Cursor, first: Seq) -> Answer {

@@ -92,6 +92,7 @@ impl Fake {
             client_id: send.id,
             conversation: send.conversation,
             sender: UserId::new("echo").unwrap(),
+            member: None,
             position: Position { epoch: Epoch(1), seq: Seq(seq) },
             prev: Seq(seq - 1),
             ordinal: 0,
@@ -106,6 +107,7 @@ impl Fake {
             position: message.position,
             prev: message.prev,
             rev: message.rev,
+            priority: message.priority,
             time: TIME,
             ack: Ack::Durable,
         };

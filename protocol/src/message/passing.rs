@@ -3,7 +3,7 @@
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
 
-use super::Content;
+use super::{Content, SenderNote};
 use crate::{
     bounded::Blob,
     conversation::Conversation,
@@ -26,6 +26,8 @@ pub struct Unnumbered {
     pub conversation: Conversation,
     /// Who sent it.
     pub sender: UserId,
+    /// What the sender was then; in rooms alone.
+    pub member: Option<SenderNote>,
     /// The conversation's newest position when it passed.
     pub follows: Position,
     /// How urgent.
@@ -42,6 +44,20 @@ pub struct Dropped {
     /// Which conversation, as this session names it.
     pub conversation: Conversation,
     /// How many since the last such event.
+    pub count: u32,
+}
+
+/// Messages of a room were not told to this session, for lack of room in its outbox. Told on the lane of their priority, in
+/// their place: take `through` for the last number of the priority that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Gap {
+    /// Which conversation.
+    pub conversation: Conversation,
+    /// Of which priority.
+    pub priority: Priority,
+    /// The last of them.
+    pub through: Position,
+    /// How many they are.
     pub count: u32,
 }
 

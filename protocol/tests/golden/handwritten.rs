@@ -126,6 +126,7 @@ fn hello_sent() -> Sent {
         position: at(42),
         prev: Seq(41),
         rev: Rev(0),
+        priority: Priority::Normal,
         time: Timestamp(SENT_AT),
         ack: Ack::Durable,
     }
@@ -138,6 +139,7 @@ fn hello_placed() -> Message {
         client_id: id,
         conversation,
         sender: valid(UserId::new("alice")),
+        member: None,
         position: sent.position,
         prev: sent.prev,
         ordinal: 40,

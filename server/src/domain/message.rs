@@ -6,8 +6,8 @@ use quail_protocol::{
     Code, Conversation, Timestamp,
     id::{ClientMessageId, UserId},
     limits::{
-        COMMAND_BYTES_MAX, CUSTOM_BYTES_MAX, DEDUP_WINDOW_MS, ID_AHEAD_MS, MEDIA_BYTES_MAX, SIGNAL_BYTES_MAX,
-        TEXT_BYTES_MAX,
+        COMMAND_BYTES_MAX, CUSTOM_BYTES_MAX, DEDUP_WINDOW_MS, ID_AHEAD_MS, MEDIA_BYTES_MAX,
+        ROOM_DEDUP_WINDOW_MS, SIGNAL_BYTES_MAX, TEXT_BYTES_MAX,
     },
     message::{Content, Custom, Location, Message, MessageKind, Payload, SizeClass, Text, Voice},
 };
@@ -88,6 +88,16 @@ fn says_something(payload: &Payload) -> bool {
     }
 }
 
+/// The same for a message to a room, which remembers for a shorter time.
+pub fn check_id_in_room(id: ClientMessageId, now: Timestamp) -> Result<(), Code> {
+    is_of_the_last(ROOM_DEDUP_WINDOW_MS, id, now)
+}
+
+fn is_of_the_last(window_ms: u64, id: ClientMessageId, now: Timestamp) -> Result<(), Code> {
+    let oldest = now.0.saturating_sub(window_ms);
+    if (oldest..=now.0 + ID_AHEAD_MS).contains(&id.unix_ms()) { Ok(()) } else { Err(Code::MessageIdStale) }
+}
+
 /// Whether `user` may take `message` back `now`: true if it is to be done, false if it was done before.
 pub fn may_recall(message: &Message, user: &UserId, now: Timestamp, window: Duration) -> Result<bool, Code> {
     if message.sender != *user {
@@ -103,8 +113,7 @@ pub fn may_recall(message: &Message, user: &UserId, now: Timestamp, window: Dura
 /// Checks that an id is of the time in which duplicates are remembered. One that is older could have been placed and
 /// forgotten; one far ahead would be remembered for ever.
 pub fn check_id(id: ClientMessageId, now: Timestamp) -> Result<(), Code> {
-    let oldest = now.0.saturating_sub(DEDUP_WINDOW_MS);
-    if (oldest..=now.0 + ID_AHEAD_MS).contains(&id.unix_ms()) { Ok(()) } else { Err(Code::MessageIdStale) }
+    is_of_the_last(DEDUP_WINDOW_MS, id, now)
 }
 
 #[cfg(test)]
@@ -250,6 +259,7 @@ mod tests {
                 client_id: ClientMessageId([0; 16]),
                 conversation: peer(),
                 sender: user("alice"),
+                member: None,
                 position: Position { epoch: Epoch(1), seq: Seq(1) },
                 prev: Seq(0),
                 ordinal: 1,

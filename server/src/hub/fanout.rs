@@ -140,8 +140,8 @@ impl FanOut {
             }
             None => own,
         };
-        let Unnumbered { id, follows, time, .. } = *message;
-        let place = Place { id, position: follows, prev: Default::default(), rev: Rev(0), time };
+        let Unnumbered { id, follows, priority, time, .. } = *message;
+        let place = Place { id, position: follows, prev: Default::default(), rev: Rev(0), priority, time };
         responder.reply(Ok(place.sent(if got > 0 { Ack::Accepted } else { Ack::NotDelivered })));
     }
 

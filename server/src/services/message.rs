@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use quail_protocol::{
-    Code, Conversation, Position, Reject,
+    Code, Conversation, Reject,
     bounded::List,
     event::EventBody,
     frame::{self, Malformed},
-    id::{AppId, MessageId},
+    id::{AppId, MessageId, RoomId},
     limits::{HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX},
     message::{Ack, Changes, ChangesPage, History, Page, Recall, Send, Sent, Signal, Signaled},
 };
@@ -15,7 +15,7 @@ use quail_protocol::{
 use crate::{
     apps::UnknownRecipients,
     context::Context,
-    domain,
+    domain::{self, room::Sending},
     hub::{
         Draw,
         fanout::{Reply, Ticket},
@@ -23,7 +23,7 @@ use crate::{
     respond::Responder,
     router::{Failure, Router},
     session::{Identity, outbox::Pushed},
-    store::{Append, Appended, ConversationKey, Place, RangeQuery, RecallChange, Write},
+    store::{Append, Appended, ConversationKey, Place, RangeQuery, RecallChange, Write, content_hash},
 };
 
 pub(super) fn routes(router: Router) -> Router {
@@ -33,6 +33,10 @@ pub(super) fn routes(router: Router) -> Router {
 /// Checks a message and queues it for the committer, which answers. Nothing is awaited before the queue, so messages
 /// of one lane are placed in the order in which they arrived.
 async fn send(context: Context, send: Send, responder: Responder<Send>) {
+    if let Conversation::Room(room) = &send.conversation {
+        let room = room.clone();
+        return send_to_room(&context, &room, send, responder);
+    }
     let (app, append) = match prepare(&context, send) {
         Ok(prepared) => prepared,
         Err(reject) => return responder.reply(Err(reject)),
@@ -46,6 +50,32 @@ async fn send(context: Context, send: Send, responder: Responder<Send>) {
     }
     let ticket = Ticket { app, sender: context.session.clone(), reply: Reply::Send(responder) };
     context.shared.submit(Write::Append(append), ticket);
+}
+
+/// Checks a message and gives it to its room, which answers.
+fn send_to_room(context: &Context, room: &RoomId, send: Send, responder: Responder<Send>) {
+    let (app, sending) = match prepare_for_room(context, send) {
+        Ok(prepared) => prepared,
+        Err(reject) => return responder.reply(Err(reject)),
+    };
+    let rooms = &context.shared.rooms;
+    if let Err(reject) = context.draw(Draw::of(sending.content.kind.rate_class())) {
+        return responder.reply(rooms.placed_before(&app, room, &sending).unwrap_or(Err(reject)));
+    }
+    let now = context.shared.moment();
+    rooms.send(&app, room, &context.session, sending, now, |result| responder.reply(result));
+}
+
+fn prepare_for_room(context: &Context, send: Send) -> Result<(AppId, Sending), Reject> {
+    let Identity { app, user, .. } = context.identity()?.clone();
+    let Send { conversation, id: client_id, priority, content } = send;
+    let sizes = context.shared.app(&app)?.sizes.in_force();
+    domain::message::check_content(&content, &conversation, &sizes)?;
+    let time = context.shared.clock.timestamp();
+    domain::message::check_id_in_room(client_id, time)?;
+    let (unix_ms, random) = context.shared.entropy.id_parts(time);
+    let hash = content_hash(priority, &content);
+    Ok((app, Sending { user, id: MessageId::at(unix_ms, random), client_id, priority, content, hash }))
 }
 
 fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
@@ -94,16 +124,20 @@ fn is_there(context: &Context, app: &AppId, append: &Append) -> bool {
 
 /// The answer to a message that nothing was done with.
 fn not_delivered(append: &Append) -> Sent {
-    let Append { id, time, .. } = *append;
-    let position = Position::default();
-    Place { id, position, prev: Default::default(), rev: Default::default(), time }.sent(Ack::NotDelivered)
+    let Append { id, time, priority, .. } = *append;
+    let (position, prev, rev) = Default::default();
+    Place { id, position, prev, rev, priority, time }.sent(Ack::NotDelivered)
 }
 
 async fn history(context: Context, query: History) -> Result<Page, Failure> {
     let entries_max = page_size(query.limit)?;
-    let key = key(&context, &query.conversation)?;
     let History { from, to, direction, .. } = query;
     let range = RangeQuery { from, to, entries_max, bytes_max: HISTORY_BYTES_MAX, direction };
+    if let Conversation::Room(room) = &query.conversation {
+        let Identity { app, user, .. } = context.identity()?;
+        return Ok(context.shared.rooms.history(app, room, user, range)?);
+    }
+    let key = key(&context, &query.conversation)?;
     let read = context.shared.store.read_range(&key, range).await?;
     let messages = List::new(read.messages).map_err(|_| Code::Internal)?;
     Ok(Page { head: read.head, first: read.first, rev: read.rev, messages, next: read.next })

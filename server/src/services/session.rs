@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use quail_protocol::{
-    Close, Code, Seq,
+    Close, Code, Conversation, Rev, Seq,
     bounded::List,
-    id::SessionId,
+    id::{AppId, RoomId, SessionId},
     limits::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX},
+    room::LeaveCause,
     session::{
         Cursor, Limits, LoggedIn, LoggedOut, Login, Logout, Ping, Pong, RenewToken, Resume, ResumeToken,
         Resumed, TokenRenewed,
@@ -17,7 +18,7 @@ use quail_protocol::{
 use crate::{
     apps,
     context::{Context, Shared},
-    domain,
+    domain, hub,
     router::{Failure, Router},
     session::{Identity, Resumption, Session},
     store::{ConversationKey, ProfileChange},
@@ -67,7 +68,7 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     let feed = match shared.store.feed(&identity.app, &identity.user, Seq(0), 0).await {
         Ok(page) => page.head,
         Err(error) => {
-            depart(shared, &current);
+            depart(shared, &current, LeaveCause::LoggedOut);
             return Err(error.into());
         }
     };
@@ -155,9 +156,13 @@ async fn begin(
 /// Ends sessions that gave way. When this returns nothing of theirs gets a place any more.
 async fn kick(shared: &Shared, displaced: &[Arc<Session>]) {
     for session in displaced {
+        let identity = session.identity().cloned();
         session.end(Close::KickedOut);
         if session.leave() {
             shared.metrics.sessions_changed(-1);
+            if let Some(Identity { app, user, .. }) = identity {
+                super::room::leave_rooms(shared, &app, &user, session, LeaveCause::LoggedOut);
+            }
         }
     }
     if !displaced.is_empty() {
@@ -187,18 +192,29 @@ async fn catch_up(context: Context, resume: Resume) -> Result<Resumed, Failure> 
     let known: Vec<_> = keys.iter().flatten().cloned().collect();
     let mut heads = context.shared.store.heads(&known).await?.into_iter();
     let answer = |(cursor, key): (&Cursor, &Option<ConversationKey>)| {
-        let head = key.as_ref().and_then(|_| heads.next()).map(|head| domain::resume::Head {
-            position: head.position,
-            last_by_priority: head.last_by_priority,
-            first: head.first,
-            rev: head.rev,
-        });
+        let head = match (&cursor.conversation, key) {
+            (Conversation::Room(room), _) => room_head(&context, &identity.app, room),
+            (_, Some(_)) => heads.next().map(|head| domain::resume::Head {
+                position: head.position,
+                last_by_priority: head.last_by_priority,
+                first: head.first,
+                rev: head.rev,
+            }),
+            (_, None) => None,
+        };
         let answer = domain::resume::answer(cursor, head);
         context.shared.metrics.resume_answered(answer.missed);
         answer
     };
     let answers = resume.cursors.iter().zip(&keys).map(answer).collect();
     Ok(Resumed { answers: List::new(answers).map_err(|_| Code::Internal)? })
+}
+
+/// How far a room has come, if this session is in it.
+fn room_head(context: &Context, app: &AppId, room: &RoomId) -> Option<domain::resume::Head> {
+    let head = context.shared.rooms.head(app, room, &context.session)?;
+    let hub::rooms::Head { position, last_by_priority, first } = head;
+    Some(domain::resume::Head { position, last_by_priority, first, rev: Rev(0) })
 }
 
 fn limits(shared: &Shared, app: &apps::Config) -> Limits {
@@ -228,7 +244,7 @@ fn limits(shared: &Shared, app: &apps::Config) -> Limits {
 }
 
 async fn logout(context: Context, _: Logout) -> Result<LoggedOut, Failure> {
-    depart(&context.shared, &context.session);
+    depart(&context.shared, &context.session, LeaveCause::LoggedOut);
     Ok(LoggedOut {})
 }
 
@@ -236,11 +252,12 @@ async fn ping(context: Context, _: Ping) -> Result<Pong, Failure> {
     Ok(Pong { time: context.shared.clock.timestamp() })
 }
 
-/// Takes a session out of the hub, at logout or when its connection ended.
-pub fn depart(shared: &Shared, session: &Arc<Session>) {
+/// Takes a session out of its rooms and of the hub, at logout or when its connection ended.
+pub fn depart(shared: &Shared, session: &Arc<Session>, cause: LeaveCause) {
     let Some(identity) = session.identity().cloned() else { return };
     // Whoever ends it counts it, even if another login took it out of the hub at the same moment.
     if session.leave() {
+        super::room::leave_rooms(shared, &identity.app, &identity.user, session, cause);
         shared.hub.deregister(&identity.app, &identity.user, session, shared.clock.now());
         shared.metrics.sessions_changed(-1);
         tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, "logged out");

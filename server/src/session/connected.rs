@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, future::join, stream::FuturesUnordered};
-use quail_protocol::Close;
+use quail_protocol::{Close, room::LeaveCause};
 
 use super::{Resumption, Session, outbox::Attachment};
 use crate::{carrier::Lost, context::Shared, router::Serving, services::session::depart};
@@ -65,7 +65,7 @@ impl Connected {
     fn give_up(&self) {
         let (session, attachment) = self.current();
         if session.outbox.expire(attachment) {
-            depart(&self.shared, &session);
+            depart(&self.shared, &session, LeaveCause::Offline);
         }
     }
 }
@@ -92,7 +92,7 @@ async fn keep(
     if let Some(shared) = shared.upgrade()
         && resumption.session.outbox.expire(resumption.attachment)
     {
-        depart(&shared, &resumption.session);
+        depart(&shared, &resumption.session, LeaveCause::Offline);
     }
 }
 

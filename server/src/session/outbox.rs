@@ -3,7 +3,7 @@
 //! Replies are bounded by the request window and are never dropped. Events of stored messages are dropped when a lane
 //! is full: the whole backlog of the lane goes, and each of its conversations gets one `Behind` in its place, because
 //! the messages are in the history and the client has to page for them anyway. Messages without a number are dropped
-//! one by one, and the client is told how many. Notices take no one's place: a client
+//! one by one, and the client is told how many; messages of rooms likewise, and it is told up to where. Notices take no one's place: a client
 //! that leaves too many of them unread is closed, and finds in its feed what it was not told.
 //!
 //! An outbox serves one connection at a time. Between two of them it takes nothing: replies are kept elsewhere, and
@@ -19,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use bytesize::ByteSize;
-use quail_protocol::{Conversation, Lane, Position, Rev};
+use quail_protocol::{Conversation, Lane, Position, Priority, Rev};
 use serde::{Deserialize, Serialize};
 
 use self::queue::Queue;
@@ -177,6 +177,32 @@ impl Outbox {
         } else {
             let noted = queue.note_dropped(conversation, self.config.lane_items);
             queues.overrun |= !noted;
+            queues.dropped += 1;
+            Pushed::Dropped
+        };
+        wake(queues);
+        pushed
+    }
+
+    /// Queues a message of a room on the lane of its priority. Without room it is dropped, and the client is told up to
+    /// where, in its place.
+    pub fn push_live(
+        &self,
+        priority: Priority,
+        frame: Bytes,
+        conversation: &Conversation,
+        position: Position,
+    ) -> Pushed {
+        let mut queues = self.lock();
+        if !queues.takes_in() {
+            return Pushed::Away;
+        }
+        let queue = &mut queues.lanes[priority.lane().index()];
+        let pushed = if queue.has_room(&self.config, frame.len()) {
+            queue.push_live(frame, conversation);
+            Pushed::Queued
+        } else {
+            queue.note_gap(conversation, priority, position);
             queues.dropped += 1;
             Pushed::Dropped
         };

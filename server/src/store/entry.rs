@@ -39,14 +39,9 @@ pub struct Append {
 }
 
 impl Append {
-    /// What a repetition must have in common with the first. Stored, so it may never change.
+    /// See [`content_hash`].
     pub(super) fn content_hash(&self) -> u64 {
-        let mut hash = Xxh3::new();
-        hash.update(&self.content.kind.number().to_be_bytes());
-        hash.update(&[self.priority as u8]);
-        hash.update(&self.content.body);
-        hash.update(&self.content.extension);
-        hash.digest()
+        content_hash(self.priority, &self.content)
     }
 
     /// The entry, once the message has the newest place, which `head` has.
@@ -57,6 +52,7 @@ impl Append {
             client_id: self.client_id,
             conversation: self.conversation,
             sender: self.sender,
+            member: None,
             position,
             prev,
             ordinal: countable.ordinal(),
@@ -76,12 +72,23 @@ impl Append {
             client_id: self.client_id,
             conversation: self.conversation,
             sender: self.sender,
+            member: None,
             follows,
             priority: self.priority,
             time: self.time,
             content: self.content,
         }
     }
+}
+
+/// What a repetition of a message must have in common with the first. Stored, so it may never change.
+pub fn content_hash(priority: Priority, content: &Content) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(&content.kind.number().to_be_bytes());
+    hash.update(&[priority as u8]);
+    hash.update(&content.body);
+    hash.update(&content.extension);
+    hash.digest()
 }
 
 /// A placed message, and what the store knows of it beside.
@@ -140,6 +147,8 @@ pub struct Place {
     pub prev: Seq,
     /// The number of the conversation's last change then.
     pub rev: Rev,
+    /// The priority that it got.
+    pub priority: Priority,
     /// When it was placed.
     pub time: Timestamp,
 }
@@ -147,14 +156,14 @@ pub struct Place {
 impl Place {
     /// The place of `message`.
     pub fn of(message: &Message) -> Self {
-        let Message { id, position, prev, rev, time, .. } = *message;
-        Self { id, position, prev, rev, time }
+        let Message { id, position, prev, rev, priority, time, .. } = *message;
+        Self { id, position, prev, rev, priority, time }
     }
 
     /// The reply to its sender.
     pub fn sent(self, ack: Ack) -> Sent {
-        let Self { id, position, prev, rev, time } = self;
-        Sent { id, position, prev, rev, time, ack }
+        let Self { id, position, prev, rev, priority, time } = self;
+        Sent { id, position, prev, rev, priority, time, ack }
     }
 }
 
@@ -257,7 +266,7 @@ pub struct RangeQuery {
 
 impl Range {
     /// Reads `entries`, in the direction of `query`, until one is more than it wants.
-    pub(super) fn fill(
+    pub(crate) fn fill(
         head: Head,
         query: RangeQuery,
         entries: impl IntoIterator<Item = Result<Message, StoreError>>,

@@ -1,6 +1,6 @@
 //! Every reject code.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use futures_util::{FutureExt, future::join_all};
 use postcard_schema::Schema;
@@ -12,11 +12,12 @@ use quail_protocol::{
     id::{ClientMessageId, DeviceId},
     limits::REPLIES_KEPT_MAX,
     message::{Barrage, Body, Content, MessageBody, MessageKind, Send, Text},
+    room::Settings,
     session::{LoggedIn, Login, Ping, RenewToken},
     user::Feed,
 };
 use quail_server::{
-    apps::{MultiLogin, Rates, UnknownRecipients},
+    apps::{MultiLogin, Rates, Rooms, UnknownRecipients},
     config::Config,
     store::Write,
 };
@@ -106,6 +107,15 @@ async fn elsewhere(
     let town = Town::with(change).await;
     let stage = Stage { town: &town, carrier: stage.carrier, row: stage.row.clone() };
     case(&stage).await
+}
+
+/// A case in a town whose rooms are bounded otherwise.
+async fn rooms(
+    stage: &Stage<'_>,
+    change: impl FnOnce(&mut Rooms),
+    case: impl AsyncFnOnce(&Stage<'_>) -> Code,
+) -> Code {
+    elsewhere(stage, |config| change(&mut config.apps.get_mut(FAST).unwrap().rooms), case).await
 }
 
 macro_rules! cases {
@@ -219,6 +229,35 @@ cases! {
         // Time has to pass on the server's clock.
         while pair.alice.call(Ping {}).await.unwrap().time <= sent.time {}
         code(pair.peer.recall(sent.position).await)
+    }).await;
+    RoomNotFound => |stage| {
+        let (alice, _events) = stage.connect("alice").await;
+        code(alice.room(stage.user("none")).unwrap().join(0).await)
+    };
+    RoomExists => |stage| {
+        let room = stage.room().await;
+        room.bobs.leave().await.unwrap();
+        code(room.bobs.create(Settings::default()).await)
+    };
+    NotInRoom => |stage| {
+        let room = stage.room().await;
+        room.bobs.leave().await.unwrap();
+        code(room.bobs.send("x").await.map_err(Into::into))
+    };
+    RoomFull => |stage| rooms(stage, |rooms| rooms.members_max = NonZeroU64::new(2), async |stage| {
+        let room = stage.room().await;
+        let (carol, _events) = stage.connect("carol").await;
+        code(carol.room(room.alices.id().as_str()).unwrap().join(0).await)
+    }).await;
+    TooManyRooms => |stage| rooms(stage, |rooms| rooms.per_user = 1, async |stage| {
+        code(stage.room().await.alice.room("another").unwrap().create(Settings::default()).await)
+    }).await;
+    AppRoomsFull => |stage| rooms(stage, |rooms| rooms.per_app = 1, async |stage| {
+        code(stage.room().await.alice.room("another").unwrap().create(Settings::default()).await)
+    }).await;
+    RightMissing => |stage| code(stage.room().await.bobs.dismiss().await);
+    RoomThrottled => |stage| rooms(stage, |rooms| rooms.budget.normal = 0, async |stage| {
+        code(stage.room().await.alices.send("x").await.map_err(Into::into))
     }).await;
 }
 

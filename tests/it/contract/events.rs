@@ -9,6 +9,7 @@ use quail_protocol::{
     bounded::Text,
     event::EVENTS,
     message::{BehindCause, Command, SignalBody, SignalKind},
+    room::{LeaveCause, UpdateInfo},
     user::Update,
 };
 use quail_tests::{FAST, Town, next_message, token::Token, within};
@@ -209,6 +210,88 @@ const CASES: &[Case] = &[
         }
         .boxed_local()
     }),
+    ("message.gap", |stage| {
+        async {
+            let room = stage.room().await;
+            let slow = stage.town.client(stage.carrier, &stage.user("slow")).event_capacity(1);
+            let (slow, mut to_slow) = within(slow.connect()).await.unwrap();
+            slow.room(stage.user("room")).unwrap().join(0).await.unwrap();
+            let dropped = || {
+                stage.town.try_metric("quail_room_deliveries_total{priority=\"Normal\",outcome=\"dropped\"}")
+            };
+            let before = dropped().await;
+            let mut last = Default::default();
+            while dropped().await == before {
+                for _ in 0..50 {
+                    last = room.alices.send("x".repeat(20_000)).await.unwrap().position;
+                }
+            }
+            let gap = next(&mut to_slow, |event| match event {
+                Event::MessageGap(gap) => Some(gap),
+                _ => None,
+            });
+            let gap = gap.await;
+            assert!(gap.count > 0 && gap.through <= last);
+        }
+        .boxed_local()
+    }),
+    ("room.members_joined", |stage| {
+        async {
+            let mut room = stage.room().await;
+            let bob = room.bob.user_id().clone();
+            let told = next(&mut room.to_alice, |event| match event {
+                Event::MembersJoined(told) if told.joined.iter().any(|member| member.user == bob) => {
+                    Some(told)
+                }
+                _ => None,
+            });
+            assert_eq!(told.await.members, 2);
+        }
+        .boxed_local()
+    }),
+    ("room.members_left", |stage| {
+        async {
+            let mut room = stage.room().await;
+            room.bobs.leave().await.unwrap();
+            let told = next(&mut room.to_alice, |event| match event {
+                Event::MembersLeft(told) => Some(told),
+                _ => None,
+            });
+            let told = told.await;
+            assert_eq!((told.left[0].cause, told.members), (LeaveCause::Left, 1));
+        }
+        .boxed_local()
+    }),
+    ("room.info_updated", |stage| {
+        async {
+            let mut room = stage.room().await;
+            let (notice, id) = (Some(Text::new("quiet, please").unwrap()), room.alices.id().clone());
+            let update = UpdateInfo { room: id, name: None, notice, avatar: None, extension: None };
+            let changed = room.alices.update_info(update).await.unwrap();
+            let told = next(&mut room.to_bob, |event| match event {
+                Event::RoomInfoUpdated(told) => Some(told.info),
+                _ => None,
+            });
+            assert_eq!(told.await, changed.info);
+        }
+        .boxed_local()
+    }),
+    ("room.left", |stage| {
+        async {
+            let mut room = stage.room().await;
+            room.alices.dismiss().await.unwrap();
+            let told = next(&mut room.to_bob, |event| match event {
+                Event::RoomLeft(told) => Some(told),
+                _ => None,
+            });
+            let told = told.await;
+            assert_eq!(
+                (told.cause, told.operator.as_ref()),
+                (LeaveCause::Dismissed, Some(room.alice.user_id()))
+            );
+        }
+        .boxed_local()
+    }),
 ];
 
 #[tokio::test]
@@ -217,6 +300,8 @@ async fn every_event_reaches_an_app() {
         config.session.outbox.lane_items = 8;
         config.session.token_warning = Duration::from_secs(60);
         for app in config.apps.values_mut() {
+            app.rooms.budget.normal = u32::MAX;
+            app.rooms.budget.high = u32::MAX;
             app.history.entries_max = std::num::NonZeroU64::new(KEPT);
         }
     })

@@ -7,6 +7,7 @@ use quail_protocol::{
     bounded::{List, Text},
     message::{Ack, Changes},
     operations,
+    room::{EntryStatus, Role, Settings, UpdateInfo},
     session::{Cursor, Missed, Ping, RenewToken, Resume},
     user::{Feed, Update},
 };
@@ -182,6 +183,84 @@ const CASES: &[Case] = &[
             assert_eq!(read(0, 1).await, (vec![3], 1, true));
             assert_eq!(read(1, 100).await, (vec![1], 2, false));
             assert_eq!(read(2, 100).await, (vec![], 2, false));
+        }
+        .boxed_local()
+    }),
+    ("room.create", |stage| {
+        async {
+            let room = stage.room().await;
+            let exists = room.bobs.create(Settings::default()).await;
+            assert!(matches!(exists, Ok(entered) if entered.status == EntryStatus::AlreadyIn));
+            assert_eq!(room.alices.info().await.unwrap().owner, *room.alice.user_id());
+        }
+        .boxed_local()
+    }),
+    ("room.join", |stage| {
+        async {
+            let room = stage.room().await;
+            room.alices.send("1").await.unwrap();
+            assert_eq!(room.bobs.join(5).await.unwrap().recent.len(), 1);
+        }
+        .boxed_local()
+    }),
+    ("room.enter", |stage| {
+        async {
+            let (alice, _events) = stage.connect("alice").await;
+            let entered =
+                alice.room(stage.user("room")).unwrap().enter(Settings::default(), 5).await.unwrap();
+            assert_eq!(entered.status, EntryStatus::Created);
+        }
+        .boxed_local()
+    }),
+    ("room.leave", |stage| {
+        async {
+            let room = stage.room().await;
+            let sent = room.alices.send("1").await.unwrap();
+            assert_eq!(room.bobs.leave().await.unwrap().last, sent.position);
+            assert_eq!(room.alices.info().await.unwrap().members, 1);
+        }
+        .boxed_local()
+    }),
+    ("room.leave_all", |stage| {
+        async {
+            let room = stage.room().await;
+            assert_eq!(room.bob.leave_rooms().await.unwrap(), 1);
+            assert_eq!(room.bob.leave_rooms().await.unwrap(), 0);
+        }
+        .boxed_local()
+    }),
+    ("room.dismiss", |stage| {
+        async {
+            let room = stage.room().await;
+            let sent = room.bobs.send("1").await.unwrap();
+            assert_eq!(room.alices.dismiss().await.unwrap().last, sent.position);
+        }
+        .boxed_local()
+    }),
+    ("room.update_info", |stage| {
+        async {
+            let room = stage.room().await;
+            let name = Some(Text::new("Lobby").unwrap());
+            let id = room.alices.id().clone();
+            let update = UpdateInfo { room: id, name, notice: None, avatar: None, extension: None };
+            assert_eq!(room.alices.update_info(update).await.unwrap().info.name.as_str(), "Lobby");
+        }
+        .boxed_local()
+    }),
+    ("room.info", |stage| {
+        async {
+            let state = stage.room().await.bobs.info().await.unwrap();
+            assert_eq!((state.members, state.role), (2, Some(Role::Member)));
+        }
+        .boxed_local()
+    }),
+    ("room.members", |stage| {
+        async {
+            let room = stage.room().await;
+            let page = room.bobs.members(0, 1).await.unwrap();
+            assert_eq!((page.count, &page.members[0].user), (2, room.alice.user_id()));
+            let page = room.bobs.members(page.next.unwrap(), 1).await.unwrap();
+            assert_eq!((&page.members[0].user, page.next), (room.bob.user_id(), None));
         }
         .boxed_local()
     }),

@@ -60,6 +60,7 @@ fn message(seq: u64) -> Message {
         client_id: ClientMessageId([seq as u8; 16]),
         conversation: Conversation::Peer(UserId::new("alice").unwrap()),
         sender: UserId::new("bob").unwrap(),
+        member: None,
         position: Position { epoch: Epoch(1), seq: Seq(seq) },
         prev: Seq(seq - 1),
         ordinal: 0,

@@ -1,13 +1,23 @@
-//! What the app has been told of the changes of one conversation.
+//! What the app has been told of the changes of one conversation, and what it will not be told of a room.
 
 use quail_protocol::{
-    Event, Rev,
-    message::{Changed, ChangesPage},
+    Event, Position, Rev,
+    message::{Changed, ChangesPage, Gap},
 };
 
 use super::{Note, Ready, Track};
 
 impl Track {
+    /// Messages of a priority were dropped on the way here: what follows them is next.
+    pub(in crate::tracker) fn gap(&mut self, gap: &Gap, out: &mut Ready) {
+        let Position { epoch, seq } = gap.through;
+        if epoch == self.epoch {
+            let told = &mut self.told[gap.priority.index()];
+            *told = Some(told.map_or(seq.0, |told| told.max(seq.0)));
+            self.release(out);
+        }
+    }
+
     /// The last change that was told.
     pub(in crate::tracker) fn rev(&self) -> Rev {
         self.rev

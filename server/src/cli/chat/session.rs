@@ -177,7 +177,13 @@ impl Chat {
             }
             Event::Draining(_) => say(format_args!("* the server is going away")),
             Event::TokenWillExpire(soon) => say(format_args!("* the token expires in {} s", soon.seconds)),
-            Event::Signaled(_)
+            // A chat is in no room.
+            Event::MessageGap(_)
+            | Event::MembersJoined(_)
+            | Event::MembersLeft(_)
+            | Event::RoomInfoUpdated(_)
+            | Event::RoomLeft(_)
+            | Event::Signaled(_)
             | Event::PeerMarked(_)
             | Event::ConversationMarked(_)
             | Event::ProfileUpdated(_)

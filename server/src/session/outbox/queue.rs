@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use quail_protocol::{
-    Conversation, Position, Rev,
+    Conversation, Position, Priority, Rev,
     event::EventBody,
-    message::{Behind, BehindCause, Dropped},
+    message::{Behind, BehindCause, Dropped, Gap},
 };
 
 use super::{Batch, Config, Subject};
@@ -21,6 +21,17 @@ enum Item {
     Passing(Bytes),
     /// Where messages without a number were dropped.
     Dropped(Conversation),
+    /// Where messages of a room were dropped, by the number of the gap.
+    Gap(u64),
+}
+
+/// Messages of a room that were dropped one behind the other.
+#[derive(Debug)]
+struct Missing {
+    conversation: Conversation,
+    priority: Priority,
+    through: Position,
+    count: u32,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +45,11 @@ pub(super) struct Queue {
     behind: BTreeMap<Conversation, (Position, Rev)>,
     /// How many messages without a number were dropped. Each has an item that stands for it.
     dropped: BTreeMap<Conversation, u32>,
+    /// What is missing of rooms. Each has an item that stands for it.
+    gaps: BTreeMap<u64, Missing>,
+    /// The gap of each room behind which nothing of it waits: what is dropped next belongs to it.
+    open_gaps: BTreeMap<Conversation, u64>,
+    next_gap: u64,
 }
 
 impl Queue {
@@ -80,6 +96,26 @@ impl Queue {
         self.events += 1;
         self.event_bytes += frame.len();
         self.items.push_back(Item::Passing(frame));
+    }
+
+    /// Queues a message of a room.
+    pub(super) fn push_live(&mut self, frame: Bytes, conversation: &Conversation) {
+        self.open_gaps.remove(conversation);
+        self.push_passing(frame);
+    }
+
+    /// Notes a message of a room that was dropped. There are no more gaps than messages that wait and rooms.
+    pub(super) fn note_gap(&mut self, conversation: &Conversation, priority: Priority, position: Position) {
+        if let Some(missing) = self.open_gaps.get(conversation).and_then(|gap| self.gaps.get_mut(gap)) {
+            missing.through = position;
+            missing.count = missing.count.saturating_add(1);
+            return;
+        }
+        let (number, conversation) = (self.next_gap, conversation.clone());
+        self.next_gap += 1;
+        self.open_gaps.insert(conversation.clone(), number);
+        self.gaps.insert(number, Missing { conversation, priority, through: position, count: 1 });
+        self.items.push_back(Item::Gap(number));
     }
 
     /// Counts a message without a number that was dropped. False if more conversations dropped some than are noted.
@@ -173,7 +209,7 @@ impl Queue {
                 frame.len()
             }
             // Small, whatever it says.
-            Item::Dropped(_) => 1,
+            Item::Dropped(_) | Item::Gap(_) => 1,
         })
     }
 
@@ -194,6 +230,14 @@ impl Queue {
             Item::Dropped(conversation) => {
                 let count = self.dropped.remove(&conversation).unwrap_or_default();
                 Dropped { conversation, count }.to_frame()
+            }
+            Item::Gap(number) => {
+                let Some(missing) = self.gaps.remove(&number) else { return Bytes::new() };
+                let Missing { conversation, priority, through, count } = missing;
+                if self.open_gaps.get(&conversation) == Some(&number) {
+                    self.open_gaps.remove(&conversation);
+                }
+                Gap { conversation, priority, through, count }.to_frame()
             }
         }
     }

@@ -138,9 +138,10 @@ pub(super) fn decode_head(bytes: &[u8], epoch: Epoch) -> Result<Head, Unreadable
 }
 
 pub(super) fn encode_dedup(row: &Remembered) -> Vec<u8> {
-    let Remembered { place: Place { id, position, prev, rev, time }, content } = row;
+    let Remembered { place: Place { id, position, prev, rev, priority, time }, content } = row;
     let mut bytes = vec![FORMAT];
-    for number in [position.epoch.0, position.seq.0, prev.0, rev.0, time.0, *content] {
+    let priority = priority.index() as u64;
+    for number in [position.epoch.0, position.seq.0, prev.0, rev.0, priority, time.0, *content] {
         bytes.extend_from_slice(&number.to_be_bytes());
     }
     bytes.extend_from_slice(&id.0);
@@ -151,7 +152,7 @@ pub(super) fn decode_dedup(bytes: &[u8]) -> Result<Remembered, Unreadable> {
     let unreadable = || Unreadable { what: "row against duplicates", format: bytes.first().copied() };
     let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
     let Some((rest, id)) = rest.split_last_chunk() else { return Err(unreadable()) };
-    let (&[epoch, seq, prev, rev, time, content], []) = rest.as_chunks::<8>() else {
+    let (&[epoch, seq, prev, rev, priority, time, content], []) = rest.as_chunks::<8>() else {
         return Err(unreadable());
     };
     let place = Place {
@@ -159,6 +160,7 @@ pub(super) fn decode_dedup(bytes: &[u8]) -> Result<Remembered, Unreadable> {
         position: Position { epoch: Epoch(u64::from_be_bytes(epoch)), seq: Seq(u64::from_be_bytes(seq)) },
         prev: Seq(u64::from_be_bytes(prev)),
         rev: Rev(u64::from_be_bytes(rev)),
+        priority: *Priority::ALL.get(u64::from_be_bytes(priority) as usize).ok_or_else(unreadable)?,
         time: Timestamp(u64::from_be_bytes(time)),
     };
     Ok(Remembered { place, content: u64::from_be_bytes(content) })
@@ -299,12 +301,14 @@ mod tests {
             position: Position { epoch: Epoch(1), seq: Seq(9) },
             prev: Seq(3),
             rev: Rev(6),
+            priority: Priority::Normal,
             time: Timestamp(1_800_000_000_000),
         };
         let row = Remembered { place, content: 0x1122_3344_5566_7788 };
         assert_eq!(
             hex(&encode_dedup(&row)),
-            "01 0000000000000001 0000000000000009 0000000000000003 0000000000000006 000001a3185c5000 1122334455667788 \
+            "01 0000000000000001 0000000000000009 0000000000000003 0000000000000006 0000000000000002 \
+             000001a3185c5000 1122334455667788 \
              01010101010101010101010101010101"
                 .replace(' ', "")
         );
@@ -346,6 +350,7 @@ mod tests {
             client_id: id,
             conversation: Conversation::Peer(bob.clone()),
             sender: alice,
+            member: None,
             position: Position { epoch: Epoch(1), seq: Seq(9) },
             prev: Seq(3),
             ordinal: 7,
@@ -359,7 +364,7 @@ mod tests {
         let bytes = encode_entry(&entry);
         assert_eq!(
             hex(&bytes),
-            "01 01010101010101010101010101010101 01a3185c500077078707070707070707 0103626f62 05616c696365 0109 03 07 \
+            "01 01010101010101010101010101010101 01a3185c500077078707070707070707 0103626f62 05616c696365 00 0109 03 07 \
              06 00 02 80a0f1c2b134 01 01010000 03026869 00 0000 00 00 05 02"
                 .replace(' ', "")
         );

@@ -1,0 +1,380 @@
+//! Domain `room`: live places. Nothing of them outlives the server, their messages are kept in a ring of the newest.
+
+use postcard_schema::Schema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bounded::{Blob, List, Text},
+    id::{RoomId, UserId},
+    limits::{
+        AVATAR_BYTES_MAX, MEMBERS_PER_EVENT_MAX, MEMBERS_PER_PAGE_MAX, NAME_BYTES_MAX, RECENT_MAX,
+        ROOM_EXTENSION_BYTES_MAX, ROOM_NOTICE_BYTES_MAX,
+    },
+    message::Message,
+    open::open_enum,
+    operation::operations,
+    position::{Position, Seq},
+    time::Timestamp,
+};
+
+operations! { 0x07 "room" {
+    0x01 "create"      Create     => Entered,     User, Change, Change, control;
+    0x02 "join"        Join       => Entered,     User, Change, Change, control;
+    0x03 "enter"       Enter      => Entered,     User, Change, Change, control;
+    0x04 "leave"       Leave      => Left,        User, Change, Change, control;
+    0x05 "leave_all"   LeaveAll   => LeftAll,     User, Change, Change, control;
+    0x06 "dismiss"     Dismiss    => Dismissed,   User, Change, Change, control;
+    0x07 "update_info" UpdateInfo => InfoChanged, User, Change, Change, control;
+    0x08 "info"        Info       => RoomState,   User, Query,  Query,  control;
+    0x09 "members"     Members    => MembersPage, User, Query,  Query,  control;
+}}
+
+open_enum! {
+    /// What somebody is in a room. ZIM's group roles; its rooms have none.
+    Role: u8 {
+        /// Who created it.
+        Owner = 1,
+        /// Whom the owner trusts.
+        Admin = 2,
+        /// Everybody else.
+        Member = 3,
+    }
+}
+
+open_enum! {
+    /// When a room ends by itself.
+    LifetimeKind: u8 {
+        /// So many milliseconds after the last one left.
+        WhenEmpty = 1,
+        /// At a time, whoever is in it; in milliseconds since 1970.
+        Until = 2,
+        /// Not before it is dismissed.
+        Kept = 3,
+    }
+}
+
+/// When a room ends by itself. ZIM's `roomDestroyDelayTime`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Lifetime {
+    /// What it depends on.
+    pub kind: LifetimeKind,
+    /// When; 0 for a room that is kept.
+    pub ms: u64,
+}
+
+impl Default for Lifetime {
+    /// At once when the last one left.
+    fn default() -> Self {
+        Self { kind: LifetimeKind::WhenEmpty, ms: 0 }
+    }
+}
+
+/// What a room says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct RoomInfo {
+    /// Display name.
+    pub name: Text<NAME_BYTES_MAX>,
+    /// What everybody is to know.
+    pub notice: Text<ROOM_NOTICE_BYTES_MAX>,
+    /// Avatar URL.
+    pub avatar: Text<AVATAR_BYTES_MAX>,
+    /// What the app adds.
+    pub extension: Blob<ROOM_EXTENSION_BYTES_MAX>,
+}
+
+/// What a room begins with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Settings {
+    /// What it says of itself.
+    pub info: RoomInfo,
+    /// When it ends by itself.
+    pub lifetime: Lifetime,
+}
+
+/// Make a room and be in it, as its owner. ZIM's `createRoom`.
+///
+/// Rejects: `RateLimited`, `RoomExists`, `TooManyRooms`, `AppRoomsFull`, `InvalidArgument`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Create {
+    /// Its name among the rooms of the app.
+    pub room: RoomId,
+    /// What it begins with.
+    pub settings: Settings,
+}
+
+/// Come into a room that exists. ZIM's `joinRoom`. Whoever is in already gets the same answer with another status.
+///
+/// Rejects: `RateLimited`, `RoomNotFound`, `RoomFull`, `TooManyRooms`, `InvalidArgument`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Join {
+    /// Which.
+    pub room: RoomId,
+    /// How many of the newest messages are wanted, 0 to 50. RongCloud's `count`.
+    pub recent: u8,
+}
+
+/// Come into a room, and make it if it does not exist. ZIM's `enterRoom`: only who makes it decides its settings.
+///
+/// Rejects: `RateLimited`, `RoomFull`, `TooManyRooms`, `AppRoomsFull`, `InvalidArgument`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Enter {
+    /// Which.
+    pub room: RoomId,
+    /// What it begins with, if it begins now.
+    pub settings: Settings,
+    /// How many of the newest messages are wanted, 0 to 50.
+    pub recent: u8,
+}
+
+open_enum! {
+    /// How somebody came in.
+    EntryStatus: u8 {
+        /// The room was made.
+        Created = 1,
+        /// The room was there.
+        Joined = 2,
+        /// This session was in the room already.
+        AlreadyIn = 3,
+    }
+}
+
+/// This session is in the room. What is placed behind `head` comes as events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Entered {
+    /// How.
+    pub status: EntryStatus,
+    /// How the room stands.
+    pub state: RoomState,
+    /// The newest messages that were asked for, oldest first; fewer if a frame could not hold them.
+    pub recent: List<Message, RECENT_MAX>,
+}
+
+/// How a room stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct RoomState {
+    /// Which.
+    pub room: RoomId,
+    /// What it says of itself.
+    pub info: RoomInfo,
+    /// When it ends by itself.
+    pub lifetime: Lifetime,
+    /// Who owns it, even if they are not in it.
+    pub owner: UserId,
+    /// How many users are in it.
+    pub members: u64,
+    /// Its newest position.
+    pub head: Position,
+    /// The first number that is still in the ring.
+    pub first: Seq,
+    /// When it was made.
+    pub created: Timestamp,
+    /// What the asking user is in it; none if they are not in it.
+    pub role: Option<Role>,
+}
+
+/// Leave a room with this session; the user is out when the last one left. ZIM's `leaveRoom`.
+///
+/// Rejects: `RateLimited`, `NotInRoom`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Leave {
+    /// Which.
+    pub room: RoomId,
+    /// With every session of the user.
+    pub all_devices: bool,
+}
+
+/// This session is out. Nothing of the room up to `last` comes any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Left {
+    /// The room's newest position then.
+    pub last: Position,
+}
+
+/// Leave every room with this session. ZIM's `leaveAllRoom`.
+///
+/// Rejects: `RateLimited`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct LeaveAll {
+    /// With every session of the user.
+    pub all_devices: bool,
+}
+
+/// This session is in no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct LeftAll {
+    /// How many there were.
+    pub rooms: u32,
+}
+
+/// End a room. Only its owner may.
+///
+/// Rejects: `RateLimited`, `RoomNotFound`, `RightMissing`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Dismiss {
+    /// Which.
+    pub room: RoomId,
+}
+
+/// The room is gone. One of the same name may be made at once; its epoch is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Dismissed {
+    /// Its last position.
+    pub last: Position,
+}
+
+/// Change what a room says of itself. Its owner and its admins may.
+///
+/// Rejects: `RateLimited`, `RoomNotFound`, `NotInRoom`, `RightMissing`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct UpdateInfo {
+    /// Which.
+    pub room: RoomId,
+    /// New name; `None` keeps what was there.
+    pub name: Option<Text<NAME_BYTES_MAX>>,
+    /// New notice; `None` keeps what was there.
+    pub notice: Option<Text<ROOM_NOTICE_BYTES_MAX>>,
+    /// New avatar URL; `None` keeps what was there.
+    pub avatar: Option<Text<AVATAR_BYTES_MAX>>,
+    /// New extension; `None` keeps what was there.
+    pub extension: Option<Blob<ROOM_EXTENSION_BYTES_MAX>>,
+}
+
+/// The change is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct InfoChanged {
+    /// All that the room says of itself.
+    pub info: RoomInfo,
+}
+
+/// Ask how a room stands. Whoever is not in it may not.
+///
+/// Rejects: `RateLimited`, `RoomNotFound`, `NotInRoom`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Info {
+    /// Which.
+    pub room: RoomId,
+}
+
+/// Page through the users in a room, in the order in which they came.
+///
+/// Rejects: `RateLimited`, `RoomNotFound`, `NotInRoom`, `InvalidArgument`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Members {
+    /// Which.
+    pub room: RoomId,
+    /// The `next` of the page before; 0 begins.
+    pub after: u64,
+    /// At most this many, 0 to 100; 0 asks for their number alone.
+    pub limit: u16,
+    /// The newest first.
+    pub newest_first: bool,
+}
+
+/// Some of the users in a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct MembersPage {
+    /// How many are in it.
+    pub count: u64,
+    /// These.
+    pub members: List<Member, MEMBERS_PER_PAGE_MAX>,
+    /// The `after` of the next page, if there are more.
+    pub next: Option<u64>,
+}
+
+/// A user in a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Member {
+    /// Who.
+    pub user: UserId,
+    /// Display name when they came in.
+    pub name: Text<NAME_BYTES_MAX>,
+    /// Avatar URL when they came in.
+    pub avatar: Text<AVATAR_BYTES_MAX>,
+    /// What they are.
+    pub role: Role,
+    /// When they came in.
+    pub joined: Timestamp,
+}
+
+/// Users came in. In busy rooms those of a moment come together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct MembersJoined {
+    /// Where.
+    pub room: RoomId,
+    /// The room's newest position when this was sent.
+    pub follows: Position,
+    /// They, or the first 100 of them.
+    pub joined: List<Member, MEMBERS_PER_EVENT_MAX>,
+    /// How many they are.
+    pub count: u32,
+    /// How many are in it now.
+    pub members: u64,
+}
+
+open_enum! {
+    /// Why somebody is out of a room.
+    LeaveCause: u8 {
+        /// They left.
+        Left = 1,
+        /// Their last session was lost and did not come back.
+        Offline = 2,
+        /// They logged out, or gave way to another login.
+        LoggedOut = 3,
+        /// The room was dismissed.
+        Dismissed = 4,
+        /// The room ended by itself.
+        Ended = 5,
+    }
+}
+
+/// A user who is out of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct Gone {
+    /// Who.
+    pub user: UserId,
+    /// Why.
+    pub cause: LeaveCause,
+}
+
+/// Users are out. In busy rooms those of a moment come together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct MembersLeft {
+    /// Of where.
+    pub room: RoomId,
+    /// The room's newest position when this was sent.
+    pub follows: Position,
+    /// They, or the first 100 of them.
+    pub left: List<Gone, MEMBERS_PER_EVENT_MAX>,
+    /// How many they are.
+    pub count: u32,
+    /// How many are in it now.
+    pub members: u64,
+}
+
+/// What a room says of itself was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct InfoUpdated {
+    /// Which.
+    pub room: RoomId,
+    /// The room's newest position then.
+    pub follows: Position,
+    /// All of it.
+    pub info: RoomInfo,
+    /// By whom.
+    pub operator: UserId,
+    /// What they were.
+    pub role: Role,
+}
+
+/// This session is out of a room, and did not ask for it. ZIM's `roomStateChanged`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+pub struct RoomLeft {
+    /// Of which.
+    pub room: RoomId,
+    /// The room's newest position then; later frames at or below it are to be ignored.
+    pub last: Position,
+    /// Why.
+    pub cause: LeaveCause,
+    /// Who did it, if somebody did.
+    pub operator: Option<UserId>,
+}

@@ -1,0 +1,305 @@
+//! What a room is and who may do what in it. Live: nothing of it is kept elsewhere.
+
+mod budget;
+mod news;
+mod place;
+mod repeats;
+mod ring;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use quail_protocol::{
+    Code, Epoch, Position, Priority, Seq, Timestamp,
+    id::{RoomId, SessionId, UserId},
+    limits::WHEN_EMPTY_MS_MAX,
+    message::SenderNote,
+    room::{
+        Gone, InfoUpdated, LeaveCause, Lifetime, LifetimeKind, Member, Role, RoomInfo, RoomState, Settings,
+        UpdateInfo,
+    },
+};
+
+pub use self::{
+    budget::Allowance,
+    news::Tidings,
+    place::{Placed, Refused, Sending},
+    repeats::Place,
+    ring::{Keep, Ring},
+};
+use self::{budget::Budget, news::News, repeats::Repeats};
+use super::rate::Bucket;
+
+/// The bounds of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Users at a time; `None` for no bound.
+    pub members_max: Option<u64>,
+    /// What is kept of its messages.
+    pub keep: Keep,
+    /// How many messages it passes on.
+    pub allowance: Allowance,
+}
+
+/// A room.
+#[derive(Debug)]
+pub struct Room {
+    id: RoomId,
+    settings: Settings,
+    owner: UserId,
+    created: Timestamp,
+    bounds: Bounds,
+    members: BTreeMap<UserId, Occupant>,
+    /// In the order in which they came.
+    by_arrival: BTreeMap<u64, UserId>,
+    arrivals: u64,
+    empty_since: Option<Timestamp>,
+    head: Position,
+    last_by_priority: [Seq; Priority::COUNT],
+    ring: Ring,
+    budget: Budget,
+    repeats: Repeats,
+    news: News,
+}
+
+#[derive(Debug)]
+struct Occupant {
+    member: Member,
+    arrival: u64,
+    sessions: BTreeSet<SessionId>,
+    urgent: Bucket,
+}
+
+impl Occupant {
+    /// What everybody is to see of them.
+    fn note(&self) -> SenderNote {
+        let Member { name, avatar, role, .. } = self.member.clone();
+        SenderNote { name, avatar, role }
+    }
+}
+
+/// Somebody who comes in.
+#[derive(Clone, Debug)]
+pub struct Newcomer {
+    /// Who.
+    pub user: UserId,
+    /// With which session.
+    pub session: SessionId,
+    /// Display name and avatar URL, as everybody is to see them.
+    pub note: SenderNote,
+}
+
+/// How somebody came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// The user was not in.
+    User,
+    /// The user was in with other sessions.
+    Session,
+    /// The session was in.
+    Already,
+}
+
+/// Checks what a room is to begin with.
+pub fn check_settings(settings: &Settings, now: Timestamp) -> Result<(), Code> {
+    let Lifetime { kind, ms } = settings.lifetime;
+    let fits = match kind {
+        LifetimeKind::WhenEmpty => ms <= WHEN_EMPTY_MS_MAX,
+        LifetimeKind::Until => ms > now.0,
+        LifetimeKind::Kept => ms == 0,
+        LifetimeKind::Unknown(_) => false,
+    };
+    if fits { Ok(()) } else { Err(Code::InvalidArgument) }
+}
+
+impl Room {
+    /// A room that `owner` makes and nobody is in yet.
+    pub fn new(
+        id: RoomId,
+        settings: Settings,
+        owner: UserId,
+        epoch: Epoch,
+        bounds: Bounds,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            settings,
+            owner,
+            created: now,
+            bounds,
+            members: BTreeMap::new(),
+            by_arrival: BTreeMap::new(),
+            arrivals: 0,
+            empty_since: Some(now),
+            head: Position { epoch, seq: Seq(0) },
+            last_by_priority: Default::default(),
+            ring: Ring::new(bounds.keep),
+            budget: Budget::new(bounds.allowance),
+            repeats: Repeats::default(),
+            news: News::default(),
+        }
+    }
+
+    /// Lets somebody in.
+    pub fn enter(&mut self, newcomer: Newcomer, now: Timestamp) -> Result<Came, Code> {
+        let Newcomer { user, session, note } = newcomer;
+        if let Some(occupant) = self.members.get_mut(&user) {
+            return Ok(if occupant.sessions.insert(session) { Came::Session } else { Came::Already });
+        }
+        if self.bounds.members_max.is_some_and(|max| self.members.len() as u64 >= max) {
+            return Err(Code::RoomFull);
+        }
+        let role = if user == self.owner { Role::Owner } else { Role::Member };
+        let SenderNote { name, avatar, .. } = note;
+        let member = Member { user: user.clone(), name, avatar, role, joined: now };
+        self.arrivals += 1;
+        self.by_arrival.insert(self.arrivals, user.clone());
+        self.news.joined(member.clone());
+        let (arrival, sessions) = (self.arrivals, BTreeSet::from([session]));
+        self.members.insert(user, Occupant { member, arrival, sessions, urgent: Bucket::default() });
+        self.empty_since = None;
+        Ok(Came::User)
+    }
+
+    /// Lets one session of a user out. True if the user is out with it, which was their last.
+    pub fn leave(
+        &mut self,
+        user: &UserId,
+        session: SessionId,
+        cause: LeaveCause,
+        now: Timestamp,
+    ) -> Result<bool, Code> {
+        let occupant = self.members.get_mut(user).ok_or(Code::NotInRoom)?;
+        if !occupant.sessions.remove(&session) {
+            return Err(Code::NotInRoom);
+        }
+        if !occupant.sessions.is_empty() {
+            return Ok(false);
+        }
+        let arrival = occupant.arrival;
+        self.members.remove(user);
+        self.by_arrival.remove(&arrival);
+        self.news.left(Gone { user: user.clone(), cause });
+        if self.members.is_empty() {
+            self.empty_since = Some(now);
+        }
+        Ok(true)
+    }
+
+    /// True if the room is over.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        let Lifetime { kind, ms } = self.settings.lifetime;
+        match kind {
+            LifetimeKind::WhenEmpty => self.empty_since.is_some_and(|since| now.0 >= since.0 + ms),
+            LifetimeKind::Until => now.0 >= ms,
+            LifetimeKind::Kept | LifetimeKind::Unknown(_) => false,
+        }
+    }
+
+    /// Whether `user` may end the room.
+    pub fn may_dismiss(&self, user: &UserId) -> Result<(), Code> {
+        if *user == self.owner { Ok(()) } else { Err(Code::RightMissing) }
+    }
+
+    /// What `user` is in the room.
+    pub fn role(&self, user: &UserId) -> Option<Role> {
+        self.members.get(user).map(|occupant| occupant.member.role)
+    }
+
+    /// Changes what the room says of itself.
+    pub fn update_info(&mut self, user: &UserId, update: UpdateInfo) -> Result<InfoUpdated, Code> {
+        let role = self.role(user).ok_or(Code::NotInRoom)?;
+        if !matches!(role, Role::Owner | Role::Admin) {
+            return Err(Code::RightMissing);
+        }
+        let info = &mut self.settings.info;
+        let RoomInfo { name, notice, avatar, extension } = info.clone();
+        *info = RoomInfo {
+            name: update.name.unwrap_or(name),
+            notice: update.notice.unwrap_or(notice),
+            avatar: update.avatar.unwrap_or(avatar),
+            extension: update.extension.unwrap_or(extension),
+        };
+        let (info, operator) = (info.clone(), user.clone());
+        Ok(InfoUpdated { room: self.id.clone(), follows: self.head, info, operator, role })
+    }
+
+    /// How the room stands, for `user`.
+    pub fn state(&self, user: &UserId) -> RoomState {
+        RoomState {
+            room: self.id.clone(),
+            info: self.settings.info.clone(),
+            lifetime: self.settings.lifetime,
+            owner: self.owner.clone(),
+            members: self.members.len() as u64,
+            head: self.head,
+            first: self.ring.first(self.head.seq),
+            created: self.created,
+            role: self.role(user),
+        }
+    }
+
+    /// Users in the room behind the arrival `after`, in the order of their arrival or the other way round, and where to
+    /// go on if there are more.
+    pub fn members(&self, after: u64, limit: usize, newest_first: bool) -> (Vec<Member>, Option<u64>) {
+        let member =
+            |(arrival, user): (&u64, &UserId)| Some((*arrival, self.members.get(user)?.member.clone()));
+        let mut page: Vec<_> = match (newest_first, after) {
+            (false, after) => {
+                self.by_arrival.range(after.saturating_add(1)..).filter_map(member).take(limit + 1).collect()
+            }
+            (true, 0) => self.by_arrival.iter().rev().filter_map(member).take(limit + 1).collect(),
+            (true, after) => {
+                self.by_arrival.range(..after).rev().filter_map(member).take(limit + 1).collect()
+            }
+        };
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let next = page.last().map(|(arrival, _)| *arrival).filter(|_| more);
+        (page.into_iter().map(|(_, member)| member).collect(), next)
+    }
+
+    /// How many users are in it.
+    pub fn count(&self) -> u64 {
+        self.members.len() as u64
+    }
+
+    /// Its newest position.
+    pub fn head(&self) -> Position {
+        self.head
+    }
+
+    /// The newest number of each priority, 0 where there is none.
+    pub fn last_by_priority(&self) -> [Seq; Priority::COUNT] {
+        self.last_by_priority
+    }
+
+    /// Its messages.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Forgets messages that are too old, and repetitions nobody can mean any more.
+    pub fn age(&mut self, now: Timestamp) {
+        self.ring.age(now);
+        let oldest = self.ring.oldest();
+        self.repeats.age(oldest, now);
+    }
+
+    /// What is to be told of who came and went, if it is time.
+    pub fn news(&mut self, now: Instant) -> Vec<Tidings> {
+        let members = self.count();
+        self.news.take(&self.id, self.head, members, now)
+    }
+
+    /// True if somebody came or went and that was not told yet.
+    pub fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

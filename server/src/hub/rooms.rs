@@ -1,0 +1,400 @@
+//! The rooms that are live: which there are, who is in them with which session, and telling everybody in one.
+//!
+//! Whatever changes a room or tells it something happens under the room's own lock, for microseconds: so everybody in it
+//! sees the same order. A room is driven by values and answers with values.
+
+mod room;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use foldhash::fast::FixedState;
+use quail_protocol::{
+    Code, Epoch, Reject, Timestamp,
+    id::{AppId, RoomId, UserId},
+    message::{Page, Sent},
+    room::{
+        Dismissed, Entered, EntryStatus, InfoChanged, LeaveCause, Left, MembersPage, RoomState, Settings,
+        UpdateInfo,
+    },
+};
+
+pub use self::room::Head;
+use self::room::Live;
+use crate::{
+    apps,
+    domain::room::{Came, Newcomer, Room as Rules, Sending},
+    session::Session,
+    store::RangeQuery,
+    telemetry::Metrics,
+};
+
+type Key = (AppId, RoomId);
+
+/// A moment, by the clock on the wall and by one that never goes back.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Wall time.
+    pub time: Timestamp,
+    /// For what lasts.
+    pub instant: Instant,
+}
+
+/// How somebody wants to come in.
+#[derive(Clone, Debug)]
+pub enum Door {
+    /// Only if the room has to be made.
+    Create(Settings),
+    /// Only if the room is there.
+    Join,
+    /// Either way.
+    Enter(Settings),
+}
+
+/// One live room.
+#[derive(Debug)]
+struct Room {
+    live: Mutex<Live>,
+}
+
+impl Room {
+    fn lock(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Rooms {
+    rooms: RwLock<HashMap<Key, Arc<Room>, FixedState>>,
+    by_app: Mutex<BTreeMap<AppId, usize>>,
+    /// Rooms with something to tell that waits for its time.
+    pending: Mutex<BTreeSet<Key>>,
+    /// The epoch of the room that was made last.
+    epoch: AtomicU64,
+    metrics: Arc<Metrics>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Rooms {
+    /// There is none.
+    pub fn new(hasher: FixedState, metrics: Arc<Metrics>) -> Self {
+        Self {
+            rooms: RwLock::new(HashMap::with_hasher(hasher)),
+            by_app: Mutex::default(),
+            pending: Mutex::default(),
+            epoch: AtomicU64::new(0),
+            metrics,
+        }
+    }
+
+    fn find(&self, app: &AppId, room: &RoomId) -> Option<Arc<Room>> {
+        self.rooms.read().unwrap_or_else(PoisonError::into_inner).get(&(app.clone(), room.clone())).cloned()
+    }
+
+    /// Lets a session in by `door`, and tells it up to `recent` of the newest messages.
+    pub fn enter(
+        &self,
+        app: (&AppId, &apps::Rooms),
+        room: &RoomId,
+        door: &Door,
+        who: (&Newcomer, &Arc<Session>),
+        recent: usize,
+        now: Now,
+    ) -> Result<Entered, Code> {
+        loop {
+            let Some(found) = self.find(app.0, room) else {
+                let settings = match door {
+                    Door::Join => return Err(Code::RoomNotFound),
+                    Door::Create(settings) | Door::Enter(settings) => settings,
+                };
+                match self.make(app, room, settings, who, now)? {
+                    Some(entered) => return Ok(entered),
+                    // Somebody else was faster.
+                    None => continue,
+                }
+            };
+            let mut live = found.lock();
+            if live.has_ended(now.time) {
+                self.end(app.0, room, &found, live, LeaveCause::Ended, None);
+                continue;
+            }
+            let user = &who.0.user;
+            let is_in = live.has(who.1);
+            if matches!(door, Door::Create(_)) && !is_in {
+                return Err(Code::RoomExists);
+            }
+            let status = match live.enter(who, now)? {
+                Came::Already => EntryStatus::AlreadyIn,
+                Came::User | Came::Session => EntryStatus::Joined,
+            };
+            let entered = Entered { status, state: live.rules.state(user), recent: live.recent(recent) };
+            self.tell_news(app.0, room, &mut live, now);
+            return Ok(entered);
+        }
+    }
+
+    /// Makes a room with its first session in it. `None` if there is one by now.
+    fn make(
+        &self,
+        (app, config): (&AppId, &apps::Rooms),
+        room: &RoomId,
+        settings: &Settings,
+        who: (&Newcomer, &Arc<Session>),
+        now: Now,
+    ) -> Result<Option<Entered>, Code> {
+        let owner = who.0.user.clone();
+        let rules = Rules::new(
+            room.clone(),
+            settings.clone(),
+            owner,
+            self.next_epoch(now.time),
+            config.bounds(),
+            now.time,
+        );
+        let mut live = Live::new(rules);
+        live.enter(who, now)?;
+        let state = live.rules.state(&who.0.user);
+        // Whoever makes a room is alone in it, and knows.
+        live.tell(now, None);
+        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
+        let key = (app.clone(), room.clone());
+        if rooms.contains_key(&key) {
+            who.1.forget_room(room);
+            return Ok(None);
+        }
+        let mut by_app = lock(&self.by_app);
+        let count = by_app.entry(app.clone()).or_default();
+        if *count >= config.per_app {
+            who.1.forget_room(room);
+            return Err(Code::AppRoomsFull);
+        }
+        *count += 1;
+        self.metrics.rooms_changed(1);
+        rooms.insert(key, Arc::new(Room { live: Mutex::new(live) }));
+        Ok(Some(Entered { status: EntryStatus::Created, state, recent: Default::default() }))
+    }
+
+    /// A new room's, above that of every room before, even if the clock was set back.
+    fn next_epoch(&self, time: Timestamp) -> Epoch {
+        let next = |last: u64| Some(time.0.max(last + 1));
+        let last = self.epoch.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).unwrap_or_default();
+        Epoch(time.0.max(last + 1))
+    }
+
+    /// Lets one session of a user out.
+    pub fn leave(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        user: &UserId,
+        session: &Arc<Session>,
+        cause: LeaveCause,
+        now: Now,
+    ) -> Result<Left, Code> {
+        let found = self.find(app, room).ok_or(Code::NotInRoom)?;
+        let mut live = found.lock();
+        live.leave(user, session, cause, now)?;
+        let last = live.rules.head();
+        self.tell_news(app, room, &mut live, now);
+        if live.has_ended(now.time) {
+            self.end(app, room, &found, live, LeaveCause::Ended, None);
+        }
+        Ok(Left { last })
+    }
+
+    /// Lets a session out of every room. Returns how many there were.
+    pub fn leave_all(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        session: &Arc<Session>,
+        cause: LeaveCause,
+        now: Now,
+    ) -> u32 {
+        let rooms = session.rooms();
+        rooms.iter().filter(|room| self.leave(app, room, user, session, cause, now).is_ok()).count() as u32
+    }
+
+    /// Ends a room for all in it, if `user` may.
+    pub fn dismiss(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        user: &UserId,
+        session: &Arc<Session>,
+    ) -> Result<Dismissed, Code> {
+        let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
+        let live = found.lock();
+        live.rules.may_dismiss(user)?;
+        let last = live.rules.head();
+        self.end(app, room, &found, live, LeaveCause::Dismissed, Some((user, session)));
+        Ok(Dismissed { last })
+    }
+
+    /// Ends a room: tells everybody in it but the session that asked for it, and forgets it.
+    fn end(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        found: &Arc<Room>,
+        mut live: MutexGuard<'_, Live>,
+        cause: LeaveCause,
+        operator: Option<(&UserId, &Arc<Session>)>,
+    ) {
+        if !live.end(room, cause, operator) {
+            return;
+        }
+        drop(live);
+        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
+        let key = (app.clone(), room.clone());
+        if rooms.get(&key).is_some_and(|there| Arc::ptr_eq(there, found)) {
+            rooms.remove(&key);
+            if let Some(count) = lock(&self.by_app).get_mut(app) {
+                *count = count.saturating_sub(1);
+            }
+            self.metrics.rooms_changed(-1);
+        }
+    }
+
+    /// Changes what a room says of itself.
+    pub fn update_info(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        session: &Arc<Session>,
+        update: UpdateInfo,
+    ) -> Result<InfoChanged, Code> {
+        let found = self.find(app, &update.room).ok_or(Code::RoomNotFound)?;
+        let mut live = found.lock();
+        let updated = live.rules.update_info(user, update)?;
+        let info = updated.info.clone();
+        live.tell_event(&updated, Some(session));
+        Ok(InfoChanged { info })
+    }
+
+    /// How a room stands, for somebody in it.
+    pub fn state(&self, app: &AppId, room: &RoomId, user: &UserId) -> Result<RoomState, Code> {
+        let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
+        let live = found.lock();
+        live.rules.role(user).ok_or(Code::NotInRoom)?;
+        Ok(live.rules.state(user))
+    }
+
+    /// Some of the users in a room, for somebody in it.
+    pub fn members(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        query: &quail_protocol::room::Members,
+    ) -> Result<MembersPage, Code> {
+        let found = self.find(app, &query.room).ok_or(Code::RoomNotFound)?;
+        let live = found.lock();
+        live.rules.role(user).ok_or(Code::NotInRoom)?;
+        let (members, next) = live.rules.members(query.after, query.limit.into(), query.newest_first);
+        let members = quail_protocol::bounded::List::new(members).map_err(|_| Code::InvalidArgument)?;
+        Ok(MembersPage { count: live.rules.count(), members, next })
+    }
+
+    /// Messages of a room, for somebody in it.
+    pub fn history(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        user: &UserId,
+        query: RangeQuery,
+    ) -> Result<Page, Code> {
+        let found = self.find(app, room).ok_or(Code::NotInRoom)?;
+        let live = found.lock();
+        live.rules.role(user).ok_or(Code::NotInRoom)?;
+        live.page(query)
+    }
+
+    /// How far a room has come, if the session is in it.
+    pub fn head(&self, app: &AppId, room: &RoomId, session: &Arc<Session>) -> Option<Head> {
+        let found = self.find(app, room)?;
+        let live = found.lock();
+        live.has(session).then(|| live.head())
+    }
+
+    /// Gives a message its place, or none if it is to have none, and tells everybody in the room. `answer` tells the
+    /// sender, in the same order.
+    pub fn send(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        session: &Arc<Session>,
+        sending: Sending,
+        now: Now,
+        answer: impl FnOnce(Result<Sent, Reject>),
+    ) {
+        let Some(found) = self.find(app, room) else { return answer(Err(Code::NotInRoom.into())) };
+        let mut live = found.lock();
+        if !live.has(session) {
+            return answer(Err(Code::NotInRoom.into()));
+        }
+        if sending.content.options.persist {
+            live.place(session, sending, now, &self.metrics, answer);
+        } else {
+            live.pass(session, sending, now, &self.metrics, answer);
+        }
+    }
+
+    /// The first result of a message that was placed before.
+    pub fn placed_before(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        sending: &Sending,
+    ) -> Option<Result<Sent, Reject>> {
+        let found = self.find(app, room)?;
+        let live = found.lock();
+        live.placed_before(sending)
+    }
+
+    fn tell_news(&self, app: &AppId, room: &RoomId, live: &mut Live, now: Now) {
+        live.tell(now, Some(&self.metrics));
+        if live.rules.has_news() {
+            lock(&self.pending).insert((app.clone(), room.clone()));
+        }
+    }
+
+    /// Tells what has waited for its time. To be called a few times a second.
+    pub fn tell_pending(&self, now: Now) {
+        // The lock is given back before the loop, which takes it again for what has to wait once more.
+        let pending = std::mem::take(&mut *lock(&self.pending));
+        for (app, room) in pending {
+            if let Some(found) = self.find(&app, &room) {
+                self.tell_news(&app, &room, &mut found.lock(), now);
+            }
+        }
+    }
+
+    /// Ends rooms whose time is over, and forgets messages that are too old. To be called every second or so.
+    pub fn sweep(&self, now: Now) {
+        let rooms = self.rooms.read().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<_> = rooms.iter().map(|(key, room)| (key.clone(), room.clone())).collect();
+        drop(rooms);
+        for ((app, room), found) in all {
+            let mut live = found.lock();
+            live.rules.age(now.time);
+            if live.has_ended(now.time) {
+                self.end(&app, &room, &found, live, LeaveCause::Ended, None);
+            }
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.rooms.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}

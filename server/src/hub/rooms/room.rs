@@ -1,0 +1,266 @@
+//! One room: its rules, and the sessions that are told.
+
+use std::sync::Arc;
+
+use quail_protocol::{
+    Code, Conversation, Position, Priority, Reject, Rev, Seq, Timestamp,
+    bounded::List,
+    event::EventBody,
+    id::{RoomId, SessionId, UserId},
+    limits::{HISTORY_BYTES_MAX, RECENT_MAX},
+    message::{Ack, Direction, Message, Page, Sent, Unnumbered},
+    room::{LeaveCause, RoomLeft},
+};
+
+use super::Now;
+use crate::{
+    domain::room::{Came, Newcomer, Place, Placed, Refused, Room as Rules, Sending, Tidings},
+    session::{Session, outbox::Pushed},
+    store::{self, Range, RangeQuery},
+    telemetry::Metrics,
+};
+
+/// How far a room has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its newest position.
+    pub position: Position,
+    /// The newest number of each priority.
+    pub last_by_priority: [Seq; Priority::COUNT],
+    /// The first number that is still in the ring.
+    pub first: Seq,
+}
+
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) rules: Rules,
+    conversation: Option<Conversation>,
+    sessions: Vec<(SessionId, Arc<Session>)>,
+    ended: bool,
+}
+
+impl Live {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self { rules, conversation: None, sessions: Vec::new(), ended: false }
+    }
+
+    /// True if nobody may come in any more.
+    pub(super) fn has_ended(&self, now: Timestamp) -> bool {
+        self.ended || self.rules.has_ended(now)
+    }
+
+    pub(super) fn has(&self, session: &Arc<Session>) -> bool {
+        self.sessions.iter().any(|(_, other)| Arc::ptr_eq(other, session))
+    }
+
+    pub(super) fn enter(
+        &mut self,
+        (newcomer, session): (&Newcomer, &Arc<Session>),
+        now: Now,
+    ) -> Result<Came, Code> {
+        let came = self.rules.enter(newcomer.clone(), now.time)?;
+        if came != Came::Already {
+            self.sessions.push((newcomer.session, session.clone()));
+        }
+        let room = self.rules.state(&newcomer.user).room;
+        session.remember_room(room.clone());
+        self.conversation = Some(Conversation::Room(room));
+        Ok(came)
+    }
+
+    pub(super) fn leave(
+        &mut self,
+        user: &UserId,
+        session: &Arc<Session>,
+        cause: LeaveCause,
+        now: Now,
+    ) -> Result<(), Code> {
+        let at = self.sessions.iter().position(|(_, other)| Arc::ptr_eq(other, session));
+        let (id, _) = self.sessions.swap_remove(at.ok_or(Code::NotInRoom)?);
+        if let Some(Conversation::Room(room)) = &self.conversation {
+            session.forget_room(room);
+        }
+        self.rules.leave(user, id, cause, now.time)?;
+        Ok(())
+    }
+
+    /// Tells everybody that it is over, but for the session that did it. False if it was over before.
+    pub(super) fn end(
+        &mut self,
+        room: &RoomId,
+        cause: LeaveCause,
+        operator: Option<(&UserId, &Arc<Session>)>,
+    ) -> bool {
+        if self.ended {
+            return false;
+        }
+        self.ended = true;
+        let (last, by) = (self.rules.head(), operator.map(|(user, _)| user.clone()));
+        let frame = RoomLeft { room: room.clone(), last, cause, operator: by }.to_frame();
+        for (_, session) in self.sessions.drain(..) {
+            session.forget_room(room);
+            if operator.is_none_or(|(_, asked)| !Arc::ptr_eq(asked, &session)) {
+                session.outbox.push_notice(frame.clone());
+            }
+        }
+        true
+    }
+
+    /// The newest messages.
+    pub(super) fn recent(&self, count: usize) -> List<Message, RECENT_MAX> {
+        List::new(self.rules.ring().newest(count, HISTORY_BYTES_MAX)).unwrap_or_default()
+    }
+
+    pub(super) fn head(&self) -> Head {
+        let position = self.rules.head();
+        let first = self.rules.ring().first(position.seq);
+        Head { position, last_by_priority: self.rules.last_by_priority(), first }
+    }
+
+    /// Messages of the ring.
+    pub(super) fn page(&self, query: RangeQuery) -> Result<Page, Code> {
+        let Head { position, last_by_priority, first } = self.head();
+        let head = store::Head { last_by_priority, first, ..store::Head::empty(position.epoch) };
+        let head = store::Head { position, ..head };
+        let entries = self.rules.ring().range(query.from, query.to).map(|message| Ok(message.clone()));
+        let range = match query.direction {
+            Direction::Forwards => Range::fill(head, query, entries),
+            Direction::Backwards => Range::fill(head, query, entries.rev()),
+        };
+        let range = range.map_err(|_| Code::Internal)?;
+        let messages = List::new(range.messages).map_err(|_| Code::Internal)?;
+        Ok(Page { head: position, first, rev: Rev(0), messages, next: range.next })
+    }
+
+    /// Tells who came and went, if it is time.
+    pub(super) fn tell(&mut self, now: Now, metrics: Option<&Metrics>) {
+        for tidings in self.rules.news(now.instant) {
+            let frame = match &tidings {
+                Tidings::Joined(joined) => joined.to_frame(),
+                Tidings::Left(left) => left.to_frame(),
+            };
+            let Some(metrics) = metrics else { continue };
+            for (_, session) in &self.sessions {
+                self.push_passing(session, Priority::Normal, &frame, metrics);
+            }
+        }
+    }
+
+    /// Tells an event that has no place and is rare.
+    pub(super) fn tell_event(&self, event: &impl EventBody, but: Option<&Arc<Session>>) {
+        let frame = event.to_frame();
+        for (_, session) in self.others(but) {
+            session.outbox.push_notice(frame.clone());
+        }
+    }
+
+    fn others(&self, but: Option<&Arc<Session>>) -> impl Iterator<Item = &(SessionId, Arc<Session>)> {
+        self.sessions.iter().filter(move |(_, session)| but.is_none_or(|but| !Arc::ptr_eq(but, session)))
+    }
+
+    fn push_passing(
+        &self,
+        session: &Session,
+        priority: Priority,
+        frame: &bytes::Bytes,
+        metrics: &Metrics,
+    ) -> Pushed {
+        let Some(conversation) = &self.conversation else { return Pushed::Away };
+        let pushed = session.outbox.push_passing(priority.lane(), frame.clone(), conversation);
+        if pushed != Pushed::Away {
+            metrics.passed(pushed == Pushed::Dropped);
+        }
+        pushed
+    }
+
+    pub(super) fn placed_before(&self, sending: &Sending) -> Option<Result<Sent, Reject>> {
+        match self.rules.placed_before(sending) {
+            Ok(place) => place.map(|place| Ok(sent(&place))),
+            Err(code) => Some(Err(code.into())),
+        }
+    }
+
+    /// Gives a message its place and tells it.
+    pub(super) fn place(
+        &mut self,
+        session: &Arc<Session>,
+        sending: Sending,
+        now: Now,
+        metrics: &Metrics,
+        answer: impl FnOnce(Result<Sent, Reject>),
+    ) {
+        let asked = sending.priority;
+        let message = match self.rules.place(sending, now.time, now.instant) {
+            Ok(Placed::Message(message)) => message,
+            Ok(Placed::Before(place)) => return answer(Ok(sent(&place))),
+            Err(refused) => {
+                metrics.room_refused(asked, refused.code);
+                return answer(Err(reject(refused)));
+            }
+        };
+        metrics.room_placed(asked, message.priority);
+        answer(Ok(sent(&Place::of(&message))));
+        let frame = message.to_frame();
+        let Message { priority, conversation, position, .. } = &message;
+        let (mut queued, mut dropped) = (0, 0);
+        for (_, session) in self.others(Some(session)) {
+            match session.outbox.push_live(*priority, frame.clone(), conversation, *position) {
+                Pushed::Queued => queued += 1,
+                Pushed::Dropped => dropped += 1,
+                Pushed::Away => {}
+            }
+        }
+        metrics.room_told(*priority, queued, dropped);
+    }
+
+    /// Tells a message that gets no place.
+    pub(super) fn pass(
+        &mut self,
+        session: &Arc<Session>,
+        sending: Sending,
+        now: Now,
+        metrics: &Metrics,
+        answer: impl FnOnce(Result<Sent, Reject>),
+    ) {
+        let Sending { user, id, client_id, priority, content, .. } = sending;
+        let (follows, member) = match self.rules.pass(&user, priority, now.instant) {
+            Ok(passed) => passed,
+            Err(refused) => {
+                metrics.room_refused(priority, refused.code);
+                return answer(Err(reject(refused)));
+            }
+        };
+        let Some(conversation) = self.conversation.clone() else {
+            return answer(Err(Code::NotInRoom.into()));
+        };
+        let time = now.time;
+        let message = Unnumbered {
+            id,
+            client_id,
+            conversation,
+            sender: user,
+            member,
+            follows,
+            priority,
+            time,
+            content,
+        };
+        let frame = message.to_frame();
+        let told = self.others(Some(session));
+        let got =
+            told.filter(|(_, other)| self.push_passing(other, priority, &frame, metrics) == Pushed::Queued);
+        let ack = if got.count() > 0 { Ack::Accepted } else { Ack::NotDelivered };
+        answer(Ok(Sent { id, position: follows, prev: Seq(0), rev: Rev(0), priority, time, ack }));
+    }
+}
+
+/// What the sender of a message is told that is lost with the server.
+fn sent(place: &Place) -> Sent {
+    let Place { id, position, prev, priority, time } = *place;
+    Sent { id, position, prev, rev: Rev(0), priority, time, ack: Ack::Accepted }
+}
+
+fn reject(refused: Refused) -> Reject {
+    let retry_after_ms = refused.wait.map(|wait| wait.as_millis() as u32 + 1);
+    Reject { retry_after_ms, ..refused.code.into() }
+}

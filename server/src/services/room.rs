@@ -1,0 +1,141 @@
+//! Domain `room`: coming, going, and what a room says of itself.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use quail_protocol::{
+    Code,
+    id::{AppId, RoomId, UserId},
+    limits::{MEMBERS_PER_PAGE_MAX, RECENT_MAX},
+    message::SenderNote,
+    room::{
+        Create, Dismiss, Dismissed, Enter, Entered, Info, InfoChanged, Join, Leave, LeaveAll, LeaveCause,
+        Left, LeftAll, Members, MembersPage, Role, RoomState, UpdateInfo,
+    },
+};
+
+use crate::{
+    context::{Context, Shared},
+    domain::room::{Newcomer, check_settings},
+    hub::rooms::Door,
+    router::{Failure, Router},
+    session::{Identity, Session},
+};
+
+pub(super) fn routes(router: Router) -> Router {
+    router
+        .on(create)
+        .on(join)
+        .on(enter)
+        .on(leave)
+        .on(leave_all)
+        .on(dismiss)
+        .on(update_info)
+        .on(info)
+        .on(members)
+}
+
+async fn create(context: Context, Create { room, settings }: Create) -> Result<Entered, Failure> {
+    check_settings(&settings, context.shared.clock.timestamp())?;
+    come(&context, &room, Door::Create(settings), 0).await
+}
+
+async fn join(context: Context, Join { room, recent }: Join) -> Result<Entered, Failure> {
+    come(&context, &room, Door::Join, recent).await
+}
+
+async fn enter(context: Context, Enter { room, settings, recent }: Enter) -> Result<Entered, Failure> {
+    check_settings(&settings, context.shared.clock.timestamp())?;
+    come(&context, &room, Door::Enter(settings), recent).await
+}
+
+async fn come(context: &Context, room: &RoomId, door: Door, recent: u8) -> Result<Entered, Failure> {
+    if usize::from(recent) > RECENT_MAX {
+        return Err(Code::InvalidArgument.into());
+    }
+    let Context { session, shared } = context;
+    let Identity { app, user, session: id, .. } = context.identity()?.clone();
+    let config = &shared.app(&app)?.rooms;
+    let profile = shared.store.profiles(&app, std::slice::from_ref(&user)).await?.pop();
+    let (name, avatar) = profile.map(|profile| (profile.name, profile.avatar)).unwrap_or_default();
+    let note = SenderNote { name, avatar, role: Role::Member };
+    let newcomer = Newcomer { user: user.clone(), session: id, note };
+    let theirs: BTreeSet<_> =
+        shared.hub.sessions(&app, &user).iter().flat_map(|session| session.rooms()).collect();
+    if theirs.len() >= config.per_user && !theirs.contains(room) {
+        return Err(Code::TooManyRooms.into());
+    }
+    let who = (&newcomer, session);
+    let entered = shared.rooms.enter((&app, config), room, &door, who, recent.into(), shared.moment())?;
+    if session.has_left() || !session.may_send() {
+        // It ended meanwhile, and its rooms were left before it came into this one.
+        leave_rooms(shared, &app, &user, session, LeaveCause::LoggedOut);
+        return Err(Code::NotLoggedIn.into());
+    }
+    Ok(entered)
+}
+
+/// Lets a session that ended out of its rooms.
+pub(super) fn leave_rooms(
+    shared: &Shared,
+    app: &AppId,
+    user: &UserId,
+    session: &Arc<Session>,
+    cause: LeaveCause,
+) {
+    shared.rooms.leave_all(app, user, session, cause, shared.moment());
+}
+
+async fn leave(context: Context, Leave { room, all_devices }: Leave) -> Result<Left, Failure> {
+    let Identity { app, user, .. } = context.identity()?;
+    let (rooms, now) = (&context.shared.rooms, context.shared.moment());
+    let left = rooms.leave(app, &room, user, &context.session, LeaveCause::Left, now)?;
+    if all_devices {
+        for session in others(&context, app, user) {
+            // Those that are not in it stay as they are.
+            _ = rooms.leave(app, &room, user, &session, LeaveCause::Left, now);
+        }
+    }
+    Ok(left)
+}
+
+async fn leave_all(context: Context, LeaveAll { all_devices }: LeaveAll) -> Result<LeftAll, Failure> {
+    let Identity { app, user, .. } = context.identity()?;
+    let (shared, now) = (&context.shared, context.shared.moment());
+    let rooms = shared.rooms.leave_all(app, user, &context.session, LeaveCause::Left, now);
+    if all_devices {
+        for session in others(&context, app, user) {
+            shared.rooms.leave_all(app, user, &session, LeaveCause::Left, now);
+        }
+    }
+    Ok(LeftAll { rooms })
+}
+
+/// The other sessions of the user who asks.
+fn others(context: &Context, app: &AppId, user: &UserId) -> Vec<Arc<Session>> {
+    let mut sessions = context.shared.hub.sessions(app, user);
+    sessions.retain(|session| !Arc::ptr_eq(session, &context.session));
+    sessions
+}
+
+async fn dismiss(context: Context, Dismiss { room }: Dismiss) -> Result<Dismissed, Failure> {
+    let Identity { app, user, .. } = context.identity()?;
+    Ok(context.shared.rooms.dismiss(app, &room, user, &context.session)?)
+}
+
+async fn update_info(context: Context, update: UpdateInfo) -> Result<InfoChanged, Failure> {
+    let Identity { app, user, .. } = context.identity()?;
+    Ok(context.shared.rooms.update_info(app, user, &context.session, update)?)
+}
+
+async fn info(context: Context, Info { room }: Info) -> Result<RoomState, Failure> {
+    let Identity { app, user, .. } = context.identity()?;
+    Ok(context.shared.rooms.state(app, &room, user)?)
+}
+
+async fn members(context: Context, query: Members) -> Result<MembersPage, Failure> {
+    if usize::from(query.limit) > MEMBERS_PER_PAGE_MAX {
+        return Err(Code::InvalidArgument.into());
+    }
+    let Identity { app, user, .. } = context.identity()?;
+    Ok(context.shared.rooms.members(app, user, &query)?)
+}
