@@ -3,12 +3,14 @@
 use std::ops::RangeBounds;
 
 use quail_protocol::{
-    Conversation,
-    id::RoomId,
+    Conversation, Timestamp,
+    bounded::List,
+    id::{RoomId, UserId},
     message::{Direction, MessageBody, Page, Sent},
     room::{
-        Create, Dismiss, Dismissed, Enter, Entered, Info, InfoChanged, Join, Leave, Left, Members,
-        MembersPage, RoomState, Settings, UpdateInfo,
+        Ban, Create, Dismiss, Dismissed, Enter, Entered, Info, InfoChanged, Join, Kick, Leave, Left, Members,
+        MembersPage, Mute, MuteAll, Reason, RestrictionKind, Restrictions, RestrictionsPage, Role, RoomState,
+        SetRole, Settings, Transfer, UpdateInfo,
     },
 };
 
@@ -98,6 +100,58 @@ impl Room {
         self.client.call(Members { room: self.id.clone(), after, limit, newest_first: false }).await
     }
 
+    /// Makes somebody in the room an admin, or an admin a member again. Only the owner may.
+    pub async fn set_role(&self, user: UserId, role: Role) -> Result<(), CallError> {
+        self.client.call(SetRole { room: self.id.clone(), user, role }).await.map(|_| ())
+    }
+
+    /// Gives the room to somebody in it. Only the owner may, and is a member then.
+    pub async fn transfer(&self, user: UserId) -> Result<(), CallError> {
+        self.client.call(Transfer { room: self.id.clone(), user }).await.map(|_| ())
+    }
+
+    /// Puts somebody out; they may come in again. The owner may, and an admin if it is a member.
+    pub async fn kick(&self, user: UserId, reason: Reason) -> Result<(), CallError> {
+        self.client.call(Kick { room: self.id.clone(), user, reason }).await.map(|_| ())
+    }
+
+    /// Puts somebody out and keeps them out, or whoever is not there yet. Who may is as with [`kick`](Room::kick).
+    pub async fn ban(&self, user: UserId, until: Until, reason: Reason) -> Result<(), CallError> {
+        let until = until.on_wire();
+        self.client.call(Ban { room: self.id.clone(), user, until, reason }).await.map(|_| ())
+    }
+
+    /// Forbids somebody to speak, or allows it again. Who may is as with [`kick`](Room::kick).
+    pub async fn mute(&self, user: UserId, until: Until, reason: Reason) -> Result<(), CallError> {
+        let until = until.on_wire();
+        self.client.call(Mute { room: self.id.clone(), user, until, reason }).await.map(|_| ())
+    }
+
+    /// Forbids everybody to speak but the owner and those whose role is `exempt`, or allows it again. The owner and admins
+    /// may.
+    pub async fn mute_all(
+        &self,
+        until: Until,
+        exempt: impl IntoIterator<Item = Role>,
+        reason: Reason,
+    ) -> Result<(), CallError> {
+        let exempt = exempt.into_iter().collect::<Vec<_>>();
+        let exempt = List::new(exempt).map_err(CallError::TooLarge)?;
+        let (room, until) = (self.id.clone(), until.on_wire());
+        self.client.call(MuteAll { room, until, exempt, reason }).await.map(|_| ())
+    }
+
+    /// A page of those who are kept out or muted, by their ids; `after` is the last user of the page before. At most 100. The
+    /// owner and admins may.
+    pub async fn restrictions(
+        &self,
+        kind: RestrictionKind,
+        after: Option<UserId>,
+        limit: u16,
+    ) -> Result<RestrictionsPage, CallError> {
+        self.client.call(Restrictions { room: self.id.clone(), kind, after, limit }).await
+    }
+
     /// Sends a text with normal priority.
     pub async fn send(&self, text: impl Into<String>) -> Result<Sent, Box<Unsent>> {
         self.message(text).send().await
@@ -125,5 +179,26 @@ impl Room {
 
     fn conversation(&self) -> Conversation {
         Conversation::Room(self.id.clone())
+    }
+}
+
+/// How long somebody may not something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// As long as the room lives.
+    End,
+    /// Until a time on the server's clock, see [`Client::server_time`](crate::Client::server_time).
+    Time(Timestamp),
+    /// No longer: it is lifted.
+    Lifted,
+}
+
+impl Until {
+    fn on_wire(self) -> Option<Timestamp> {
+        match self {
+            Self::End => Some(Timestamp(0)),
+            Self::Time(time) => Some(time),
+            Self::Lifted => None,
+        }
     }
 }

@@ -8,7 +8,9 @@ use crate::{
     conversation::{ConversationMarked, PeerMarked},
     frame::{self, Head, Malformed},
     message::{Behind, Changed, Dropped, Gap, Message, Signaled, Unnumbered},
-    room::{InfoUpdated, MembersJoined, MembersLeft, RoomLeft},
+    room::{
+        InfoUpdated, MembersJoined, MembersLeft, MuteAllChanged, RestrictionChanged, RoleChanged, RoomLeft,
+    },
     session::{Draining, TokenWillExpire},
     user::ProfileUpdated,
 };
@@ -122,4 +124,10 @@ events! {
         "What a room says of itself was changed: for those who are in it, but for the session that did it.";
     0x0704 "room.left" RoomLeft(RoomLeft)
         "This session is out of a room, and did not ask for it.";
+    0x0720 "room.role_changed" RoomRoleChanged(RoleChanged)
+        "Somebody's role in a room is another: for those who are in it, but for the session that did it.";
+    0x0721 "room.restriction_changed" RoomRestrictionChanged(RestrictionChanged)
+        "Somebody may or may not be in a room or speak in it: for those who are in it, but for the session that did it.";
+    0x0722 "room.mute_all_changed" RoomMuteAllChanged(MuteAllChanged)
+        "Everybody may or may not speak in a room: for those who are in it, but for the session that did it.";
 }

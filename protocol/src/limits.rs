@@ -116,6 +116,15 @@ pub const MEMBERS_PER_EVENT_MAX: usize = 100;
 /// Users in one page of a room's members.
 pub const MEMBERS_PER_PAGE_MAX: usize = 100;
 
+/// Bytes of why somebody did something.
+pub const REASON_BYTES_MAX: usize = 256;
+
+/// Roles in a list of them.
+pub const ROLES_MAX: usize = 16;
+
+/// Users in one page of those who are kept out or muted.
+pub const RESTRICTIONS_PER_PAGE_MAX: usize = 100;
+
 /// Messages that are told with the reply to whoever comes into a room.
 pub const RECENT_MAX: usize = 50;
 

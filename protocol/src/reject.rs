@@ -166,6 +166,10 @@ codes! {
     706 AppRoomsFull Retry "Z 6000324" "The app has as many rooms as it may.";
     707 RightMissing FixInput "T 10007" "The user's role does not allow this.";
     708 RoomThrottled Retry "R 20607, T 10023" "The room gets more messages than it passes on; retry_after_ms says when there may be room.";
+    720 MutedInRoom FixInput "R 23408, T 10017" "The user, or everybody of their role, may not speak in the room now.";
+    721 BannedFromRoom FixInput "Z 6000327, R 23409" "The user is kept out of the room.";
+    722 MemberNotFound FixInput "" "The user who is meant is not in the room.";
+    723 TooManyRestrictions FixInput "" "As many users are banned from the room, or muted in it, as can be.";
 }
 
 impl fmt::Display for Code {

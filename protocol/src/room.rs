@@ -1,8 +1,15 @@
 //! Domain `room`: live places. Nothing of them outlives the server, their messages are kept in a ring of the newest.
 
+mod moderation;
+
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
 
+pub use self::moderation::{
+    Ban, Kick, Kicked, Mute, MuteAll, MuteAllChanged, Operator, Reason, Restricted, Restriction,
+    RestrictionChanged, RestrictionKind, Restrictions, RestrictionsPage, RoleChanged, RoleSet, SetRole,
+    Transfer, Transferred,
+};
 use crate::{
     bounded::{Blob, List, Text},
     id::{RoomId, UserId},
@@ -27,6 +34,13 @@ operations! { 0x07 "room" {
     0x07 "update_info" UpdateInfo => InfoChanged, User, Change, Change, control;
     0x08 "info"        Info       => RoomState,   User, Query,  Query,  control;
     0x09 "members"     Members    => MembersPage, User, Query,  Query,  control;
+    0x20 "set_role"    SetRole    => RoleSet,     User, Change, Change, control;
+    0x21 "transfer"    Transfer   => Transferred, User, Change, Change, control;
+    0x22 "kick"        Kick       => Kicked,      User, Change, Change, control;
+    0x23 "ban"         Ban        => Restricted,  User, Change, Change, control;
+    0x24 "mute"        Mute       => Restricted,  User, Change, Change, control;
+    0x25 "mute_all"    MuteAll    => Restricted,  User, Change, Change, control;
+    0x26 "restrictions" Restrictions => RestrictionsPage, User, Query, Query, control;
 }}
 
 open_enum! {
@@ -324,6 +338,10 @@ open_enum! {
         Dismissed = 4,
         /// The room ended by itself.
         Ended = 5,
+        /// They were put out, and may come in again.
+        KickedOut = 6,
+        /// They were put out and are kept out.
+        Banned = 7,
     }
 }
 
@@ -377,4 +395,6 @@ pub struct RoomLeft {
     pub cause: LeaveCause,
     /// Who did it, if somebody did.
     pub operator: Option<UserId>,
+    /// What they said of it.
+    pub reason: Reason,
 }

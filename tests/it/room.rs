@@ -1,6 +1,7 @@
 //! Rooms, through the client.
 
 mod life;
+mod moderation;
 mod talk;
 
 use std::{net::SocketAddr, num::NonZeroU64, path::Path, time::Duration};

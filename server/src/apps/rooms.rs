@@ -16,6 +16,8 @@ pub struct Rooms {
     pub per_app: usize,
     /// Users that one room may have at a time. Default: any number.
     pub members_max: Option<NonZeroU64>,
+    /// Users that one room may ban at a time, and mute. Default 10000.
+    pub restrictions_max: usize,
     /// Messages of each room that are kept, the newest. Default 1000.
     pub ring_entries: usize,
     /// How long they are kept. Default 24h.
@@ -31,6 +33,7 @@ impl Default for Rooms {
             per_user: 50,
             per_app: 100_000,
             members_max: None,
+            restrictions_max: 10_000,
             ring_entries: 1000,
             ring_age: Duration::from_secs(24 * 3600),
             budget: Budget::default(),
@@ -45,6 +48,7 @@ impl Rooms {
         let Budget { window, high, normal, low, lowest } = self.budget;
         Bounds {
             members_max: self.members_max.map(NonZeroU64::get),
+            restrictions_max: self.restrictions_max,
             keep: Keep { entries_max: self.ring_entries, age_ms_max },
             allowance: Allowance { window, high, normal, low, lowest },
         }

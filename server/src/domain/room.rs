@@ -1,9 +1,11 @@
 //! What a room is and who may do what in it. Live: nothing of it is kept elsewhere.
 
 mod budget;
+mod moderation;
 mod news;
 mod place;
 mod repeats;
+mod rights;
 mod ring;
 
 use std::{
@@ -24,17 +26,26 @@ use quail_protocol::{
 
 pub use self::{
     budget::Allowance,
+    moderation::{Expired, Restrict},
     news::Tidings,
     place::{Placed, Refused, Sending},
     repeats::Place,
     ring::{Keep, Ring},
 };
-use self::{budget::Budget, news::News, repeats::Repeats};
+use self::{
+    budget::Budget,
+    moderation::{AllMuted, Restricted},
+    news::News,
+    repeats::Repeats,
+    rights::{Right, may},
+};
 use super::rate::Bucket;
 
 /// The bounds of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
+    /// Users that may be banned at a time, and muted.
+    pub restrictions_max: usize,
     /// Users at a time; `None` for no bound.
     pub members_max: Option<u64>,
     /// What is kept of its messages.
@@ -52,6 +63,11 @@ pub struct Room {
     created: Timestamp,
     bounds: Bounds,
     members: BTreeMap<UserId, Occupant>,
+    /// In the room or not.
+    admins: BTreeSet<UserId>,
+    banned: Restricted,
+    muted: Restricted,
+    all_muted: Option<AllMuted>,
     /// In the order in which they came.
     by_arrival: BTreeMap<u64, UserId>,
     arrivals: u64,
@@ -131,6 +147,10 @@ impl Room {
             created: now,
             bounds,
             members: BTreeMap::new(),
+            admins: BTreeSet::new(),
+            banned: Restricted::default(),
+            muted: Restricted::default(),
+            all_muted: None,
             by_arrival: BTreeMap::new(),
             arrivals: 0,
             empty_since: Some(now),
@@ -146,13 +166,14 @@ impl Room {
     /// Lets somebody in.
     pub fn enter(&mut self, newcomer: Newcomer, now: Timestamp) -> Result<Came, Code> {
         let Newcomer { user, session, note } = newcomer;
+        self.may_enter(&user, now)?;
         if let Some(occupant) = self.members.get_mut(&user) {
             return Ok(if occupant.sessions.insert(session) { Came::Session } else { Came::Already });
         }
         if self.bounds.members_max.is_some_and(|max| self.members.len() as u64 >= max) {
             return Err(Code::RoomFull);
         }
-        let role = if user == self.owner { Role::Owner } else { Role::Member };
+        let role = self.standing(&user);
         let SenderNote { name, avatar, .. } = note;
         let member = Member { user: user.clone(), name, avatar, role, joined: now };
         self.arrivals += 1;
@@ -201,7 +222,7 @@ impl Room {
 
     /// Whether `user` may end the room.
     pub fn may_dismiss(&self, user: &UserId) -> Result<(), Code> {
-        if *user == self.owner { Ok(()) } else { Err(Code::RightMissing) }
+        if may(self.standing(user), Right::Dismiss) { Ok(()) } else { Err(Code::RightMissing) }
     }
 
     /// What `user` is in the room.
@@ -211,10 +232,7 @@ impl Room {
 
     /// Changes what the room says of itself.
     pub fn update_info(&mut self, user: &UserId, update: UpdateInfo) -> Result<InfoUpdated, Code> {
-        let role = self.role(user).ok_or(Code::NotInRoom)?;
-        if !matches!(role, Role::Owner | Role::Admin) {
-            return Err(Code::RightMissing);
-        }
+        let role = self.operator(user, Right::UpdateInfo)?.role;
         let info = &mut self.settings.info;
         let RoomInfo { name, notice, avatar, extension } = info.clone();
         *info = RoomInfo {

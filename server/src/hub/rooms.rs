@@ -3,6 +3,8 @@
 //! Whatever changes a room or tells it something happens under the room's own lock, for microseconds: so everybody in it
 //! sees the same order. A room is driven by values and answers with values.
 
+mod moderation;
+mod read;
 mod room;
 
 use std::{
@@ -18,11 +20,8 @@ use foldhash::fast::FixedState;
 use quail_protocol::{
     Code, Epoch, Reject, Timestamp,
     id::{AppId, RoomId, UserId},
-    message::{Page, Sent},
-    room::{
-        Dismissed, Entered, EntryStatus, InfoChanged, LeaveCause, Left, MembersPage, RoomState, Settings,
-        UpdateInfo,
-    },
+    message::Sent,
+    room::{Dismissed, Entered, EntryStatus, InfoChanged, LeaveCause, Left, Settings, UpdateInfo},
 };
 
 pub use self::room::Head;
@@ -31,7 +30,6 @@ use crate::{
     apps,
     domain::room::{Came, Newcomer, Room as Rules, Sending},
     session::Session,
-    store::RangeQuery,
     telemetry::Metrics,
 };
 
@@ -282,50 +280,6 @@ impl Rooms {
         Ok(InfoChanged { info })
     }
 
-    /// How a room stands, for somebody in it.
-    pub fn state(&self, app: &AppId, room: &RoomId, user: &UserId) -> Result<RoomState, Code> {
-        let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
-        let live = found.lock();
-        live.rules.role(user).ok_or(Code::NotInRoom)?;
-        Ok(live.rules.state(user))
-    }
-
-    /// Some of the users in a room, for somebody in it.
-    pub fn members(
-        &self,
-        app: &AppId,
-        user: &UserId,
-        query: &quail_protocol::room::Members,
-    ) -> Result<MembersPage, Code> {
-        let found = self.find(app, &query.room).ok_or(Code::RoomNotFound)?;
-        let live = found.lock();
-        live.rules.role(user).ok_or(Code::NotInRoom)?;
-        let (members, next) = live.rules.members(query.after, query.limit.into(), query.newest_first);
-        let members = quail_protocol::bounded::List::new(members).map_err(|_| Code::InvalidArgument)?;
-        Ok(MembersPage { count: live.rules.count(), members, next })
-    }
-
-    /// Messages of a room, for somebody in it.
-    pub fn history(
-        &self,
-        app: &AppId,
-        room: &RoomId,
-        user: &UserId,
-        query: RangeQuery,
-    ) -> Result<Page, Code> {
-        let found = self.find(app, room).ok_or(Code::NotInRoom)?;
-        let live = found.lock();
-        live.rules.role(user).ok_or(Code::NotInRoom)?;
-        live.page(query)
-    }
-
-    /// How far a room has come, if the session is in it.
-    pub fn head(&self, app: &AppId, room: &RoomId, session: &Arc<Session>) -> Option<Head> {
-        let found = self.find(app, room)?;
-        let live = found.lock();
-        live.has(session).then(|| live.head())
-    }
-
     /// Gives a message its place, or none if it is to have none, and tells everybody in the room. `answer` tells the
     /// sender, in the same order.
     pub fn send(
@@ -387,6 +341,7 @@ impl Rooms {
         for ((app, room), found) in all {
             let mut live = found.lock();
             live.rules.age(now.time);
+            live.tell_expired(now);
             if live.has_ended(now.time) {
                 self.end(&app, &room, &found, live, LeaveCause::Ended, None);
             }

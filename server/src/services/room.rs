@@ -1,5 +1,7 @@
 //! Domain `room`: coming, going, and what a room says of itself.
 
+mod moderation;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use quail_protocol::{
@@ -22,7 +24,7 @@ use crate::{
 };
 
 pub(super) fn routes(router: Router) -> Router {
-    router
+    moderation::routes(router)
         .on(create)
         .on(join)
         .on(enter)

@@ -4,7 +4,7 @@ use std::{num::NonZeroU64, time::Duration};
 
 use futures_util::{FutureExt, future::join_all};
 use postcard_schema::Schema;
-use quail_client::{CallError, Cause, Client, ConnectError};
+use quail_client::{CallError, Cause, Client, ConnectError, Until};
 use quail_protocol::{
     Access, Class, Code, Epoch, Info, Opcode, Operation, Position, Rate, Seq,
     bounded::Text as Bounded,
@@ -256,6 +256,25 @@ cases! {
         code(stage.room().await.alice.room("another").unwrap().create(Settings::default()).await)
     }).await;
     RightMissing => |stage| code(stage.room().await.bobs.dismiss().await);
+    MutedInRoom => |stage| {
+        let room = stage.room().await;
+        room.alices.mute_all(Until::End, [], Default::default()).await.unwrap();
+        code(room.bobs.send("x").await.map_err(Into::into))
+    };
+    BannedFromRoom => |stage| {
+        let room = stage.room().await;
+        room.alices.ban(room.bob.user_id().clone(), Until::End, Default::default()).await.unwrap();
+        code(room.bobs.join(0).await)
+    };
+    MemberNotFound => |stage| {
+        let room = stage.room().await;
+        room.bobs.leave().await.unwrap();
+        code(room.alices.kick(room.bob.user_id().clone(), Default::default()).await)
+    };
+    TooManyRestrictions => |stage| rooms(stage, |rooms| rooms.restrictions_max = 0, async |stage| {
+        let room = stage.room().await;
+        code(room.alices.mute(room.bob.user_id().clone(), Until::End, Default::default()).await)
+    }).await;
     RoomThrottled => |stage| rooms(stage, |rooms| rooms.budget.normal = 0, async |stage| {
         code(stage.room().await.alices.send("x").await.map_err(Into::into))
     }).await;

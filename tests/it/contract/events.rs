@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use quail_client::storage::Memory;
+use quail_client::{Until, storage::Memory};
 use quail_protocol::{
-    Event, Rev, Seq,
+    Event, Rev, Seq, Timestamp,
     bounded::Text,
     event::EVENTS,
     message::{BehindCause, Command, SignalBody, SignalKind},
-    room::{LeaveCause, UpdateInfo},
+    room::{LeaveCause, RestrictionKind, Role, UpdateInfo},
     user::Update,
 };
 use quail_tests::{FAST, Town, next_message, token::Token, within};
@@ -273,6 +273,53 @@ const CASES: &[Case] = &[
                 _ => None,
             });
             assert_eq!(told.await, changed.info);
+        }
+        .boxed_local()
+    }),
+    ("room.role_changed", |stage| {
+        async {
+            let mut room = stage.room().await;
+            room.alices.set_role(room.bob.user_id().clone(), Role::Admin).await.unwrap();
+            let told = next(&mut room.to_bob, |event| match event {
+                Event::RoomRoleChanged(told) => Some(told),
+                _ => None,
+            });
+            let told = told.await;
+            assert_eq!((told.role, &told.user), (Role::Admin, room.bob.user_id()));
+            assert_eq!((told.operator.role, &told.operator.user), (Role::Owner, room.alice.user_id()));
+        }
+        .boxed_local()
+    }),
+    ("room.restriction_changed", |stage| {
+        async {
+            let mut room = stage.room().await;
+            let reason = Text::new("spam").unwrap();
+            room.alices.mute(room.bob.user_id().clone(), Until::End, reason.clone()).await.unwrap();
+            let told = next(&mut room.to_bob, |event| match event {
+                Event::RoomRestrictionChanged(told) => Some(told),
+                _ => None,
+            });
+            let told = told.await;
+            assert_eq!((told.kind, told.until), (RestrictionKind::Mute, Some(Timestamp(0))));
+            assert_eq!((told.operator.unwrap().user, told.reason), (room.alice.user_id().clone(), reason));
+        }
+        .boxed_local()
+    }),
+    ("room.mute_all_changed", |stage| {
+        async {
+            let mut room = stage.room().await;
+            for until in [Until::End, Until::Lifted] {
+                room.alices.mute_all(until, [Role::Admin], Default::default()).await.unwrap();
+                let told = next(&mut room.to_bob, |event| match event {
+                    Event::RoomMuteAllChanged(told) => Some(told),
+                    _ => None,
+                });
+                let told = told.await;
+                assert_eq!(
+                    (told.until.is_some(), &told.exempt[..]),
+                    (until == Until::End, &[Role::Admin][..])
+                );
+            }
         }
         .boxed_local()
     }),

@@ -1,13 +1,13 @@
 //! Every operation.
 
 use futures_util::FutureExt;
-use quail_client::{CallError, Cause, State};
+use quail_client::{CallError, Cause, State, Until};
 use quail_protocol::{
-    Code, Seq,
+    Code, Seq, Timestamp,
     bounded::{List, Text},
     message::{Ack, Changes},
     operations,
-    room::{EntryStatus, Role, Settings, UpdateInfo},
+    room::{EntryStatus, RestrictionKind, Role, Settings, UpdateInfo},
     session::{Cursor, Missed, Ping, RenewToken, Resume},
     user::{Feed, Update},
 };
@@ -244,6 +244,86 @@ const CASES: &[Case] = &[
             let id = room.alices.id().clone();
             let update = UpdateInfo { room: id, name, notice: None, avatar: None, extension: None };
             assert_eq!(room.alices.update_info(update).await.unwrap().info.name.as_str(), "Lobby");
+        }
+        .boxed_local()
+    }),
+    ("room.set_role", |stage| {
+        async {
+            let room = stage.room().await;
+            room.alices.set_role(room.bob.user_id().clone(), Role::Admin).await.unwrap();
+            assert_eq!(room.bobs.info().await.unwrap().role, Some(Role::Admin));
+        }
+        .boxed_local()
+    }),
+    ("room.transfer", |stage| {
+        async {
+            let room = stage.room().await;
+            room.alices.transfer(room.bob.user_id().clone()).await.unwrap();
+            let state = room.alices.info().await.unwrap();
+            assert_eq!((state.role, &state.owner), (Some(Role::Member), room.bob.user_id()));
+        }
+        .boxed_local()
+    }),
+    ("room.kick", |stage| {
+        async {
+            let room = stage.room().await;
+            room.alices.kick(room.bob.user_id().clone(), Default::default()).await.unwrap();
+            assert_eq!(room.alices.info().await.unwrap().members, 1);
+            assert_eq!(
+                room.bobs.join(0).await.unwrap().status,
+                EntryStatus::Joined,
+                "who was kicked may come"
+            );
+        }
+        .boxed_local()
+    }),
+    ("room.ban", |stage| {
+        async {
+            let room = stage.room().await;
+            let ban = |until| room.alices.ban(room.bob.user_id().clone(), until, Default::default());
+            ban(Until::End).await.unwrap();
+            assert_eq!(room.alices.info().await.unwrap().members, 1);
+            ban(Until::Lifted).await.unwrap();
+            assert_eq!(room.bobs.join(0).await.unwrap().status, EntryStatus::Joined);
+        }
+        .boxed_local()
+    }),
+    ("room.mute", |stage| {
+        async {
+            let room = stage.room().await;
+            let mute = |until| room.alices.mute(room.bob.user_id().clone(), until, Default::default());
+            mute(Until::End).await.unwrap();
+            room.bobs.send("x").await.unwrap_err();
+            mute(Until::Lifted).await.unwrap();
+            room.bobs.send("x").await.unwrap();
+        }
+        .boxed_local()
+    }),
+    ("room.mute_all", |stage| {
+        async {
+            let room = stage.room().await;
+            room.alices.mute_all(Until::End, [], Default::default()).await.unwrap();
+            room.bobs.send("x").await.unwrap_err();
+            room.alices.send("x").await.unwrap();
+            room.alices.mute_all(Until::End, [Role::Member], Default::default()).await.unwrap();
+            room.bobs.send("x").await.unwrap();
+        }
+        .boxed_local()
+    }),
+    ("room.restrictions", |stage| {
+        async {
+            let room = stage.room().await;
+            let reason = || Text::new("spam").unwrap();
+            room.alices.mute(room.bob.user_id().clone(), Until::End, reason()).await.unwrap();
+            let page = room.alices.restrictions(RestrictionKind::Mute, None, 10).await.unwrap();
+            let restriction = &page.restrictions[0];
+            assert_eq!(
+                (&restriction.user, &restriction.operator),
+                (room.bob.user_id(), room.alice.user_id())
+            );
+            assert_eq!((&restriction.reason, restriction.until, page.more), (&reason(), Timestamp(0), false));
+            let page = room.alices.restrictions(RestrictionKind::Ban, None, 10).await.unwrap();
+            assert_eq!(page.restrictions.len(), 0);
         }
         .boxed_local()
     }),

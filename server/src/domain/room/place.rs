@@ -6,10 +6,12 @@ use quail_protocol::{
     Code, Conversation, Position, Priority, Rev, Timestamp,
     id::{ClientMessageId, MessageId, UserId},
     message::{Content, Message, SenderNote},
-    room::Role,
 };
 
-use super::{Place, Room};
+use super::{
+    Place, Room,
+    rights::{Right, may},
+};
 
 /// How many urgent messages a second a member may send who is neither owner nor admin; more are lowered.
 const URGENT_PER_SECOND: u32 = 2;
@@ -64,10 +66,12 @@ impl Room {
         if let Some(before) = self.repeats.find(&user, client_id, hash)? {
             return Ok(Placed::Before(before));
         }
+        let role = self.role(&user).ok_or(Code::NotInRoom)?;
+        self.may_speak(&user, role, time)?;
         let occupant = self.members.get_mut(&user).ok_or(Code::NotInRoom)?;
-        let may_urge = matches!(occupant.member.role, Role::Owner | Role::Admin);
-        let lowered =
-            priority == Priority::High && !may_urge && occupant.urgent.draw(URGENT_PER_SECOND, now).is_err();
+        let lowered = priority == Priority::High
+            && !may(role, Right::Urge)
+            && occupant.urgent.draw(URGENT_PER_SECOND, now).is_err();
         let priority = if lowered { Priority::Normal } else { priority };
         self.budget
             .draw(priority, now)
@@ -101,9 +105,11 @@ impl Room {
         &mut self,
         user: &UserId,
         priority: Priority,
+        time: Timestamp,
         now: Instant,
     ) -> Result<(Position, Option<SenderNote>), Refused> {
         let occupant = self.members.get(user).ok_or(Code::NotInRoom)?;
+        self.may_speak(user, occupant.member.role, time)?;
         let note = occupant.note();
         self.budget
             .draw(priority, now)

@@ -9,12 +9,12 @@ use quail_protocol::{
     id::{RoomId, SessionId, UserId},
     limits::{HISTORY_BYTES_MAX, RECENT_MAX},
     message::{Ack, Direction, Message, Page, Sent, Unnumbered},
-    room::{LeaveCause, RoomLeft},
+    room::{LeaveCause, Reason, RoomLeft},
 };
 
 use super::Now;
 use crate::{
-    domain::room::{Came, Newcomer, Place, Placed, Refused, Room as Rules, Sending, Tidings},
+    domain::room::{Came, Expired, Newcomer, Place, Placed, Refused, Room as Rules, Sending, Tidings},
     session::{Session, outbox::Pushed},
     store::{self, Range, RangeQuery},
     telemetry::Metrics,
@@ -96,7 +96,8 @@ impl Live {
         }
         self.ended = true;
         let (last, by) = (self.rules.head(), operator.map(|(user, _)| user.clone()));
-        let frame = RoomLeft { room: room.clone(), last, cause, operator: by }.to_frame();
+        let reason = Reason::default();
+        let frame = RoomLeft { room: room.clone(), last, cause, operator: by, reason }.to_frame();
         for (_, session) in self.sessions.drain(..) {
             session.forget_room(room);
             if operator.is_none_or(|(_, asked)| !Arc::ptr_eq(asked, &session)) {
@@ -104,6 +105,41 @@ impl Live {
             }
         }
         true
+    }
+
+    /// Puts every session of a user out, and tells them.
+    pub(super) fn put_out(
+        &mut self,
+        user: &UserId,
+        cause: LeaveCause,
+        (operator, reason): (&UserId, &Reason),
+        now: Now,
+    ) {
+        let Some(Conversation::Room(room)) = self.conversation.clone() else { return };
+        let last = self.rules.head();
+        let (operator, reason) = (Some(operator.clone()), reason.clone());
+        let frame = RoomLeft { room: room.clone(), last, cause, operator, reason }.to_frame();
+        let (theirs, others) = std::mem::take(&mut self.sessions)
+            .into_iter()
+            .partition(|(_, session)| session.identity().is_some_and(|identity| identity.user == *user));
+        self.sessions = others;
+        let theirs: Vec<(SessionId, Arc<Session>)> = theirs;
+        for (id, session) in theirs {
+            session.forget_room(&room);
+            session.outbox.push_notice(frame.clone());
+            // Each of them is in the room, so none is refused.
+            _ = self.rules.leave(user, id, cause, now.time);
+        }
+    }
+
+    /// Tells what ended by itself.
+    pub(super) fn tell_expired(&mut self, now: Now) {
+        for expired in self.rules.expired(now.time) {
+            match expired {
+                Expired::Restriction(changed) => self.tell_event(&changed, None),
+                Expired::MuteAll(changed) => self.tell_event(&changed, None),
+            }
+        }
     }
 
     /// The newest messages.
@@ -223,7 +259,7 @@ impl Live {
         answer: impl FnOnce(Result<Sent, Reject>),
     ) {
         let Sending { user, id, client_id, priority, content, .. } = sending;
-        let (follows, member) = match self.rules.pass(&user, priority, now.instant) {
+        let (follows, member) = match self.rules.pass(&user, priority, now.time, now.instant) {
             Ok(passed) => passed,
             Err(refused) => {
                 metrics.room_refused(priority, refused.code);

@@ -1,0 +1,107 @@
+//! What owners and admins do, and telling it.
+
+use std::sync::Arc;
+
+use quail_protocol::{
+    Code,
+    bounded::List,
+    id::{AppId, RoomId, UserId},
+    room::{
+        Kick, Kicked, LeaveCause, MuteAll, Restricted, RestrictionKind, Restrictions, RestrictionsPage,
+        RoleSet, SetRole, Transfer, Transferred,
+    },
+};
+
+use super::{Now, Rooms};
+use crate::{domain::room::Restrict, session::Session};
+
+impl Rooms {
+    /// Makes an admin of a member, or a member of an admin.
+    pub fn set_role(
+        &self,
+        app: &AppId,
+        by: &UserId,
+        session: &Arc<Session>,
+        set: &SetRole,
+    ) -> Result<RoleSet, Code> {
+        let found = self.find(app, &set.room).ok_or(Code::NotInRoom)?;
+        let mut live = found.lock();
+        let changed = live.rules.set_role(by, &set.user, set.role)?;
+        live.tell_event(&changed, Some(session));
+        Ok(RoleSet { role: changed.role })
+    }
+
+    /// Gives a room to somebody in it.
+    pub fn transfer(
+        &self,
+        app: &AppId,
+        by: &UserId,
+        session: &Arc<Session>,
+        transfer: &Transfer,
+    ) -> Result<Transferred, Code> {
+        let found = self.find(app, &transfer.room).ok_or(Code::NotInRoom)?;
+        let mut live = found.lock();
+        let changed = live.rules.transfer(by, &transfer.user)?;
+        live.tell_event(&changed, Some(session));
+        Ok(Transferred { owner: changed.user })
+    }
+
+    /// Puts somebody out.
+    pub fn kick(&self, app: &AppId, by: &UserId, kick: &Kick, now: Now) -> Result<Kicked, Code> {
+        let found = self.find(app, &kick.room).ok_or(Code::NotInRoom)?;
+        let mut live = found.lock();
+        live.rules.may_kick(by, &kick.user)?;
+        live.put_out(&kick.user, LeaveCause::KickedOut, (by, &kick.reason), now);
+        self.tell_news(app, &kick.room, &mut live, now);
+        Ok(Kicked {})
+    }
+
+    /// Forbids somebody something, or allows it again. Whoever is kept out from now on is put out.
+    pub fn restrict(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        (by, session): (&UserId, &Arc<Session>),
+        restrict: Restrict,
+        now: Now,
+    ) -> Result<Restricted, Code> {
+        let found = self.find(app, room).ok_or(Code::NotInRoom)?;
+        let mut live = found.lock();
+        let changed = live.rules.restrict(by, restrict, now.time)?;
+        if changed.kind == RestrictionKind::Ban && changed.until.is_some() {
+            live.put_out(&changed.user, LeaveCause::Banned, (by, &changed.reason), now);
+            self.tell_news(app, room, &mut live, now);
+        }
+        live.tell_event(&changed, Some(session));
+        Ok(Restricted {})
+    }
+
+    /// Forbids everybody to speak but some, or allows it again.
+    pub fn mute_all(
+        &self,
+        app: &AppId,
+        (by, session): (&UserId, &Arc<Session>),
+        mute: MuteAll,
+        now: Now,
+    ) -> Result<Restricted, Code> {
+        let found = self.find(app, &mute.room).ok_or(Code::NotInRoom)?;
+        let mut live = found.lock();
+        let changed = live.rules.mute_all(by, mute, now.time)?;
+        live.tell_event(&changed, Some(session));
+        Ok(Restricted {})
+    }
+
+    /// Some of those who are kept out or muted.
+    pub fn restrictions(
+        &self,
+        app: &AppId,
+        by: &UserId,
+        query: &Restrictions,
+    ) -> Result<RestrictionsPage, Code> {
+        let found = self.find(app, &query.room).ok_or(Code::NotInRoom)?;
+        let live = found.lock();
+        let after = query.after.as_ref();
+        let (page, more) = live.rules.restrictions(by, query.kind, after, query.limit.into())?;
+        Ok(RestrictionsPage { restrictions: List::new(page).map_err(|_| Code::InvalidArgument)?, more })
+    }
+}

@@ -1,0 +1,55 @@
+//! What those in a room may read of it.
+
+use std::sync::Arc;
+
+use quail_protocol::{
+    Code,
+    bounded::List,
+    id::{AppId, RoomId, UserId},
+    message::Page,
+    room::{Members, MembersPage, RoomState},
+};
+
+use super::{Head, Rooms};
+use crate::{session::Session, store::RangeQuery};
+
+impl Rooms {
+    /// How a room stands, for somebody in it.
+    pub fn state(&self, app: &AppId, room: &RoomId, user: &UserId) -> Result<RoomState, Code> {
+        let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
+        let live = found.lock();
+        live.rules.role(user).ok_or(Code::NotInRoom)?;
+        Ok(live.rules.state(user))
+    }
+
+    /// Some of the users in a room, for somebody in it.
+    pub fn members(&self, app: &AppId, user: &UserId, query: &Members) -> Result<MembersPage, Code> {
+        let found = self.find(app, &query.room).ok_or(Code::RoomNotFound)?;
+        let live = found.lock();
+        live.rules.role(user).ok_or(Code::NotInRoom)?;
+        let (members, next) = live.rules.members(query.after, query.limit.into(), query.newest_first);
+        let members = List::new(members).map_err(|_| Code::InvalidArgument)?;
+        Ok(MembersPage { count: live.rules.count(), members, next })
+    }
+
+    /// Messages of a room, for somebody in it.
+    pub fn history(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        user: &UserId,
+        query: RangeQuery,
+    ) -> Result<Page, Code> {
+        let found = self.find(app, room).ok_or(Code::NotInRoom)?;
+        let live = found.lock();
+        live.rules.role(user).ok_or(Code::NotInRoom)?;
+        live.page(query)
+    }
+
+    /// How far a room has come, if the session is in it.
+    pub fn head(&self, app: &AppId, room: &RoomId, session: &Arc<Session>) -> Option<Head> {
+        let found = self.find(app, room)?;
+        let live = found.lock();
+        live.has(session).then(|| live.head())
+    }
+}
