@@ -71,6 +71,10 @@ pub(super) struct Track {
     rev: Rev,
     /// Up to here there are changes to fetch.
     want_rev: Rev,
+    /// Changes up to here were made before this was followed; events of some may still be on their way.
+    first_rev: Rev,
+    /// What became of messages that may be told yet: what is on its way may say what they were.
+    overtaken: BTreeMap<u64, Box<Message>>,
     /// What was noted last.
     noted: Option<Reached>,
     /// What was placed before is no news.
@@ -93,6 +97,8 @@ impl Track {
             want: 0,
             rev,
             want_rev: Rev(0),
+            first_rev: rev,
+            overtaken: BTreeMap::new(),
             noted: None,
             news_from: Timestamp(0),
             used: 0,
@@ -110,6 +116,7 @@ impl Track {
     pub(super) fn restored(cursor: &Cursor) -> Self {
         let mut track = Self::starting_at(cursor.conversation.clone(), cursor.position, cursor.rev);
         track.told = [Some(track.through); Priority::COUNT];
+        track.first_rev = Rev(0);
         for ahead in &*cursor.ahead {
             track.told[ahead.priority.index()] = Some(ahead.seq.0.max(track.through));
         }
@@ -297,7 +304,7 @@ impl Track {
     fn tell(&mut self, seq: u64, entry: Held, out: &mut Ready) {
         self.told[entry.priority.index()] = Some(seq);
         self.note(seq);
-        if let Some(message) = entry.message
+        if let Some(message) = self.as_it_is(seq, entry)
             && message.time >= self.news_from
         {
             out.tell_with(Event::MessageSent(*message), || Note::At(self.cursor()));
