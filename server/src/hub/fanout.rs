@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quail_protocol::{
-    Code, Conversation, Reject, Rev,
+    Code, Conversation, Position, Reject, Rev,
     conversation::Mark,
     event::EventBody,
     id::{AppId, UserId},
@@ -111,7 +111,7 @@ impl FanOut {
             Appended::Placed(message) => {
                 self.metrics.message_placed();
                 responder.reply(Ok(Place::of(&message).sent(self.store.ack())));
-                self.tell(app, sender, &message, message.to_frame());
+                self.tell(app, sender, &message, message.position, message.to_frame());
             }
             Appended::Passed(message) => self.passed(app, sender, responder, &message),
             Appended::Duplicate(place) => responder.reply(Ok(place.sent(self.store.ack()))),
@@ -173,8 +173,9 @@ impl FanOut {
         };
         responder.reply(Ok(kept.reply()));
         if kept.changed {
+            let head = kept.head;
             let changed: Changed = kept.event();
-            self.tell(app, sender, &changed.message, changed.to_frame());
+            self.tell(app, sender, &changed.message, head, changed.to_frame());
         }
     }
 
@@ -205,11 +206,11 @@ impl FanOut {
         sessions
     }
 
-    /// Tells what happened to a placed message to all but the session that did it.
-    fn tell(&self, app: &AppId, acting: &Arc<Session>, message: &Message, frame: Bytes) {
+    /// Tells what happened to a placed message to all but the session that did it. `head` is the conversation's newest
+    /// position by then: what a session that falls behind has to read up to.
+    fn tell(&self, app: &AppId, acting: &Arc<Session>, message: &Message, head: Position, frame: Bytes) {
         let tell = |session: &Arc<Session>, as_named: &Conversation| {
-            let (position, rev) = (message.position, message.rev);
-            let subject = Subject { conversation: as_named.clone(), position, rev };
+            let subject = Subject { conversation: as_named.clone(), head, rev: message.rev };
             let dropped = session.outbox.push_event(message.priority.lane(), frame.clone(), subject);
             self.metrics.delivered(dropped);
         };

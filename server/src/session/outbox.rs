@@ -40,13 +40,13 @@ impl Default for Config {
     }
 }
 
-/// Which message an event frame tells of, as the receiver names its conversation.
+/// Which conversation an event frame tells of, and how far that had come.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// The conversation.
+    /// The conversation, as the receiver names it.
     pub conversation: Conversation,
-    /// The message's place.
-    pub position: Position,
+    /// Its newest position.
+    pub head: Position,
     /// The conversation's last change.
     pub rev: Rev,
 }

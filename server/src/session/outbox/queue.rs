@@ -122,7 +122,7 @@ impl Queue {
 
     fn note_behind(&mut self, subject: Subject) {
         let (head, rev) = self.behind.entry(subject.conversation).or_default();
-        *head = subject.position.max(*head);
+        *head = subject.head.max(*head);
         *rev = subject.rev.max(*rev);
     }
 

@@ -11,7 +11,7 @@ const FIRST: Attachment = Attachment(0);
 fn subject(user: &str, seq: u64) -> Subject {
     Subject {
         conversation: Conversation::Peer(UserId::new(user).unwrap()),
-        position: Position { epoch: Epoch(1), seq: Seq(seq) },
+        head: Position { epoch: Epoch(1), seq: Seq(seq) },
         rev: Rev(seq / 2),
     }
 }
