@@ -43,7 +43,8 @@ async fn send(context: Context, send: Send, responder: Responder<Send>) {
     }
     if append.content.options.online_only && !is_there(&context, &app, &append) {
         // A retry of one that was placed while the other side was there has its place.
-        let before = if append.content.options.persist { placed_before(&context, &append).await } else { None };
+        let before =
+            if append.content.options.persist { placed_before(&context, &append).await } else { None };
         return responder.reply(before.unwrap_or_else(|| Ok(not_delivered(&append))));
     }
     let ticket = Ticket { app, sender: context.session.clone(), reply: Reply::Send(responder) };
