@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quail_protocol::{
     Code, Conversation, Position, Reject, Rev,
-    conversation::Mark,
+    conversation::{ConversationMarked, Mark, PeerMarked},
     event::EventBody,
     id::{AppId, UserId},
     message::{Ack, Changed, Message, Recall, Send, Unnumbered},
@@ -151,11 +151,14 @@ impl FanOut {
         if !kept.changed {
             return;
         }
-        self.tell_others(app, sender, &kept.user, &kept.event());
+        let frame = kept.event().to_frame();
+        for session in self.others(app, sender, &kept.user) {
+            session.outbox.push_latest(ConversationMarked::KIND, kept.conversation.clone(), frame.clone());
+        }
         if let Some((other, receipt)) = kept.receipt() {
             let frame = receipt.to_frame();
             for session in self.hub.sessions(app, other) {
-                session.outbox.push_notice(frame.clone());
+                session.outbox.push_latest(PeerMarked::KIND, receipt.conversation.clone(), frame.clone());
             }
         }
     }
@@ -187,15 +190,10 @@ impl FanOut {
             other => return other.refuse(Code::Internal.into()),
         }
         if let Some(feed) = kept.feed {
-            self.tell_others(app, sender, &kept.profile.user, &kept.event(feed));
-        }
-    }
-
-    /// Tells a change of a user to their sessions, but for the one that made it.
-    fn tell_others(&self, app: &AppId, sender: &Arc<Session>, user: &UserId, event: &impl EventBody) {
-        let frame = event.to_frame();
-        for session in self.others(app, sender, user) {
-            session.outbox.push_notice(frame.clone());
+            let frame = kept.event(feed).to_frame();
+            for session in self.others(app, sender, &kept.profile.user) {
+                session.outbox.push_notice(frame.clone());
+            }
         }
     }
 

@@ -83,6 +83,27 @@ fn bytes_are_bounded_too_but_one_large_event_passes() {
 }
 
 #[test]
+fn a_newer_mark_takes_the_place_of_the_older_and_only_many_conversations_overrun_a_session() {
+    let outbox = small();
+    let peer = |name| Conversation::Peer(UserId::new(name).unwrap());
+    outbox.push_latest(Kind(1), peer("a"), frame(1, 20));
+    outbox.push_notice(frame(2, 10));
+    for byte in 3..=100 {
+        outbox.push_latest(Kind(1), peer("a"), frame(byte, 30));
+    }
+    outbox.push_latest(Kind(2), peer("a"), frame(101, 30));
+    assert!(!outbox.is_overrun());
+    let batch = outbox.take(FIRST, Lane::Control, 1000).unwrap();
+    assert_eq!(batch.bytes, [frame(100, 30), frame(2, 10), frame(101, 30)].concat());
+    for name in ["a", "b", "c"] {
+        outbox.push_latest(Kind(1), peer(name), frame(1, 20));
+    }
+    assert!(!outbox.is_overrun());
+    outbox.push_latest(Kind(1), peer("d"), frame(1, 20));
+    assert!(outbox.is_overrun());
+}
+
+#[test]
 fn a_trickling_reader_with_many_conversations_piles_up_no_notices() {
     let outbox = small();
     for seq in 1..=100 {
