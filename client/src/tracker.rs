@@ -187,7 +187,9 @@ impl Tracker {
         for (cursor, answer) in cursors.into_vec().into_iter().zip(resumed.answers.into_vec()) {
             let conversation = cursor.conversation;
             let Some(track) = self.tracks.get_mut(&conversation) else { continue };
-            change(track, &mut self.held, &mut self.ready, |track, ready| track.answered(answer, ready));
+            change(track, &mut self.held, &mut self.ready, |track, ready| {
+                track.answered(cursor.position.epoch, answer, ready);
+            });
             if answer.missed == Missed::NotMember {
                 self.forget(&conversation);
             } else {

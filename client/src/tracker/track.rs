@@ -182,15 +182,16 @@ impl Track {
         self.want = self.want.max(self.through.saturating_add(1));
     }
 
-    /// What the server says of the cursor.
-    pub(super) fn answered(&mut self, answer: Answer, out: &mut Ready) {
+    /// What the server says of the cursor, whose position was of epoch `asked`.
+    pub(super) fn answered(&mut self, asked: Epoch, answer: Answer, out: &mut Ready) {
         match answer.missed {
             Missed::CaughtUp => {}
             Missed::Trimmed => {
                 self.lose(answer.first, answer.head, out);
                 self.behind(answer.head, answer.rev, out);
             }
-            Missed::EpochChanged if answer.head.epoch != self.epoch => {
+            // In the same epoch: the cursor is beyond all that there is.
+            Missed::EpochChanged if answer.head.epoch != self.epoch || answer.head.epoch == asked => {
                 self.begin_again(answer.head, answer.rev, out);
             }
             // An epoch that an event has told of already is as good as any.
@@ -260,8 +261,8 @@ impl Track {
 
     /// Tells whatever waits, in order.
     pub(super) fn finish(&mut self, out: &mut Ready) {
-        for (_, held) in std::mem::take(&mut self.held) {
-            if let Some(message) = held.message {
+        for (seq, held) in std::mem::take(&mut self.held) {
+            if let Some(message) = self.as_it_is(seq, held) {
                 out.tell(Event::MessageSent(*message));
             }
         }

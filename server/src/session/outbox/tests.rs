@@ -1,7 +1,9 @@
 use quail_protocol::{
     Epoch, Event, Seq,
+    event::EventBody,
     frame::{Decoder, Head},
     id::UserId,
+    message::Dropped,
 };
 
 use super::*;
@@ -100,6 +102,44 @@ fn a_newer_mark_takes_the_place_of_the_older_and_only_many_conversations_overrun
     }
     assert!(!outbox.is_overrun());
     outbox.push_latest(Kind(1), peer("d"), frame(1, 20));
+    assert!(outbox.is_overrun());
+}
+
+#[test]
+fn what_has_no_number_is_dropped_one_by_one_and_counted_where_the_first_was() {
+    let outbox = small();
+    let peer = |name: &str| Conversation::Peer(UserId::new(name).unwrap());
+    let dropped = |name, count| Dropped { conversation: peer(name), count }.to_frame();
+    let push = |byte, name| outbox.push_passing(Lane::High, frame(byte, 30), &peer(name));
+    assert!((1..=3).all(|byte| push(byte, "a") == Pushed::Queued));
+    assert_eq!([push(4, "b"), push(5, "a"), push(6, "b")], [Pushed::Dropped; 3]);
+    let batch = outbox.take(FIRST, Lane::High, 60).unwrap();
+    assert_eq!(batch.bytes, [frame(1, 30), frame(2, 30)].concat());
+    assert_eq!(push(7, "b"), Pushed::Queued, "there is room again");
+    let batch = outbox.take(FIRST, Lane::High, 1000).unwrap();
+    let rest = [frame(3, 30), dropped("b", 2), dropped("a", 1), frame(7, 30)];
+    assert_eq!(batch.bytes, rest.concat());
+    assert!(outbox.is_empty() && !outbox.is_overrun());
+
+    // A stored message finds no room either, and takes none of what has no number.
+    assert!((1..=3).all(|byte| push(byte, "a") == Pushed::Queued));
+    assert_eq!(outbox.push_event(Lane::High, frame(8, 10), subject("c", 1)), 1);
+    let batch = outbox.take(FIRST, Lane::High, 1000).unwrap();
+    assert!(batch.bytes.starts_with(&[frame(1, 30), frame(2, 30), frame(3, 30)].concat()));
+    assert!(batch.bytes.len() > 90, "and the client learns that it is behind");
+}
+
+#[test]
+fn drops_of_more_conversations_than_are_noted_overrun_a_session() {
+    let outbox = small();
+    let push = |name: &str| {
+        outbox.push_passing(Lane::Low, frame(1, 30), &Conversation::Peer(UserId::new(name).unwrap()))
+    };
+    for name in ["a", "a", "a", "b", "c", "d", "b", "c", "d"] {
+        push(name);
+        assert!(!outbox.is_overrun(), "{name}");
+    }
+    assert_eq!(push("e"), Pushed::Dropped);
     assert!(outbox.is_overrun());
 }
 
