@@ -52,15 +52,12 @@ impl Tracker {
         let Some(track) = self.tracks.get_mut(&query.conversation) else { return };
         let (me, unanswered) = (&self.me, &self.unanswered);
         let own = |message: &Message| message.sender == *me && unanswered.contains(&message.client_id);
-        let mut further = false;
-        change(track, &mut self.held, &mut self.ready, |track, ready| {
-            further = track.changes(page, own, ready);
-        });
-        if further {
-            self.want_changes(&query.conversation);
-        } else {
+        change(track, &mut self.held, &mut self.ready, |track, ready| track.changes(page, own, ready));
+        if track.wanted_changes() == Some(query.since) {
             // A server that answers with nothing would be asked for ever.
             self.give_up_changes(&query.conversation);
+        } else {
+            self.want_changes(&query.conversation);
         }
     }
 

@@ -118,7 +118,8 @@ impl Tracker {
             }
             Some(_) if !self.paging.let_go => {
                 let before = Position { seq: Seq(first.0.saturating_sub(1)), ..head };
-                let mut track = Track::starting_at(conversation.clone(), before, rev);
+                // Of its changes, too, none is known: what is on its way may be older than the summary.
+                let mut track = Track::starting_at(conversation.clone(), before, Rev(0));
                 track.behind(head, rev, &mut self.ready);
                 self.follow(conversation.clone(), track);
                 self.want(conversation);
@@ -135,7 +136,7 @@ impl Tracker {
     /// The track of a conversation that was not followed up to now and that has something at `position`.
     pub(super) fn unheard_of(&self, conversation: Conversation, position: Position, rev: Rev) -> Track {
         if self.paging.knows_all() {
-            Track::starting_at(conversation, Position { seq: Seq(0), ..position }, rev)
+            Track::starting_at(conversation, Position { seq: Seq(0), ..position }, Rev(0))
         } else if let Some(time) = self.paging.interrupted {
             Track::since(conversation, position, rev, time)
         } else {

@@ -52,18 +52,17 @@ impl Track {
         }
     }
 
-    /// What was fetched. True if it brought this any further.
+    /// What was fetched.
     pub(in crate::tracker) fn changes(
         &mut self,
         page: ChangesPage,
         own: impl Fn(&Message) -> bool,
         out: &mut Ready,
-    ) -> bool {
-        let before = self.rev;
+    ) {
         if page.head.epoch != self.epoch {
             // What is told of the other epoch says more.
             self.rev = self.rev.max(self.want_rev);
-            return true;
+            return;
         }
         for message in page.messages.into_vec() {
             if message.rev > self.rev {
@@ -72,7 +71,6 @@ impl Track {
             }
         }
         self.rev = self.rev.max(page.rev);
-        self.rev > before
     }
 
     /// Tells a change, unless its message is still to be told and can say it itself.
