@@ -1,10 +1,10 @@
 //! Messages and recalls at random, over lanes that overtake each other, with answers that are late, backlogs that are
-//! dropped, and connections that are lost.
+//! dropped, connections that are lost, and an app that is restarted.
 
 use quail_protocol::{
     Lane, Rev,
     conversation::Conversations,
-    message::{Changed, Changes, ChangesPage, RecallNote},
+    message::{Changed, Changes, ChangesPage, RecallNote, Recalled},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -18,16 +18,25 @@ enum Late {
     Changes(ChangesPage),
 }
 
+/// What is on its way on a lane.
+enum Said {
+    Event(Event),
+    /// The answer to an own recall of a message.
+    Recalled(u64, Rev),
+}
+
 struct World {
     random: StdRng,
     tracker: Tracker,
     entries: Vec<Message>,
     /// Which entry each change was of.
     changes: Vec<u64>,
-    lanes: [VecDeque<Event>; Lane::COUNT],
+    lanes: [VecDeque<Said>; Lane::COUNT],
     late: Option<Late>,
     /// What the app was told of each message: if it is recalled. Of what it does not know it takes no change.
     app: BTreeMap<u64, bool>,
+    /// What a storage holds.
+    kept: Restored,
 }
 
 impl World {
@@ -40,10 +49,13 @@ impl World {
             lanes: Default::default(),
             late: None,
             app: BTreeMap::new(),
+            kept: Restored::default(),
         };
+        world.tracker.restore(Restored::default());
         world.tracker.connected(Timestamp(0));
         world.ask();
         world.answer();
+        world.tell();
         world
     }
 
@@ -68,9 +80,11 @@ impl World {
         let priority = Priority::ALL[self.up_to(Priority::COUNT)];
         let (prev, rev) = (self.last_of(priority), self.rev());
         let position = Position { seq: self.head().seq.next(), ..self.head() };
-        let message = Message { position, priority, prev, rev, ..Story("n").message(1) };
+        let (theirs, mine) = (Story("n").message(1), Story("n").my_message(1));
+        let message = if self.up_to(2) == 0 { theirs } else { mine };
+        let message = Message { position, priority, prev, rev, ..message };
         self.entries.push(message.clone());
-        self.lanes[priority.lane().index()].push_back(Event::MessageSent(message));
+        self.say(priority.lane(), Event::MessageSent(message));
     }
 
     fn recall(&mut self) {
@@ -87,31 +101,55 @@ impl World {
         let rev = self.rev();
         let message = &mut self.entries[index];
         message.rev = rev;
-        message.recall = Some(RecallNote { operator: user("bob"), time: Timestamp(0) });
-        let changed = Changed { prev, message: message.clone() };
-        self.lanes[message.priority.lane().index()].push_back(Event::MessageChanged(changed));
+        message.recall = Some(RecallNote { operator: message.sender.clone(), time: Timestamp(0) });
+        let message = message.clone();
+        let seq = message.position.seq.0;
+        if message.sender == user("alice") && self.app.contains_key(&seq) && self.up_to(2) == 0 {
+            // It is this client that takes it back.
+            return self.lanes[Lane::Control.index()].push_back(Said::Recalled(seq, rev));
+        }
+        self.say(message.priority.lane(), Event::MessageChanged(Changed { prev, message }));
+    }
+
+    fn say(&mut self, lane: Lane, event: Event) {
+        self.lanes[lane.index()].push_back(Said::Event(event));
     }
 
     fn deliver(&mut self) {
         let lane = self.up_to(Lane::COUNT);
-        if let Some(event) = self.lanes[lane].pop_front() {
-            self.tracker.event(event);
+        match self.lanes[lane].pop_front() {
+            Some(Said::Event(event)) => self.tracker.event(event),
+            Some(Said::Recalled(seq, rev)) => {
+                self.app.insert(seq, true);
+                self.tracker.recalled(&bob(), &Recalled { rev, time: Timestamp(0) });
+            }
+            None => {}
         }
     }
 
     /// A lane overflows.
     fn drop_backlog(&mut self) {
         let lane = self.up_to(Lane::COUNT);
-        if !self.lanes[lane].is_empty() {
+        if lane != Lane::Control.index() && !self.lanes[lane].is_empty() {
             let (head, rev, cause) = (self.head(), self.rev(), BehindCause::SlowReader);
             let behind = Behind { conversation: bob(), head, rev, cause };
-            self.lanes[lane] = [Event::Behind(behind)].into();
+            self.lanes[lane] = [Said::Event(Event::Behind(behind))].into();
         }
     }
 
     fn reconnect(&mut self) {
         (self.lanes, self.late) = Default::default();
         self.tracker.reconnected(false, Timestamp(0));
+    }
+
+    /// The app ends without a word and is started again.
+    fn restart(&mut self) {
+        (self.lanes, self.late) = Default::default();
+        self.tracker = tracker();
+        let Restored { cursors, synced, let_go, .. } = &self.kept;
+        let (cursors, synced, let_go) = (cursors.clone(), *synced, *let_go);
+        self.tracker.restore(Restored { cursors, synced, let_go, ..Restored::default() });
+        self.tracker.connected(Timestamp(0));
     }
 
     fn ask(&mut self) {
@@ -188,6 +226,12 @@ impl World {
                 Some(other) => panic!("{other:?}"),
                 None => {}
             }
+            match told.note {
+                Some(Note::At(cursor)) => self.kept.cursors = vec![cursor],
+                Some(Note::Synced(login)) => self.kept.synced = Some(login),
+                Some(Note::LetGo(conversation)) => panic!("{conversation} is let go"),
+                None => {}
+            }
         }
     }
 
@@ -199,7 +243,8 @@ impl World {
             65..75 => self.ask(),
             75..85 => self.answer(),
             85..97 => self.tell(),
-            97..99 => self.drop_backlog(),
+            97 => self.drop_backlog(),
+            98 => self.restart(),
             _ => self.reconnect(),
         }
     }
