@@ -20,7 +20,7 @@ enum Late {
 
 /// What is on its way on a lane.
 enum Said {
-    Event(Event),
+    Event(Box<Event>),
     /// The answer to an own recall of a message.
     Recalled(u64, Rev),
 }
@@ -112,13 +112,13 @@ impl World {
     }
 
     fn say(&mut self, lane: Lane, event: Event) {
-        self.lanes[lane.index()].push_back(Said::Event(event));
+        self.lanes[lane.index()].push_back(Said::Event(Box::new(event)));
     }
 
     fn deliver(&mut self) {
         let lane = self.up_to(Lane::COUNT);
         match self.lanes[lane].pop_front() {
-            Some(Said::Event(event)) => self.tracker.event(event),
+            Some(Said::Event(event)) => self.tracker.event(*event),
             Some(Said::Recalled(seq, rev)) => {
                 self.app.insert(seq, true);
                 self.tracker.recalled(&bob(), &Recalled { rev, time: Timestamp(0) });
@@ -133,7 +133,7 @@ impl World {
         if lane != Lane::Control.index() && !self.lanes[lane].is_empty() {
             let (head, rev, cause) = (self.head(), self.rev(), BehindCause::SlowReader);
             let behind = Behind { conversation: bob(), head, rev, cause };
-            self.lanes[lane] = [Said::Event(Event::Behind(behind))].into();
+            self.lanes[lane] = [Said::Event(Box::new(Event::Behind(behind)))].into();
         }
     }
 
