@@ -14,7 +14,7 @@ fn outbox(criterion: &mut Criterion) {
     let frame = Bytes::from(vec![7; 256]);
     let bob = UserId::new("bob").unwrap_or_else(|_| unreachable!("a valid id"));
     let position = Position { epoch: Epoch(1), seq: Seq(1) };
-    let subject = Subject { conversation: Conversation::Peer(bob), position, rev: Default::default() };
+    let subject = Subject { conversation: Conversation::Peer(bob), head: position, rev: Default::default() };
     for frames in [1, 16, 64] {
         let mut group = criterion.benchmark_group(format!("{frames} events of 256 bytes"));
         group.throughput(Throughput::Elements(frames));

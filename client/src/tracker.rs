@@ -193,7 +193,9 @@ impl Tracker {
         for (cursor, answer) in cursors.into_vec().into_iter().zip(resumed.answers.into_vec()) {
             let conversation = cursor.conversation;
             let Some(track) = self.tracks.get_mut(&conversation) else { continue };
-            change(track, &mut self.held, &mut self.ready, |track, ready| track.answered(answer, ready));
+            change(track, &mut self.held, &mut self.ready, |track, ready| {
+                track.answered(cursor.position.epoch, answer, ready);
+            });
             if answer.missed == Missed::NotMember {
                 self.forget(&conversation);
             } else {
@@ -208,12 +210,11 @@ impl Tracker {
         let (me, unanswered) = (&self.me, &self.unanswered);
         let Some(track) = self.tracks.get_mut(&query.conversation) else { return };
         let own = |message: &Message| message.sender == *me && unanswered.contains(&message.client_id);
-        let before = track.wanted();
         change(track, &mut self.held, &mut self.ready, |track, ready| track.page(&query, page, own, ready));
         match track.wanted() {
             None => {}
             // A server that answers with nothing would be asked for ever.
-            after if after == before => self.forget(&query.conversation),
+            Some((from, _)) if from == query.from.0 => self.forget(&query.conversation),
             Some(_) => self.holes.push_back(query.conversation),
         }
     }

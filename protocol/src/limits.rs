@@ -43,7 +43,7 @@ pub const CLIENT_BYTES_MAX: usize = 64;
 /// Bytes of a message body of any kind; each kind has its own, smaller limit.
 pub const BODY_BYTES_MAX: usize = 160 * 1024;
 
-/// Bytes of the body of a text message.
+/// Bytes of the text of a text message, without its length.
 pub const TEXT_BYTES_MAX: usize = 32 * 1024;
 
 /// Bytes of the body of an image or a voice message, thumbnail or clip included.

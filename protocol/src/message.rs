@@ -75,11 +75,12 @@ pub struct Send {
 pub struct Sent {
     /// The server's name for the message.
     pub id: MessageId,
-    /// Its place. Of a message without a number: the conversation's newest position when it passed.
+    /// Its place. Of a message without a number: the conversation's newest position when it passed. Zero if nothing
+    /// happened because of `online_only`.
     pub position: Position,
     /// The number of the conversation's previous message of the same priority, 0 if there is none.
     pub prev: Seq,
-    /// The number of the conversation's last change.
+    /// The number of the conversation's last change then.
     pub rev: Rev,
     /// The priority that it got. Whoever may not send as urgently as they asked, or not so often, is lowered to Normal.
     pub priority: Priority,

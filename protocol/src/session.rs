@@ -152,7 +152,7 @@ pub struct Limits {
     pub frame_bytes: u32,
     /// Requests that may wait for their reply.
     pub requests_in_flight: u16,
-    /// Bytes of the body of a text message.
+    /// Bytes of the text of a text message.
     pub text_bytes: u32,
     /// Bytes of the body of an image or a voice message.
     pub media_bytes: u32,

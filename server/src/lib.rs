@@ -33,7 +33,7 @@ use std::{
     sync::Arc,
 };
 
-use quail_protocol::version::WEBSOCKET_PATH;
+use quail_protocol::{Epoch, version::WEBSOCKET_PATH};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -205,7 +205,8 @@ fn open_store(
     clock: Clock,
 ) -> Result<Arc<dyn Store>, BindError> {
     Ok(match config.store.engine {
-        Engine::Memory => Arc::new(Memory::new(entropy.hasher())),
+        // What an earlier run knew is forgotten, so its numbers are no numbers of this one.
+        Engine::Memory => Arc::new(Memory::at(Epoch(clock.timestamp().0), entropy.hasher())),
         Engine::Embedded => {
             let directory = data.path().join("store");
             let accept_data_loss = config.store.accept_data_loss;

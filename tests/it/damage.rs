@@ -3,17 +3,20 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use quail_protocol::{
-    Conversation, Priority, Seq, Timestamp,
+    Conversation, Epoch, Position, Priority, Seq, Timestamp,
     id::{AppId, ClientMessageId, MessageId, UserId},
     message::{Content, Direction, MessageKind, Text},
 };
 use quail_server::{
     clock::Clock,
+    domain::conversation::Marks,
     store::{
-        Append, Appended, ConversationKey, RangeQuery, Store,
+        Append, Appended, ConversationKey, MarkChange, Place, RangeQuery, RecallChange, Store, Write,
+        Written,
         embedded::{Config, Embedded, OpenError},
     },
 };
@@ -187,7 +190,31 @@ async fn an_operator_may_accept_the_loss_and_the_store_is_kept_beside() {
     };
     let left = store.read_range(&append(1).key, query).await.unwrap();
     assert!(left.head.seq > Seq(1) && left.head.seq < Seq(BATCHES));
-    assert!(left.head.epoch > left.messages[0].position.epoch, "clients learn that history was lost");
+    assert!(left.head.epoch > Epoch(1), "clients learn that history was lost");
+    assert_eq!(left.messages[0].position, Position { epoch: left.head.epoch, seq: Seq(1) });
+    let again = append_batch(&store, vec![append(1)]).await.unwrap();
+    let is_there = |place: &Place| place.position == left.messages[0].position;
+    assert!(matches!(&again[..], [Appended::Duplicate(place)] if is_there(place)), "{again:?}");
+    let key = append(1).key;
+    let read = Write::Mark(MarkChange {
+        app: AppId::new("demo").unwrap(),
+        user: UserId::new("a").unwrap(),
+        conversation: append(1).conversation,
+        key: key.clone(),
+        epoch: left.messages[0].position.epoch,
+        marks: Marks { delivered: Seq(1), read: Seq(1) },
+        receipt: false,
+    });
+    let recall = Write::Recall(RecallChange {
+        key,
+        position: left.messages[0].position,
+        user: UserId::new("a").unwrap(),
+        window: Duration::from_secs(1),
+        time: Timestamp(1),
+    });
+    let written = store.write_batch(vec![read, recall]).await.unwrap();
+    let [Written::Mark(Some(_)), Written::Recall(Ok(kept))] = &written[..] else { panic!("{written:?}") };
+    assert_eq!(kept.message.position, left.messages[0].position, "what is left is as good as what comes");
     append_batch(&store, vec![append(1000)]).await.unwrap();
     drop(store);
     assert!(open(&directory).is_ok(), "the flag is needed once");

@@ -1,6 +1,7 @@
 //! Strangers who do not keep the rules: what each is told, and that it costs nobody else anything.
 
 mod caps;
+mod datagrams;
 mod door;
 mod flood;
 mod garbage;

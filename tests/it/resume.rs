@@ -14,7 +14,7 @@ use quail_protocol::{
         Cursor, LoggedIn, Logout, Missed, Ping, RenewToken, Resume, ResumeToken, Resumed, TokenRenewed,
     },
 };
-use quail_server::apps::MultiLogin;
+use quail_server::{apps::MultiLogin, config::Engine};
 use quail_tests::{
     Carrier, FAST, Town,
     raw::{Raw, Said, login},
@@ -266,4 +266,17 @@ async fn cursors_are_answered_in_their_order() {
     let missed: Vec<_> = resumed.answers.iter().map(|answer| answer.missed).collect();
     assert_eq!(missed, [CaughtUp, NotMember, Replay, EpochChanged, CaughtUp]);
     assert_eq!(resumed.answers[2].head, position);
+}
+
+#[tokio::test]
+async fn a_store_that_forgets_begins_another_epoch_with_each_run() {
+    let mut epochs = vec![];
+    for _ in 0..2 {
+        let town = Town::with(|config| config.store.engine = Engine::Memory).await;
+        let (alice, _events) = town.connect(Carrier::Quic, "alice").await;
+        let sent = alice.peer("bob").unwrap().send("the first").await.unwrap();
+        assert_eq!(sent.position.seq, Seq(1));
+        epochs.push(sent.position.epoch);
+    }
+    assert!(epochs[0] < epochs[1], "its numbers are others: {epochs:?}");
 }

@@ -1,25 +1,31 @@
 //! Changes of messages that have their place.
 
 use quail_protocol::{
-    Conversation,
+    Conversation, Event,
     limits::HISTORY_ENTRIES_MAX,
-    message::{Changed, Changes, ChangesPage},
+    message::{Changed, Changes, ChangesPage, Message},
 };
 
 use super::{Query, Tracker, change};
 
 impl Tracker {
-    /// A message was changed. One of a conversation that is not followed says nothing of what was missed before.
+    /// A message was changed. It says nothing of where a conversation stands, so one that is not followed is not followed
+    /// for it from there on.
     pub(super) fn changed(&mut self, changed: Changed) {
-        let conversation = self.named(&changed.message);
+        let message = &changed.message;
+        let conversation = self.named(message);
+        let own = message.sender == self.me && self.unanswered.contains(&message.client_id);
         if let Some(track) = self.tracks.get_mut(&conversation) {
-            change(track, &mut self.held, &mut self.ready, |track, ready| track.changed(changed, ready));
+            change(track, &mut self.held, &mut self.ready, |track, ready| track.changed(changed, own, ready));
             self.want(conversation);
-        } else {
-            let (position, prev) = (changed.message.position, changed.prev);
-            let mut track = self.unheard_of(conversation.clone(), position, prev);
-            track.changed(changed, &mut self.ready);
+        } else if self.knows_all() {
+            // It began while there was no connection: what was placed in it is told by no event.
+            let mut track = self.unheard_of(conversation.clone(), message.position, changed.prev);
+            track.changed(changed, own, &mut self.ready);
+            self.unsure.push_back(conversation.clone());
             self.follow(conversation, track);
+        } else {
+            self.ready.tell(Event::MessageChanged(changed));
         }
     }
 
@@ -44,20 +50,21 @@ impl Tracker {
     pub(super) fn changes(&mut self, page: ChangesPage) {
         let Some(Query::Changes(query)) = self.asked.take() else { return };
         let Some(track) = self.tracks.get_mut(&query.conversation) else { return };
-        let mut further = false;
-        change(track, &mut self.held, &mut self.ready, |track, ready| further = track.changes(page, ready));
-        if further {
-            self.want_changes(&query.conversation);
-        } else {
+        let (me, unanswered) = (&self.me, &self.unanswered);
+        let own = |message: &Message| message.sender == *me && unanswered.contains(&message.client_id);
+        change(track, &mut self.held, &mut self.ready, |track, ready| track.changes(page, own, ready));
+        if track.wanted_changes() == Some(query.since) {
             // A server that answers with nothing would be asked for ever.
             self.give_up_changes(&query.conversation);
+        } else {
+            self.want_changes(&query.conversation);
         }
     }
 
     /// The server refuses: what changed stays unknown.
     pub(super) fn give_up_changes(&mut self, conversation: &Conversation) {
         if let Some(track) = self.tracks.get_mut(conversation) {
-            track.give_up_changes();
+            change(track, &mut self.held, &mut self.ready, |track, ready| track.give_up_changes(ready));
         }
     }
 }

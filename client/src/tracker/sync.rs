@@ -118,7 +118,8 @@ impl Tracker {
             }
             Some(_) if !self.paging.let_go => {
                 let before = Position { seq: Seq(first.0.saturating_sub(1)), ..head };
-                let mut track = Track::starting_at(conversation.clone(), before, rev);
+                // Of its changes, too, none is known: what is on its way may be older than the summary.
+                let mut track = Track::starting_at(conversation.clone(), before, Rev(0));
                 track.behind(head, rev, &mut self.ready);
                 self.follow(conversation.clone(), track);
                 self.want(conversation);
@@ -138,7 +139,7 @@ impl Tracker {
             // It was come into just now, and its answer is on the way.
             Track::starting_at(conversation, position, rev)
         } else if self.paging.knows_all() {
-            Track::starting_at(conversation, Position { seq: Seq(0), ..position }, rev)
+            Track::starting_at(conversation, Position { seq: Seq(0), ..position }, Rev(0))
         } else if let Some(time) = self.paging.interrupted {
             Track::since(conversation, position, rev, time)
         } else {

@@ -11,6 +11,7 @@ use crate::outbox::OwnMessage;
 
 mod change;
 mod notes;
+mod random;
 mod resume;
 mod sync;
 

@@ -71,6 +71,10 @@ pub(super) struct Track {
     rev: Rev,
     /// Up to here there are changes to fetch.
     want_rev: Rev,
+    /// Changes up to here were made before this was followed; events of some may still be on their way.
+    first_rev: Rev,
+    /// What became of messages that may be told yet: what is on its way may say what they were.
+    overtaken: BTreeMap<u64, Box<Message>>,
     /// What was noted last.
     noted: Option<Reached>,
     /// What was placed before is no news.
@@ -93,6 +97,8 @@ impl Track {
             want: 0,
             rev,
             want_rev: Rev(0),
+            first_rev: rev,
+            overtaken: BTreeMap::new(),
             noted: None,
             news_from: Timestamp(0),
             used: 0,
@@ -110,6 +116,7 @@ impl Track {
     pub(super) fn restored(cursor: &Cursor) -> Self {
         let mut track = Self::starting_at(cursor.conversation.clone(), cursor.position, cursor.rev);
         track.told = [Some(track.through); Priority::COUNT];
+        track.first_rev = Rev(0);
         for ahead in &*cursor.ahead {
             track.told[ahead.priority.index()] = Some(ahead.seq.0.max(track.through));
         }
@@ -175,15 +182,16 @@ impl Track {
         self.want = self.want.max(self.through.saturating_add(1));
     }
 
-    /// What the server says of the cursor.
-    pub(super) fn answered(&mut self, answer: Answer, out: &mut Ready) {
+    /// What the server says of the cursor, whose position was of epoch `asked`.
+    pub(super) fn answered(&mut self, asked: Epoch, answer: Answer, out: &mut Ready) {
         match answer.missed {
             Missed::CaughtUp => {}
             Missed::Trimmed => {
                 self.lose(answer.first, answer.head, out);
                 self.behind(answer.head, answer.rev, out);
             }
-            Missed::EpochChanged if answer.head.epoch != self.epoch => {
+            // In the same epoch: the cursor is beyond all that there is.
+            Missed::EpochChanged if answer.head.epoch != self.epoch || answer.head.epoch == asked => {
                 self.begin_again(answer.head, answer.rev, out);
             }
             // An epoch that an event has told of already is as good as any.
@@ -253,8 +261,8 @@ impl Track {
 
     /// Tells whatever waits, in order.
     pub(super) fn finish(&mut self, out: &mut Ready) {
-        for (_, held) in std::mem::take(&mut self.held) {
-            if let Some(message) = held.message {
+        for (seq, held) in std::mem::take(&mut self.held) {
+            if let Some(message) = self.as_it_is(seq, held) {
                 out.tell(Event::MessageSent(*message));
             }
         }
@@ -297,7 +305,7 @@ impl Track {
     fn tell(&mut self, seq: u64, entry: Held, out: &mut Ready) {
         self.told[entry.priority.index()] = Some(seq);
         self.note(seq);
-        if let Some(message) = entry.message
+        if let Some(message) = self.as_it_is(seq, entry)
             && message.time >= self.news_from
         {
             out.tell_with(Event::MessageSent(*message), || Note::At(self.cursor()));

@@ -9,12 +9,20 @@ pub(crate) type Docs = BTreeMap<String, String>;
 
 /// Doc comments of every module of the crate, those of its parts included, by its name.
 pub(crate) fn docs() -> BTreeMap<String, Docs> {
-    let mut all = BTreeMap::<String, Docs>::new();
+    let mut all = BTreeMap::<String, (Docs, Docs)>::new();
     for file in sources("src") {
         let module = file["src/".len()..].split(['/', '.']).next().unwrap_or_default().to_owned();
-        all.entry(module).or_default().extend(parse(&files::read(&file)));
+        let (module_items, module_others) = all.entry(module).or_default();
+        let (items, others) = parse(&files::read(&file));
+        module_items.extend(items);
+        module_others.extend(others);
     }
-    all
+    // A type says more than the variant of an enum that is named like it.
+    let merged = |(items, mut others): (Docs, Docs)| {
+        others.extend(items);
+        others
+    };
+    all.into_iter().map(|(module, docs)| (module, merged(docs))).collect()
 }
 
 fn sources(folder: &str) -> Vec<String> {
@@ -27,7 +35,7 @@ fn sources(folder: &str) -> Vec<String> {
 /// The constants of a file with their docs, in order: name, expression, doc.
 pub(crate) fn constants(relative: &str) -> Vec<(String, String, String)> {
     let source = files::read(relative);
-    let docs = parse(&source);
+    let (docs, _) = parse(&source);
     let constants = source.lines().filter_map(|line| {
         let (name, rest) = line.strip_prefix("pub const ")?.split_once(": ")?;
         let (_, expression) = rest.strip_suffix(';')?.split_once(" = ")?;
@@ -36,8 +44,9 @@ pub(crate) fn constants(relative: &str) -> Vec<(String, String, String)> {
     constants.collect()
 }
 
-fn parse(source: &str) -> Docs {
-    let mut docs = Docs::new();
+/// Docs of items and their fields, and of all else.
+fn parse(source: &str) -> (Docs, Docs) {
+    let (mut items, mut others) = (Docs::new(), Docs::new());
     let (mut pending, mut outer) = (Vec::new(), String::new());
     for line in source.lines().map(str::trim) {
         if let Some(doc) = line.strip_prefix("///") {
@@ -56,13 +65,14 @@ fn parse(source: &str) -> Docs {
             text[..end].to_owned()
         };
         if let Some(field) = line.strip_prefix("pub ").filter(|_| item.is_none()) {
-            docs.insert(format!("{outer}.{}", name(field)), doc);
+            items.insert(format!("{outer}.{}", name(field)), doc);
         } else {
             outer = name(item.unwrap_or(line));
+            let docs = if item.is_some() { &mut items } else { &mut others };
             docs.insert(outer.clone(), doc);
         }
     }
-    docs
+    (items, others)
 }
 
 /// Turns rustdoc links into plain code.

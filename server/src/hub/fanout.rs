@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quail_protocol::{
-    Code, Conversation, Reject, Rev,
-    conversation::Mark,
+    Code, Conversation, Position, Reject, Rev,
+    conversation::{ConversationMarked, Mark, PeerMarked},
     event::EventBody,
     id::{AppId, UserId},
     message::{Ack, Changed, Message, Recall, Send, Unnumbered},
@@ -111,7 +111,7 @@ impl FanOut {
             Appended::Placed(message) => {
                 self.metrics.message_placed();
                 responder.reply(Ok(Place::of(&message).sent(self.store.ack())));
-                self.tell(app, sender, &message, message.to_frame());
+                self.tell(app, sender, &message, message.position, message.to_frame());
             }
             Appended::Passed(message) => self.passed(app, sender, responder, &message),
             Appended::Duplicate(place) => responder.reply(Ok(place.sent(self.store.ack()))),
@@ -151,11 +151,14 @@ impl FanOut {
         if !kept.changed {
             return;
         }
-        self.tell_others(app, sender, &kept.user, &kept.event());
+        let frame = kept.event().to_frame();
+        for session in self.others(app, sender, &kept.user) {
+            session.outbox.push_latest(ConversationMarked::KIND, kept.conversation.clone(), frame.clone());
+        }
         if let Some((other, receipt)) = kept.receipt() {
             let frame = receipt.to_frame();
             for session in self.hub.sessions(app, other) {
-                session.outbox.push_notice(frame.clone());
+                session.outbox.push_latest(PeerMarked::KIND, receipt.conversation.clone(), frame.clone());
             }
         }
     }
@@ -173,8 +176,9 @@ impl FanOut {
         };
         responder.reply(Ok(kept.reply()));
         if kept.changed {
+            let head = kept.head;
             let changed: Changed = kept.event();
-            self.tell(app, sender, &changed.message, changed.to_frame());
+            self.tell(app, sender, &changed.message, head, changed.to_frame());
         }
     }
 
@@ -186,15 +190,10 @@ impl FanOut {
             other => return other.refuse(Code::Internal.into()),
         }
         if let Some(feed) = kept.feed {
-            self.tell_others(app, sender, &kept.profile.user, &kept.event(feed));
-        }
-    }
-
-    /// Tells a change of a user to their sessions, but for the one that made it.
-    fn tell_others(&self, app: &AppId, sender: &Arc<Session>, user: &UserId, event: &impl EventBody) {
-        let frame = event.to_frame();
-        for session in self.others(app, sender, user) {
-            session.outbox.push_notice(frame.clone());
+            let frame = kept.event(feed).to_frame();
+            for session in self.others(app, sender, &kept.profile.user) {
+                session.outbox.push_notice(frame.clone());
+            }
         }
     }
 
@@ -205,11 +204,11 @@ impl FanOut {
         sessions
     }
 
-    /// Tells what happened to a placed message to all but the session that did it.
-    fn tell(&self, app: &AppId, acting: &Arc<Session>, message: &Message, frame: Bytes) {
+    /// Tells what happened to a placed message to all but the session that did it. `head` is the conversation's newest
+    /// position by then: what a session that falls behind has to read up to.
+    fn tell(&self, app: &AppId, acting: &Arc<Session>, message: &Message, head: Position, frame: Bytes) {
         let tell = |session: &Arc<Session>, as_named: &Conversation| {
-            let (position, rev) = (message.position, message.rev);
-            let subject = Subject { conversation: as_named.clone(), position, rev };
+            let subject = Subject { conversation: as_named.clone(), head, rev: message.rev };
             let dropped = session.outbox.push_event(message.priority.lane(), frame.clone(), subject);
             self.metrics.delivered(dropped);
         };

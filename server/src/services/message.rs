@@ -46,7 +46,10 @@ async fn send(context: Context, send: Send, responder: Responder<Send>) {
         return responder.reply(answer);
     }
     if append.content.options.online_only && !is_there(&context, &app, &append) {
-        return responder.reply(Ok(not_delivered(&append)));
+        // A retry of one that was placed while the other side was there has its place.
+        let before =
+            if append.content.options.persist { placed_before(&context, &append).await } else { None };
+        return responder.reply(before.unwrap_or_else(|| Ok(not_delivered(&append))));
     }
     let ticket = Ticket { app, sender: context.session.clone(), reply: Reply::Send(responder) };
     context.shared.submit(Write::Append(append), ticket);

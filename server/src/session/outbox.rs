@@ -3,8 +3,9 @@
 //! Replies are bounded by the request window and are never dropped. Events of stored messages are dropped when a lane
 //! is full: the whole backlog of the lane goes, and each of its conversations gets one `Behind` in its place, because
 //! the messages are in the history and the client has to page for them anyway. Messages without a number are dropped
-//! one by one, and the client is told how many; messages of rooms likewise, and it is told up to where. Notices take no one's place: a client
-//! that leaves too many of them unread is closed, and finds in its feed what it was not told.
+//! one by one, and the client is told how many; messages of rooms likewise, and it is told up to where. Notices take no
+//! one's place, but that a newer mark replaces an older of its conversation: a client that leaves too many of them unread is
+//! closed, and finds in its feed and a sync what it was not told.
 //!
 //! An outbox serves one connection at a time. Between two of them it takes nothing: replies are kept elsewhere, and
 //! what was missed of conversations is found by the client's cursors.
@@ -19,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use bytesize::ByteSize;
-use quail_protocol::{Conversation, Lane, Position, Priority, Rev};
+use quail_protocol::{Conversation, Lane, Position, Priority, Rev, event::Kind};
 use serde::{Deserialize, Serialize};
 
 use self::queue::Queue;
@@ -40,13 +41,13 @@ impl Default for Config {
     }
 }
 
-/// Which message an event frame tells of, as the receiver names its conversation.
+/// Which conversation an event frame tells of, and how far that had come.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// The conversation.
+    /// The conversation, as the receiver names it.
     pub conversation: Conversation,
-    /// The message's place.
-    pub position: Position,
+    /// Its newest position.
+    pub head: Position,
     /// The conversation's last change.
     pub rev: Rev,
 }
@@ -140,6 +141,20 @@ impl Outbox {
             return;
         }
         if !queues.lanes[Lane::Control.index()].push_notice(&self.config, frame) {
+            queues.overrun = true;
+        }
+        wake(queues);
+    }
+
+    /// Queues a notice that makes older ones of its kind and conversation useless: it takes their place. Marks and
+    /// receipts, which others cause, are such.
+    pub fn push_latest(&self, kind: Kind, conversation: Conversation, frame: Bytes) {
+        let mut queues = self.lock();
+        if !queues.takes_in() {
+            return;
+        }
+        let queue = &mut queues.lanes[Lane::Control.index()];
+        if !queue.push_latest(&self.config, (kind, conversation), frame) {
             queues.overrun = true;
         }
         wake(queues);

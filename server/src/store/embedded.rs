@@ -133,7 +133,7 @@ impl Inner {
 
     fn remembered(&self, durable: &Snapshot, key: &[u8]) -> Result<Option<Remembered>, StoreError> {
         let bytes = durable.get(&self.dedup, key).map_err(engine)?;
-        bytes.map(|bytes| keys::decode_dedup(&bytes)).transpose().map_err(StoreError::new)
+        bytes.map(|bytes| keys::decode_dedup(&bytes, self.epoch)).transpose().map_err(StoreError::new)
     }
 
     fn profile(&self, durable: &Snapshot, key: &[u8]) -> Result<Option<Profile>, StoreError> {
@@ -150,7 +150,7 @@ impl Inner {
 
     fn entry(&self, durable: &Snapshot, key: &[u8]) -> Result<Option<Entry>, StoreError> {
         let bytes = durable.get(&self.entries, key).map_err(engine)?;
-        bytes.map(|bytes| keys::decode_entry(&bytes)).transpose().map_err(StoreError::new)
+        bytes.map(|bytes| keys::decode_entry(&bytes, self.epoch)).transpose().map_err(StoreError::new)
     }
 
     fn ends(&self, durable: &Snapshot, user: &[u8]) -> Result<Ends, StoreError> {
@@ -233,7 +233,7 @@ impl Inner {
         let stored = durable.range(&self.entries, wanted);
         let read = |stored: fjall::Guard| {
             let value = stored.value().map_err(engine)?;
-            keys::decode_entry(&value).map(|entry| entry.message).map_err(StoreError::new)
+            keys::decode_entry(&value, self.epoch).map(|entry| entry.message).map_err(StoreError::new)
         };
         match query.direction {
             Direction::Forwards => Range::fill(head, query, stored.map(read)),

@@ -47,7 +47,7 @@ impl RecallChange {
             message.recall = Some(RecallNote { operator: self.user.clone(), time: self.time });
             message.content = message.content.clone().recalled();
         }
-        Ok(RecallKept { message: message.clone(), prev, changed })
+        Ok(RecallKept { message: message.clone(), prev, head: head.position, changed })
     }
 }
 
@@ -58,6 +58,8 @@ pub struct RecallKept {
     pub message: Message,
     /// The number of the change before.
     pub prev: Rev,
+    /// The conversation's newest position then.
+    pub head: Position,
     /// False if it was recalled before.
     pub changed: bool,
 }

@@ -201,6 +201,20 @@ async fn what_stands_beside_a_body_arrives_with_it() {
 }
 
 #[tokio::test]
+async fn a_message_that_was_placed_is_not_said_to_be_not_delivered_when_it_is_sent_again() {
+    let town = Town::new().await;
+    for carrier in quail_tests::Carrier::ALL {
+        let name = format!("bob-{carrier:?}");
+        let (alice, _events) = town.connect(carrier, "alice").await;
+        let (bob, _to_bob) = town.connect(carrier, &name).await;
+        let message = alice.peer(&name).unwrap().message("are you there?").online_only();
+        let first = message.clone().send().await.unwrap();
+        bob.close().await;
+        assert_eq!(message.send().await.unwrap(), first);
+    }
+}
+
+#[tokio::test]
 async fn a_message_for_those_who_are_there_is_not_sent_to_those_who_are_not() {
     let town = Town::new().await;
     for carrier in quail_tests::Carrier::ALL {

@@ -39,6 +39,8 @@ async fn whoever_reads_nothing_is_closed_as_slow() {
         let flood = async {
             loop {
                 to.send("x".repeat(30_000)).await.unwrap();
+                // A datagram that is taken is no byte of a lane that is.
+                _ = to.typing();
             }
         };
         let noticed = async { while town.slow_closes().await == closed {} };

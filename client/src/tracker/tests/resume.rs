@@ -99,3 +99,18 @@ fn what_came_between_a_first_send_and_the_reconnect_that_answered_it_is_told() {
     tracker.sent(&own, &sent);
     assert_eq!(fetch(&mut tracker, &story, &[2], 100), (vec![3], vec![3, 4]));
 }
+
+#[test]
+fn a_server_whose_history_ends_before_what_is_known_is_followed_from_there() {
+    let (story, mut tracker) = (Story("nnnn"), tracker());
+    for seq in 1..=4 {
+        tracker.event(Event::MessageSent(story.message(seq)));
+    }
+    assert_eq!(told(&mut tracker), [1, 2, 3, 4]);
+    tracker.reconnected(false, Timestamp(0));
+    assert_eq!(cursors(&mut tracker)[0].position.seq, Seq(4));
+    let head = story.message(2).position;
+    tracker.answered(answers(&[Answer { missed: Missed::EpochChanged, head, first: Seq(1), rev: Rev(0) }]));
+    tracker.event(Event::MessageSent(story.message(3)));
+    assert_eq!(told(&mut tracker), [-2, 3], "another message under a number that was known");
+}

@@ -12,7 +12,7 @@ fn with(name: &str) -> Conversation {
     Conversation::Peer(user(name))
 }
 
-fn summary(name: &str, head: u64, first: u64, time: u64) -> Summary {
+pub(super) fn summary(name: &str, head: u64, first: u64, time: u64) -> Summary {
     Summary {
         conversation: with(name),
         head: Position { epoch: Epoch(EPOCH), seq: Seq(head) },

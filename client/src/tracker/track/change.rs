@@ -2,10 +2,13 @@
 
 use quail_protocol::{
     Event, Position, Rev,
-    message::{Changed, ChangesPage, Gap},
+    message::{BehindCause, Changed, ChangesPage, Gap, Message},
 };
 
-use super::{Note, Ready, Track};
+use super::{Held, Note, Ready, Track};
+
+/// Changes that are remembered because they overtook their message; of more of them the oldest go.
+const OVERTAKEN_MAX: usize = 64;
 
 impl Track {
     /// Messages of a priority were dropped on the way here: what follows them is next.
@@ -28,24 +31,25 @@ impl Track {
         (self.want_rev > self.rev).then_some(self.rev)
     }
 
-    /// Changes are left untold.
-    pub(in crate::tracker) fn give_up_changes(&mut self) {
-        self.rev = self.rev.max(self.want_rev);
+    /// Changes are left untold, and the app learns of that.
+    pub(in crate::tracker) fn give_up_changes(&mut self, out: &mut Ready) {
+        if self.wanted_changes().is_some() {
+            self.rev = self.want_rev;
+            self.tell_behind(self.end(), BehindCause::Refused, out);
+        }
     }
 
-    /// A message was changed.
-    pub(in crate::tracker) fn changed(&mut self, changed: Changed, out: &mut Ready) {
-        let (position, rev) = (changed.message.position, changed.message.rev);
-        if position.epoch > self.epoch {
-            self.begin_again(position, changed.prev, out);
-        }
-        if position.epoch < self.epoch || rev <= self.rev {
+    /// A message was changed. `own` if no message but the answer to a call tells of it.
+    pub(in crate::tracker) fn changed(&mut self, changed: Changed, own: bool, out: &mut Ready) {
+        let rev = changed.message.rev;
+        // Of another epoch the answer to the cursor says more: where the conversation stands.
+        if changed.message.position.epoch != self.epoch || rev <= self.rev && rev > self.first_rev {
             return;
         }
         if changed.prev > self.rev {
             self.want_rev = self.want_rev.max(rev);
         } else {
-            self.tell_change(changed, out);
+            self.tell_change(changed, own, out);
         }
     }
 
@@ -58,33 +62,53 @@ impl Track {
         }
     }
 
-    /// What was fetched. True if it brought this any further.
-    pub(in crate::tracker) fn changes(&mut self, page: ChangesPage, out: &mut Ready) -> bool {
-        let before = self.rev;
+    /// What was fetched.
+    pub(in crate::tracker) fn changes(
+        &mut self,
+        page: ChangesPage,
+        own: impl Fn(&Message) -> bool,
+        out: &mut Ready,
+    ) {
         if page.head.epoch != self.epoch {
             // What is told of the other epoch says more.
-            self.give_up_changes();
-            return true;
+            self.rev = self.rev.max(self.want_rev);
+            return;
         }
         for message in page.messages.into_vec() {
             if message.rev > self.rev {
-                self.tell_change(Changed { prev: self.rev, message }, out);
+                let own = own(&message);
+                self.tell_change(Changed { prev: self.rev, message }, own, out);
             }
         }
         self.rev = self.rev.max(page.rev);
-        self.rev > before
     }
 
-    fn tell_change(&mut self, changed: Changed, out: &mut Ready) {
+    /// Tells a change, unless its message is still to be told and can say it itself.
+    fn tell_change(&mut self, changed: Changed, own: bool, out: &mut Ready) {
         let message = &changed.message;
-        self.rev = message.rev;
-        // One that waits for others is told as it is now.
-        if let Some(held) = self.held.get_mut(&message.position.seq.0)
-            && held.message.is_some()
-        {
-            held.message = Some(Box::new(message.clone()));
+        self.rev = self.rev.max(message.rev);
+        let (seq, told) = (message.position.seq.0, self.told[message.priority.index()]);
+        let own = own || self.held.get(&seq).is_some_and(|held| held.message.is_none());
+        let comes = !own && seq > self.through && told.is_none_or(|told| seq > told);
+        let may_come = told.is_none() && seq <= self.base;
+        if comes || may_come {
+            self.overtaken.insert(seq, Box::new(message.clone()));
+            if self.overtaken.len() > OVERTAKEN_MAX {
+                self.overtaken.pop_first();
+            }
         }
-        out.tell_with(Event::MessageChanged(changed), || Note::At(self.cursor()));
-        self.noted = Some(self.reached());
+        if !comes {
+            out.tell_with(Event::MessageChanged(changed), || Note::At(self.cursor()));
+            self.noted = Some(self.reached());
+        }
+    }
+
+    /// The message of an entry that is told now, after the changes that overtook it.
+    pub(super) fn as_it_is(&mut self, seq: u64, entry: Held) -> Option<Box<Message>> {
+        let overtaken = self.overtaken.remove(&seq);
+        // What is older on the same lane comes no more.
+        self.overtaken.retain(|older, message| message.priority != entry.priority || *older > seq);
+        let message = entry.message?;
+        Some(overtaken.filter(|changed| changed.rev > message.rev).unwrap_or(message))
     }
 }

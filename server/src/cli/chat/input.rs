@@ -140,10 +140,11 @@ fn number(text: &str) -> Result<u64, String> {
 /// Degrees times ten million.
 fn degrees(text: &str, most: f64) -> Result<i32, String> {
     let degrees: f64 = text.parse().map_err(|_| format!("{text:?} are no degrees"))?;
-    if degrees.abs() > most {
-        Err(format!("{text} degrees are nowhere"))
-    } else {
+    // No number is not below anything.
+    if degrees.abs() <= most {
         Ok((degrees * 1e7).round() as i32)
+    } else {
+        Err(format!("{text} degrees are nowhere"))
     }
 }
 
@@ -167,7 +168,7 @@ mod tests {
             assert_eq!(Input::parse(line), Ok(expected), "{line}");
         }
         for line in
-            ["/nonsense", "/high", "/recall x", "/location 91 0", "/location north 0", "/file a", "/custom"]
+            ["/nonsense", "/high", "/recall x", "/location 91 0", "/location NaN 0", "/file a", "/custom"]
         {
             assert!(Input::parse(line).is_err(), "{line}");
         }

@@ -26,7 +26,8 @@ pub(super) struct Write {
 impl<C: Carrier> Driver<C> {
     /// Writes what waits, most urgent first; after each write the most urgent lane is asked again.
     pub(super) fn write(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
-        let mut wrote = self.write_signals();
+        self.write_signals();
+        let mut wrote = false;
         'again: loop {
             for lane in Lane::ALL {
                 if lane != Lane::Control && !self.greeted {
@@ -55,20 +56,18 @@ impl<C: Carrier> Driver<C> {
         self.input(if progress { Input::Wrote { pending } } else { Input::WriteStalled })
     }
 
-    /// Hands signals to the carrier. True if it took one.
-    fn write_signals(&mut self) -> bool {
+    /// Hands signals to the carrier. Who takes them and nothing else is as slow as one who takes nothing.
+    fn write_signals(&mut self) {
         let Context { session, shared } = &self.context;
-        let mut wrote = false;
         while self.greeted
             && let Some(frame) = session.outbox.take_signal(self.attachment)
         {
             match self.carrier.send_datagram(frame.clone()) {
-                Datagram::Sent => wrote = true,
+                Datagram::Sent => {}
                 Datagram::Unsupported if session.outbox.push_signal_on_lane(frame) => {}
                 Datagram::NoRoom | Datagram::Unsupported => shared.metrics.signal_discarded("no room"),
             }
         }
-        wrote
     }
 
     /// Hands one batch of a lane to the carrier. Ready with false if the lane has none.

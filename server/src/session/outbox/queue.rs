@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::{Bytes, BytesMut};
 use quail_protocol::{
     Conversation, Position, Priority, Rev,
-    event::EventBody,
+    event::{EventBody, Kind},
     message::{Behind, BehindCause, Dropped, Gap},
 };
 
@@ -16,6 +16,8 @@ use super::{Batch, Config, Subject};
 enum Item {
     Reply(Bytes),
     Notice(Bytes),
+    /// Where a notice stands that a newer one may have replaced.
+    Latest(Latest),
     Event(Bytes, Subject),
     /// A message without a number.
     Passing(Bytes),
@@ -34,6 +36,9 @@ struct Missing {
     count: u32,
 }
 
+/// What a notice tells that is of no use beside a newer one: a kind of event of a conversation.
+pub(super) type Latest = (Kind, Conversation);
+
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     items: VecDeque<Item>,
@@ -42,6 +47,7 @@ pub(super) struct Queue {
     event_bytes: usize,
     notices: usize,
     notice_bytes: usize,
+    latest: BTreeMap<Latest, Bytes>,
     behind: BTreeMap<Conversation, (Position, Rev)>,
     /// How many messages without a number were dropped. Each has an item that stands for it.
     dropped: BTreeMap<Conversation, u32>,
@@ -74,16 +80,35 @@ impl Queue {
 
     /// False if there is no room.
     pub(super) fn push_notice(&mut self, config: &Config, frame: Bytes) -> bool {
-        let bytes = self.notice_bytes + frame.len();
-        if self.notices == config.lane_items
-            || bytes > config.lane_bytes.as_u64() as usize && self.notices > 0
-        {
-            return false;
+        let room = self.has_room_for_notice(config, frame.len());
+        if room {
+            self.notices += 1;
+            self.notice_bytes += frame.len();
+            self.items.push_back(Item::Notice(frame));
         }
-        self.notices += 1;
-        self.notice_bytes = bytes;
-        self.items.push_back(Item::Notice(frame));
-        true
+        room
+    }
+
+    /// Puts a notice in the place of the one that waits, if there is one. False if there is no room.
+    pub(super) fn push_latest(&mut self, config: &Config, latest: Latest, frame: Bytes) -> bool {
+        if let Some(older) = self.latest.get_mut(&latest) {
+            self.notice_bytes = self.notice_bytes - older.len() + frame.len();
+            *older = frame;
+            return true;
+        }
+        let room = self.has_room_for_notice(config, frame.len());
+        if room {
+            self.notices += 1;
+            self.notice_bytes += frame.len();
+            self.items.push_back(Item::Latest(latest.clone()));
+            self.latest.insert(latest, frame);
+        }
+        room
+    }
+
+    fn has_room_for_notice(&self, config: &Config, bytes: usize) -> bool {
+        let fits = self.notice_bytes + bytes <= config.lane_bytes.as_u64() as usize;
+        self.notices < config.lane_items && (fits || self.notices == 0)
     }
 
     pub(super) fn push_event(&mut self, frame: Bytes, subject: Subject) {
@@ -158,7 +183,7 @@ impl Queue {
 
     fn note_behind(&mut self, subject: Subject) {
         let (head, rev) = self.behind.entry(subject.conversation).or_default();
-        *head = subject.position.max(*head);
+        *head = subject.head.max(*head);
         *rev = subject.rev.max(*rev);
     }
 
@@ -208,6 +233,7 @@ impl Queue {
             Item::Reply(frame) | Item::Notice(frame) | Item::Event(frame, _) | Item::Passing(frame) => {
                 frame.len()
             }
+            Item::Latest(latest) => self.latest.get(latest).map_or(0, Bytes::len),
             // Small, whatever it says.
             Item::Dropped(_) | Item::Gap(_) => 1,
         })
@@ -217,10 +243,10 @@ impl Queue {
     fn frame(&mut self, item: Item) -> Bytes {
         match item {
             Item::Reply(frame) => frame,
-            Item::Notice(frame) => {
-                self.notices -= 1;
-                self.notice_bytes -= frame.len();
-                frame
+            Item::Notice(frame) => self.noticed(frame),
+            Item::Latest(latest) => {
+                let frame = self.latest.remove(&latest).unwrap_or_default();
+                self.noticed(frame)
             }
             Item::Event(frame, _) | Item::Passing(frame) => {
                 self.events -= 1;
@@ -240,5 +266,11 @@ impl Queue {
                 Gap { conversation, priority, through, count }.to_frame()
             }
         }
+    }
+
+    fn noticed(&mut self, frame: Bytes) -> Bytes {
+        self.notices -= 1;
+        self.notice_bytes -= frame.len();
+        frame
     }
 }

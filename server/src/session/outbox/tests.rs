@@ -1,7 +1,9 @@
 use quail_protocol::{
     Epoch, Event, Seq,
+    event::EventBody,
     frame::{Decoder, Head},
     id::UserId,
+    message::Dropped,
 };
 
 use super::*;
@@ -11,7 +13,7 @@ const FIRST: Attachment = Attachment(0);
 fn subject(user: &str, seq: u64) -> Subject {
     Subject {
         conversation: Conversation::Peer(UserId::new(user).unwrap()),
-        position: Position { epoch: Epoch(1), seq: Seq(seq) },
+        head: Position { epoch: Epoch(1), seq: Seq(seq) },
         rev: Rev(seq / 2),
     }
 }
@@ -80,6 +82,65 @@ fn bytes_are_bounded_too_but_one_large_event_passes() {
     let outbox = small();
     assert_eq!(outbox.push_event(Lane::Low, frame(1, 500), subject("a", 1)), 0);
     assert_eq!(outbox.push_event(Lane::Low, frame(1, 1), subject("a", 2)), 2);
+}
+
+#[test]
+fn a_newer_mark_takes_the_place_of_the_older_and_only_many_conversations_overrun_a_session() {
+    let outbox = small();
+    let peer = |name| Conversation::Peer(UserId::new(name).unwrap());
+    outbox.push_latest(Kind(1), peer("a"), frame(1, 20));
+    outbox.push_notice(frame(2, 10));
+    for byte in 3..=100 {
+        outbox.push_latest(Kind(1), peer("a"), frame(byte, 30));
+    }
+    outbox.push_latest(Kind(2), peer("a"), frame(101, 30));
+    assert!(!outbox.is_overrun());
+    let batch = outbox.take(FIRST, Lane::Control, 1000).unwrap();
+    assert_eq!(batch.bytes, [frame(100, 30), frame(2, 10), frame(101, 30)].concat());
+    for name in ["a", "b", "c"] {
+        outbox.push_latest(Kind(1), peer(name), frame(1, 20));
+    }
+    assert!(!outbox.is_overrun());
+    outbox.push_latest(Kind(1), peer("d"), frame(1, 20));
+    assert!(outbox.is_overrun());
+}
+
+#[test]
+fn what_has_no_number_is_dropped_one_by_one_and_counted_where_the_first_was() {
+    let outbox = small();
+    let peer = |name: &str| Conversation::Peer(UserId::new(name).unwrap());
+    let dropped = |name, count| Dropped { conversation: peer(name), count }.to_frame();
+    let push = |byte, name| outbox.push_passing(Lane::High, frame(byte, 30), &peer(name));
+    assert!((1..=3).all(|byte| push(byte, "a") == Pushed::Queued));
+    assert_eq!([push(4, "b"), push(5, "a"), push(6, "b")], [Pushed::Dropped; 3]);
+    let batch = outbox.take(FIRST, Lane::High, 60).unwrap();
+    assert_eq!(batch.bytes, [frame(1, 30), frame(2, 30)].concat());
+    assert_eq!(push(7, "b"), Pushed::Queued, "there is room again");
+    let batch = outbox.take(FIRST, Lane::High, 1000).unwrap();
+    let rest = [frame(3, 30), dropped("b", 2), dropped("a", 1), frame(7, 30)];
+    assert_eq!(batch.bytes, rest.concat());
+    assert!(outbox.is_empty() && !outbox.is_overrun());
+
+    // A stored message finds no room either, and takes none of what has no number.
+    assert!((1..=3).all(|byte| push(byte, "a") == Pushed::Queued));
+    assert_eq!(outbox.push_event(Lane::High, frame(8, 10), subject("c", 1)), 1);
+    let batch = outbox.take(FIRST, Lane::High, 1000).unwrap();
+    assert!(batch.bytes.starts_with(&[frame(1, 30), frame(2, 30), frame(3, 30)].concat()));
+    assert!(batch.bytes.len() > 90, "and the client learns that it is behind");
+}
+
+#[test]
+fn drops_of_more_conversations_than_are_noted_overrun_a_session() {
+    let outbox = small();
+    let push = |name: &str| {
+        outbox.push_passing(Lane::Low, frame(1, 30), &Conversation::Peer(UserId::new(name).unwrap()))
+    };
+    for name in ["a", "a", "a", "b", "c", "d", "b", "c", "d"] {
+        push(name);
+        assert!(!outbox.is_overrun(), "{name}");
+    }
+    assert_eq!(push("e"), Pushed::Dropped);
+    assert!(outbox.is_overrun());
 }
 
 #[test]

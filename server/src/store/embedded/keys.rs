@@ -21,7 +21,7 @@ pub(super) type Key = Vec<u8>;
 const FORMAT: u8 = 1;
 
 /// The store's layout of keyspaces and keys.
-pub(super) const SCHEMA: u32 = 3;
+pub(super) const SCHEMA: u32 = 4;
 
 /// A stored value is not what its key says.
 #[derive(Debug, thiserror::Error)]
@@ -148,16 +148,17 @@ pub(super) fn encode_dedup(row: &Remembered) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn decode_dedup(bytes: &[u8]) -> Result<Remembered, Unreadable> {
+/// The place is of the incarnation that the store has now, as numbers go on.
+pub(super) fn decode_dedup(bytes: &[u8], epoch: Epoch) -> Result<Remembered, Unreadable> {
     let unreadable = || Unreadable { what: "row against duplicates", format: bytes.first().copied() };
     let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
     let Some((rest, id)) = rest.split_last_chunk() else { return Err(unreadable()) };
-    let (&[epoch, seq, prev, rev, priority, time, content], []) = rest.as_chunks::<8>() else {
+    let (&[_, seq, prev, rev, priority, time, content], []) = rest.as_chunks::<8>() else {
         return Err(unreadable());
     };
     let place = Place {
         id: MessageId(*id),
-        position: Position { epoch: Epoch(u64::from_be_bytes(epoch)), seq: Seq(u64::from_be_bytes(seq)) },
+        position: Position { epoch, seq: Seq(u64::from_be_bytes(seq)) },
         prev: Seq(u64::from_be_bytes(prev)),
         rev: Rev(u64::from_be_bytes(rev)),
         priority: *Priority::ALL.get(u64::from_be_bytes(priority) as usize).ok_or_else(unreadable)?,
@@ -224,8 +225,11 @@ pub(super) fn encode_entry(entry: &Entry) -> Vec<u8> {
     encode(entry)
 }
 
-pub(super) fn decode_entry(bytes: &[u8]) -> Result<Entry, Unreadable> {
-    decode("entry", bytes)
+/// An entry of the incarnation that the store has now: what was left of another stands in it under its number.
+pub(super) fn decode_entry(bytes: &[u8], epoch: Epoch) -> Result<Entry, Unreadable> {
+    let mut entry: Entry = decode("entry", bytes)?;
+    entry.message.position.epoch = epoch;
+    Ok(entry)
 }
 
 pub(super) fn encode_profile(profile: &Profile) -> Vec<u8> {
@@ -312,7 +316,7 @@ mod tests {
              01010101010101010101010101010101"
                 .replace(' ', "")
         );
-        assert_eq!(decode_dedup(&encode_dedup(&row)).unwrap(), row);
+        assert_eq!(decode_dedup(&encode_dedup(&row), Epoch(1)).unwrap(), row);
 
         assert_eq!(
             hex(&view(&user(&app, &bob), &Conversation::Peer(alice.clone()))),
@@ -368,7 +372,7 @@ mod tests {
              06 00 02 80a0f1c2b134 01 01010000 03026869 00 0000 00 00 05 02"
                 .replace(' ', "")
         );
-        assert_eq!(decode_entry(&bytes).unwrap(), entry);
+        assert_eq!(decode_entry(&bytes, Epoch(1)).unwrap(), entry);
     }
 
     #[test]
@@ -376,10 +380,10 @@ mod tests {
         let head = encode_head(&Head::empty(Epoch(1)));
         for bytes in [&[][..], &head[..8], &[&head[..], &[0]].concat(), &[2]] {
             assert!(decode_head(bytes, Epoch(1)).is_err());
-            assert!(decode_dedup(bytes).is_err());
+            assert!(decode_dedup(bytes, Epoch(1)).is_err());
             assert!(decode_view(bytes, Epoch(1)).is_err());
             assert!(decode_ends(bytes).is_err());
-            assert!(decode_entry(bytes).is_err());
+            assert!(decode_entry(bytes, Epoch(1)).is_err());
             assert!(decode_change(bytes).is_err());
         }
     }

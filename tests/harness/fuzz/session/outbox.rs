@@ -114,7 +114,7 @@ impl Model {
         let conversation = Conversation::Peer(UserId::new(user).expect("an id"));
         let seq = Seq(self.number.into());
         let position = Position { epoch: Epoch(1), seq };
-        let subject = Subject { conversation: conversation.clone(), position, rev: Default::default() };
+        let subject = Subject { conversation: conversation.clone(), head: position, rev: Default::default() };
         let frame = frame::encode_raw(&Head::Event { kind: EVENT }, &vec![0; value.into()]);
         let took_in = self.takes_in();
         let dropped = self.outbox.push_event(Lane::ALL[lane], frame, subject);
