@@ -1,5 +1,7 @@
 //! QUIC: lanes are bidirectional streams that the client opens and names with their first byte.
 
+mod shallow;
+
 use std::{
     fmt,
     future::Future,
@@ -38,6 +40,9 @@ pub struct Config {
     pub retry_above: usize,
     /// Bytes a client may be ahead on one lane. Default 64KiB.
     pub stream_receive_window: ByteSize,
+    /// How long packets of one connection may wait before its slowest link; 0s lets them fill its queue. Default 8ms.
+    #[serde(with = "humantime_serde")]
+    pub queue_target: Duration,
     /// Send many packets in one system call. Turn off where a network card cannot. Default true.
     pub segmentation_offload: bool,
 }
@@ -51,6 +56,7 @@ impl Default for Config {
             retry_above: 200,
             handshake_timeout: Duration::from_secs(5),
             stream_receive_window: ByteSize::kib(64),
+            queue_target: Duration::from_millis(8),
             segmentation_offload: true,
         }
     }
@@ -127,6 +133,10 @@ fn transport(config: &Config) -> quinn::TransportConfig {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(30_000))))
         .keep_alive_interval(None)
         .enable_segmentation_offload(config.segmentation_offload);
+    if config.queue_target > Duration::ZERO {
+        let shallow = shallow::ShallowConfig { target: config.queue_target };
+        transport.congestion_controller_factory(Arc::new(shallow));
+    }
     transport
 }
 
