@@ -17,6 +17,7 @@ use crate::{
     child::{Orders, say},
     clients::Visitor,
     cpu,
+    latency::Latencies,
     schedule::Schedule,
 };
 
@@ -38,17 +39,20 @@ pub(crate) struct Order {
 }
 
 /// What became of it.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Poured {
     /// Messages handed to the client.
     pub(crate) sent: u64,
     /// Those that the server took.
     pub(crate) accepted: u64,
+    /// From the intended time of a message to its acknowledgement, which does not pass the link.
+    pub(crate) to_ack: Latencies,
     /// Why one was not taken.
     pub(crate) first_failure: Option<String>,
 }
 
-type Sending = Pin<Box<dyn Future<Output = Result<(), String>>>>;
+/// When a message was meant to go, and what became of it.
+type Sending = Pin<Box<dyn Future<Output = (Duration, Result<(), String>)>>>;
 
 /// Connects, says so, sends from the next order on, stops at the one after that and says what became of it.
 pub(crate) async fn run() -> anyhow::Result<()> {
@@ -61,7 +65,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let (begun, begun_at) = (Instant::now(), cpu::since_boot());
     let schedule = Schedule::new(0, 1, order.per_second);
     let mut flight = FuturesUnordered::<Sending>::new();
-    let mut poured = Poured::default();
+    let mut poured = Poured { sent: 0, accepted: 0, to_ack: Latencies::new()?, first_failure: None };
     loop {
         let intended = schedule.intended(poured.sent);
         let full = flight.len() >= order.in_flight;
@@ -75,7 +79,9 @@ pub(crate) async fn run() -> anyhow::Result<()> {
             () = sleep_until(begun + intended), if !full => {
                 let text = body::write(poured.sent, begun_at + intended, order.bytes);
                 let message = partner.message(text).priority(order.priority);
-                let sent = async move { message.send().await.map(drop).map_err(|unsent| unsent.error.to_string()) };
+                let sent = async move {
+                    (begun_at + intended, message.send().await.map(drop).map_err(|unsent| unsent.error.to_string()))
+                };
                 let mut sending: Sending = Box::pin(sent);
                 poured.sent += 1;
                 // Calls go out in the order in which they are first polled.
@@ -96,9 +102,12 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 }
 
 impl Poured {
-    fn answered(&mut self, answered: Result<(), String>) {
+    fn answered(&mut self, (intended, answered): (Duration, Result<(), String>)) {
         match answered {
-            Ok(()) => self.accepted += 1,
+            Ok(()) => {
+                self.accepted += 1;
+                self.to_ack.record(cpu::since_boot().saturating_sub(intended));
+            }
             Err(why) => {
                 self.first_failure.get_or_insert(why);
             }

@@ -171,10 +171,12 @@ impl Options {
         self.watch(link, &mut pass).await?;
         pass.until = cpu::since_boot();
         // The link stays full for whatever is still on its way.
-        pass.urgent = end(&mut urgent).await?;
-        pass.backlog = end(&mut backlog).await?;
+        let said = end(&mut urgent).await?;
+        let sent = said.accepted;
+        pass.urgent = Some(said);
+        pass.backlog = Some(end(&mut backlog).await?);
         let patience = seconds(SETTLING_SECONDS)?;
-        let all = listen::End { from: pass.from, until: pass.until, urgent: pass.urgent.accepted, patience };
+        let all = listen::End { from: pass.from, until: pass.until, urgent: sent, patience };
         listener.tell(&all).await?;
         pass.heard = Some(listener.hear(patience + PATIENCE).await?);
         for child in [urgent, backlog, listener] {

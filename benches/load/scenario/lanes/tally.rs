@@ -26,11 +26,18 @@ pub(super) struct Pass {
     /// How long what waited before the link would take, in milliseconds, looked at now and then.
     pub(super) queued: Vec<f64>,
     /// The sender of urgent messages.
-    pub(super) urgent: Poured,
+    pub(super) urgent: Option<Poured>,
     /// The sender of the others.
-    pub(super) backlog: Poured,
+    pub(super) backlog: Option<Poured>,
     /// The receiver.
     pub(super) heard: Option<Heard>,
+}
+
+impl Pass {
+    /// What acknowledging the urgent messages took, which is over before they reach the link.
+    fn to_ack_p99(&self) -> f64 {
+        self.urgent.as_ref().map_or(f64::NAN, |sender| sender.to_ack.percentiles().p99)
+    }
 }
 
 /// See the module.
@@ -90,8 +97,10 @@ impl Tally {
                 others += heard.others;
                 behind += heard.behind;
             }
-            for failure in
-                [&pass.urgent, &pass.backlog].into_iter().filter_map(|sender| sender.first_failure.as_ref())
+            for failure in [&pass.urgent, &pass.backlog]
+                .into_iter()
+                .flatten()
+                .filter_map(|sender| sender.first_failure.as_ref())
             {
                 report.broken.push(format!("{name}: a message was not taken: {failure}"));
             }
@@ -112,10 +121,11 @@ impl Tally {
             "max_ms": percentiles.max,
             "p99_ms_of_rounds": self.p99s(variant),
             "p99_ms_median": self.p99(variant),
+            "p99_ms_to_ack_of_rounds": self.of(variant, Pass::to_ack_p99),
             "utilisation_of_rounds": rounded(self.of(variant, |pass| pass.utilisation)).collect::<Vec<_>>(),
             "queue_ms_of_rounds": rounded(queued).collect::<Vec<_>>(),
             "packets_dropped": sum(|pass| pass.drops),
-            "backlog_sent": sum(|pass| pass.backlog.accepted),
+            "backlog_sent": sum(|pass| pass.backlog.as_ref().map_or(0, |sender| sender.accepted)),
             "backlog_received": others,
             "missing": missing,
             "gaps_told": behind,

@@ -2,8 +2,8 @@
 //!
 //! CUBIC fills that queue until packets are lost, and whatever is urgent then waits behind all of it: lanes and stream
 //! priorities choose what is sent next, and can take back nothing that was sent. So the window is bounded by what the
-//! path holds while packets wait no longer than a target: once per round trip it is scaled by the round trip that is aimed
-//! at, to the one that was seen. CUBIC stays below the bound and answers losses.
+//! path holds while packets wait no longer than a target: it is scaled by the round trip that is aimed at, to the one that
+//! was seen, and again when packets sent under the new bound have come back. CUBIC stays below the bound and answers losses.
 //!
 //! Round trips that stay long although next to nothing is in flight are not of our making: another flow fills the queue,
 //! or the path became longer. They are then what the target is added to.
@@ -50,7 +50,7 @@ struct Rule {
     cramped: Option<(u32, Duration)>,
 }
 
-/// What was seen since a packet was sent, until its acknowledgement.
+/// What is seen from one acknowledgement to that of a packet that was sent then: a round trip.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Round {
     /// The number of the packet whose acknowledgement ends it.
@@ -63,6 +63,8 @@ struct Round {
     acknowledged: u64,
     /// Whether the window held something up.
     full: bool,
+    /// False while what is acknowledged was sent under the bound before.
+    counts: bool,
 }
 
 impl Rule {
@@ -91,7 +93,11 @@ impl Rule {
         if largest < self.round.last {
             return;
         }
-        let round = std::mem::replace(&mut self.round, Round { last: sent + 1, ..Round::default() });
+        let next = Round { last: sent + 1, counts: !self.round.counts, ..Round::default() };
+        let round = std::mem::replace(&mut self.round, next);
+        if !round.counts {
+            return;
+        }
         if let (Some(rtt), Some(base)) = (round.rtt, self.base) {
             self.round_ended(round, rtt, base, window);
         }
@@ -103,7 +109,8 @@ impl Rule {
             self.cramped = None;
             // What was not used says nothing of what the path holds.
             if round.full {
-                self.bound = scaled(window, aim, rtt).min(window.saturating_mul(2)).max(self.floor());
+                let most = window.saturating_add(window / 2);
+                self.bound = scaled(window, aim, rtt).min(most).max(self.floor());
             }
         } else if window <= self.floor() {
             let (rounds, shortest) =
