@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) commit: String,
     /// True if it was built without optimisation: its figures say nothing.
     pub(crate) debug_build: bool,
+    /// Of the process that played it.
+    pub(crate) process: u32,
     /// When it began, in seconds since 1970.
     pub(crate) began: u64,
     /// Where.
@@ -106,6 +108,7 @@ impl Report {
             scenario,
             commit: machine::commit(),
             debug_build: cfg!(debug_assertions),
+            process: std::process::id(),
             began,
             machine: Machine::this(),
             machine_load: [cpu::machine_load(); 2],

@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use bytesize::ByteSize;
@@ -39,6 +40,8 @@ pub(crate) struct Order {
     pub(crate) default_limits: bool,
     /// Whether the bounds of what a session still has to be told stay as they are even so.
     pub(crate) default_outbox: bool,
+    /// Whether packets may fill the queue before a client's link.
+    pub(crate) deep_queue: bool,
     /// Where to listen.
     pub(crate) listen: IpAddr,
 }
@@ -121,6 +124,9 @@ fn configuration(order: &Order) -> Config {
         multi_login: MultiLogin::Many,
         ..apps::Config::default()
     };
+    if order.deep_queue {
+        config.quic.queue_target = Duration::ZERO;
+    }
     if !order.default_limits && !order.default_outbox {
         config.session.outbox.lane_items = 64 * 1024;
         config.session.outbox.lane_bytes = ByteSize::mib(16);

@@ -36,12 +36,9 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let listen = Ipv4Addr::LOCALHOST.into();
         let data = scratch.join("quail");
-        Self::start_in(
-            None,
-            serve::Order { data, default_limits, default_outbox: default_limits, listen },
-            report,
-        )
-        .await
+        let default_outbox = default_limits;
+        let order = serve::Order { data, default_limits, default_outbox, deep_queue: false, listen };
+        Self::start_in(None, order, report).await
     }
 
     /// Starts one in a network namespace.

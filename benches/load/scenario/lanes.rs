@@ -63,6 +63,8 @@ pub(crate) struct Options {
 pub(crate) enum Variant {
     /// Urgent messages have a lane of their own, over QUIC.
     Lanes,
+    /// The same while the server lets packets fill the queue before the link, as CUBIC does.
+    DeepQueue,
     /// All messages share one lane, over QUIC.
     OneLane,
     /// Urgent messages have a lane of their own, over a WebSocket.
@@ -70,11 +72,12 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    pub(crate) const ALL: [Self; 3] = [Self::Lanes, Self::OneLane, Self::WebSocket];
+    pub(crate) const ALL: [Self; 4] = [Self::Lanes, Self::DeepQueue, Self::OneLane, Self::WebSocket];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Lanes => "lanes, QUIC",
+            Self::DeepQueue => "lanes, QUIC, deep queue",
             Self::OneLane => "one lane, QUIC",
             Self::WebSocket => "lanes, WebSocket",
         }
@@ -114,22 +117,21 @@ impl Scenario for Options {
                 return Ok(());
             }
         };
-        let order = serve::Order {
-            data: stage.scratch.path().join("quail"),
-            default_limits: self.shared.default_limits,
-            default_outbox: true,
-            listen: Link::server_address(),
-        };
-        let server = Server::start_in(Some(link.near()), order, &mut stage.report).await?;
+        let deep = self.serve(&link, stage, true).await?;
+        // The last to start is the one that the report describes.
+        let server = self.serve(&link, stage, false).await?;
         let mut tally = Tally::default();
         for round in 1..=self.rounds {
             for variant in Variant::ALL {
                 stage.progress.say(&format!("round {round} of {}: {}", self.rounds, variant.name()));
-                let pass = self.pass(&link, &server, round, variant).await?;
+                let server = if variant == Variant::DeepQueue { &deep } else { &server };
+                let pass = self.pass(&link, server, round, variant).await?;
                 tally.add(variant, pass);
             }
         }
-        server.stop().await?;
+        for server in [server, deep] {
+            server.stop().await?;
+        }
         let report = &mut stage.report;
         tally.tell(report)?;
         let [p99, busy] = [tally.p99(Variant::Lanes), tally.utilisation(Variant::Lanes)];
@@ -140,6 +142,17 @@ impl Scenario for Options {
 }
 
 impl Options {
+    async fn serve(&self, link: &Link, stage: &mut Stage, deep_queue: bool) -> anyhow::Result<Server> {
+        let order = serve::Order {
+            data: stage.scratch.path().join(if deep_queue { "deep" } else { "quail" }),
+            default_limits: self.shared.default_limits,
+            default_outbox: true,
+            deep_queue,
+            listen: Link::server_address(),
+        };
+        Server::start_in(Some(link.near()), order, &mut stage.report).await
+    }
+
     /// One round of one variant.
     async fn pass(&self, link: &Link, server: &Server, round: u32, variant: Variant) -> anyhow::Result<Pass> {
         let name = |who: &str| format!("{who}-{round}-{}", variant as u8);

@@ -134,8 +134,7 @@ fn transport(config: &Config) -> quinn::TransportConfig {
         .keep_alive_interval(None)
         .enable_segmentation_offload(config.segmentation_offload);
     if config.queue_target > Duration::ZERO {
-        let shallow = shallow::ShallowConfig { target: config.queue_target };
-        transport.congestion_controller_factory(Arc::new(shallow));
+        transport.congestion_controller_factory(shallow::factory(config.queue_target));
     }
     transport
 }

@@ -75,6 +75,7 @@ impl Tally {
             self.tell_of(variant, report)?;
         }
         for (control, name) in [
+            (Variant::DeepQueue, "urgent p99, shallow to deep queue, QUIC"),
             (Variant::OneLane, "urgent p99, lanes to one lane, QUIC"),
             (Variant::WebSocket, "urgent p99, lanes, QUIC to WebSocket"),
         ] {

@@ -24,15 +24,16 @@ const PACKETS_MIN: u64 = 4;
 const CRAMPED_ROUNDS_MAX: u32 = 8;
 
 /// Makes controllers that let packets wait for `target`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ShallowConfig {
-    pub(super) target: Duration,
+pub(super) fn factory(target: Duration) -> Arc<dyn ControllerFactory + Send + Sync> {
+    Arc::new(Target(target))
 }
 
-impl ControllerFactory for ShallowConfig {
+struct Target(Duration);
+
+impl ControllerFactory for Target {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
         let cubic = Cubic::new(Arc::new(CubicConfig::default()), now, mtu);
-        Box::new(Shallow { cubic, rule: Rule::new(self.target, mtu), sent: 0 })
+        Box::new(Shallow { cubic, rule: Rule::new(self.0, mtu), sent: 0 })
     }
 }
 
@@ -81,7 +82,7 @@ impl Rule {
     fn acknowledged(&mut self, rtt: Duration, bytes: u64, full: bool) {
         self.base = Some(self.base.map_or(rtt, |base| base.min(rtt)));
         self.round.rtt = Some(self.round.rtt.map_or(rtt, |shortest| shortest.min(rtt)));
-        self.round.acknowledged += bytes;
+        self.round.acknowledged = self.round.acknowledged.saturating_add(bytes);
         self.round.full |= full;
     }
 
@@ -89,11 +90,11 @@ impl Rule {
     /// were sent by now, and `window` bytes could be in flight.
     fn batch_ended(&mut self, largest: u64, sent: u64, in_flight: u64, window: u64) {
         let acknowledged = std::mem::take(&mut self.round.acknowledged);
-        self.round.flight = self.round.flight.max(in_flight + acknowledged);
+        self.round.flight = self.round.flight.max(in_flight.saturating_add(acknowledged));
         if largest < self.round.last {
             return;
         }
-        let next = Round { last: sent + 1, counts: !self.round.counts, ..Round::default() };
+        let next = Round { last: sent.saturating_add(1), counts: !self.round.counts, ..Round::default() };
         let round = std::mem::replace(&mut self.round, next);
         if !round.counts {
             return;
@@ -104,7 +105,7 @@ impl Rule {
     }
 
     fn round_ended(&mut self, round: Round, rtt: Duration, base: Duration, window: u64) {
-        let aim = base + self.target;
+        let aim = base.saturating_add(self.target);
         if rtt <= aim {
             self.cramped = None;
             // What was not used says nothing of what the path holds.
@@ -133,7 +134,7 @@ impl Rule {
 
 /// `bytes` times `aim` to `rtt`.
 fn scaled(bytes: u64, aim: Duration, rtt: Duration) -> u64 {
-    let scaled = u128::from(bytes) * aim.as_nanos() / rtt.as_nanos().max(1);
+    let scaled = u128::from(bytes).saturating_mul(aim.as_nanos()) / rtt.as_nanos().max(1);
     u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
@@ -190,5 +191,86 @@ impl Controller for Shallow {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MTU: u16 = 1200;
+    const TARGET: Duration = Duration::from_millis(8);
+
+    /// A path of `base_us` that carries `per_ms` bytes in a millisecond, where the window is always full. Returns the
+    /// windows of so many rounds, each of which tells the rule of the queue that the one before left.
+    fn windows(rule: &mut Rule, base_us: u64, per_ms: u64, rounds: usize) -> Vec<u64> {
+        let mut number = rule.round.last;
+        let mut window = rule.bound.min(40 * u64::from(MTU));
+        let mut round = || {
+            let rtt = Duration::from_micros(base_us.max(window * 1000 / per_ms));
+            number += 10;
+            rule.acknowledged(rtt, 0, true);
+            rule.batch_ended(number, number, window, window);
+            window = rule.bound.min(4000 * u64::from(MTU));
+            window
+        };
+        (0..rounds).map(|_| round()).collect()
+    }
+
+    #[test]
+    fn the_window_settles_at_what_the_path_holds_and_the_target_more() {
+        for (base_us, per_ms) in [(200, 2500), (20_000, 2500), (50_000, 12_500)] {
+            let mut rule = Rule::new(TARGET, MTU);
+            rule.base = Some(Duration::from_micros(base_us));
+            let last = windows(&mut rule, base_us, per_ms, 60).pop().unwrap();
+            let expected = per_ms * (base_us / 1000 + 8);
+            assert!(last.abs_diff(expected) <= expected / 10, "{base_us}, {per_ms}: {last} for {expected}");
+        }
+    }
+
+    #[test]
+    fn packets_sent_under_the_bound_before_do_not_count() {
+        let mut rule = Rule::new(TARGET, MTU);
+        rule.base = Some(Duration::from_millis(1));
+        rule.acknowledged(Duration::from_millis(90), 0, true);
+        rule.batch_ended(1, 10, 90_000, 90_000);
+        assert_eq!(rule.bound, u64::MAX, "the first round trip only begins the next");
+        rule.acknowledged(Duration::from_millis(90), 0, true);
+        rule.batch_ended(10, 20, 90_000, 90_000);
+        assert_eq!(rule.bound, u64::MAX, "no packet of this round trip has come back");
+        rule.acknowledged(Duration::from_millis(90), 0, true);
+        rule.batch_ended(11, 20, 90_000, 90_000);
+        assert_eq!(rule.bound, 9000);
+    }
+
+    #[test]
+    fn a_window_that_is_not_used_stays() {
+        let mut rule = Rule::new(TARGET, MTU);
+        rule.bound = 50_000;
+        let base = Duration::from_millis(1);
+        let quiet = Round { flight: 500, full: false, ..Round::default() };
+        for rtt in [1, 9, 30] {
+            rule.round_ended(quiet, Duration::from_millis(rtt), base, 50_000);
+            assert_eq!(rule.bound, 50_000, "{rtt} ms");
+        }
+    }
+
+    #[test]
+    fn a_queue_of_others_is_taken_for_the_path() {
+        let mut rule = Rule::new(TARGET, MTU);
+        rule.base = Some(Duration::from_millis(1));
+        // Whatever is in flight, every round trip takes 40 ms.
+        let last = windows(&mut rule, 40_000, 1_000_000, 100).pop().unwrap();
+        assert!(rule.base >= Some(Duration::from_millis(40)), "{:?}", rule.base);
+        assert!(last > 1_000_000, "it is not starved: {last}");
+    }
+
+    #[test]
+    fn numbers_at_their_ends_harm_nothing() {
+        assert_eq!(scaled(u64::MAX, Duration::MAX, Duration::ZERO), u64::MAX);
+        let mut rule = Rule::new(Duration::MAX, u16::MAX);
+        rule.acknowledged(Duration::MAX, u64::MAX, true);
+        rule.batch_ended(u64::MAX, u64::MAX, u64::MAX, u64::MAX);
+        assert!(rule.bound >= rule.floor());
     }
 }
