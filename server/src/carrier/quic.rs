@@ -158,8 +158,7 @@ fn bind(listen: SocketAddr) -> io::Result<UdpSocket> {
 /// True if an error says that the machine has no IPv6.
 pub(crate) fn is_no_ipv6(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
-        // EAFNOSUPPORT has no kind of its own.
-        || error.raw_os_error() == Some(97)
+        || error.raw_os_error() == Some(97) // EAFNOSUPPORT has no kind of its own.
 }
 
 fn bind_exactly(listen: SocketAddr) -> io::Result<UdpSocket> {
