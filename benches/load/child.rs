@@ -31,7 +31,26 @@ pub(crate) struct Child {
 impl Child {
     /// Starts a part and gives it its first order.
     pub(crate) async fn start(part: Part, order: &impl Serialize) -> anyhow::Result<Self> {
-        let mut process = Command::new(std::env::current_exe().context("where is this binary?")?)
+        Self::start_in(None, part, order).await
+    }
+
+    /// The same in a network namespace.
+    pub(crate) async fn start_in(
+        namespace: Option<&str>,
+        part: Part,
+        order: &impl Serialize,
+    ) -> anyhow::Result<Self> {
+        let binary = std::env::current_exe().context("where is this binary?")?;
+        let mut command = match namespace {
+            None => Command::new(binary),
+            Some(namespace) => {
+                // `ip` becomes the binary, so that it is that which is killed.
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(binary);
+                command
+            }
+        };
+        let mut process = command
             .arg("part")
             .arg(part.name())
             .stdin(Stdio::piped())

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use quail_client::{Builder, Client, Reconnect, Trust};
+use quail_client::{Builder, CarrierKind, Client, Reconnect, Trust};
 use quail_protocol::version::ALPN;
 use quail_server::{
     apps::{self, Secret},
@@ -90,6 +90,36 @@ impl Crowd {
             .trust(trust.clone())
             .endpoint(socket.clone())
             .connect_timeout(Duration::from_secs(20))
+            .reconnect(Reconnect::off()))
+    }
+}
+
+/// One user by name, over any carrier.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Visitor {
+    /// The user.
+    pub(crate) user: String,
+    /// Their server's UDP address.
+    pub(crate) quic: SocketAddr,
+    /// SHA-256 of its certificate.
+    pub(crate) fingerprint: [u8; 32],
+    /// Its TCP address, if they come over a WebSocket.
+    pub(crate) websocket: Option<SocketAddr>,
+}
+
+impl Visitor {
+    /// A client who is not connected yet.
+    pub(crate) fn builder(&self) -> anyhow::Result<Builder> {
+        let carrier = match self.websocket {
+            None => CarrierKind::Quic,
+            Some(address) => CarrierKind::WebSocket { url: format!("ws://{address}/ws") },
+        };
+        Ok(Client::builder(self.quic.to_string())
+            .app(APP)
+            .token(token(&self.user)?)
+            .user(&self.user)
+            .trust(Trust::Fingerprint(self.fingerprint))
+            .carrier(carrier)
             .reconnect(Reconnect::off()))
     }
 }

@@ -92,6 +92,11 @@ pub(crate) fn this_thread() -> Duration {
     clock(ClockId::ThreadCPUTime)
 }
 
+/// Time since this machine started: the same for all its processes.
+pub(crate) fn since_boot() -> Duration {
+    clock(ClockId::Monotonic)
+}
+
 fn clock(clock: ClockId) -> Duration {
     // Neither runs backwards from zero.
     Duration::try_from(clock_gettime(clock)).unwrap_or_default()

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     part::Part,
-    scenario::{handshake, idle, peer},
+    scenario::{handshake, idle, lanes, peer},
 };
 
 /// See the crate.
@@ -42,6 +42,8 @@ pub(crate) enum Scenario {
     Idle(idle::Options),
     /// Connects and logins as fast as the server takes them; control: bare QUIC handshakes.
     Handshake(handshake::Options),
+    /// Urgent messages over a slow link that is full of others; controls: without lanes, and over a WebSocket.
+    Lanes(lanes::Options),
 }
 
 /// Flags of every scenario.

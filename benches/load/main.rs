@@ -11,6 +11,7 @@ mod disk;
 mod flags;
 mod latency;
 mod ledger;
+mod link;
 mod machine;
 mod part;
 mod plan;
@@ -24,7 +25,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::flags::{Cli, Command};
+use crate::{
+    flags::{Cli, Command},
+    report::NotRun,
+};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
@@ -35,7 +39,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("load: {error:#}");
-            ExitCode::FAILURE
+            let not_run = error.downcast_ref::<NotRun>().is_some();
+            if not_run { ExitCode::from(NotRun::CODE) } else { ExitCode::FAILURE }
         }
     }
 }

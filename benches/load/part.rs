@@ -5,6 +5,8 @@ pub(crate) mod bare_store;
 pub(crate) mod chat;
 pub(crate) mod commit;
 pub(crate) mod knock;
+pub(crate) mod listen;
+pub(crate) mod pour;
 pub(crate) mod serve;
 pub(crate) mod sit;
 
@@ -23,6 +25,10 @@ pub(crate) enum Part {
     Sit,
     /// Clients that come and go.
     Knock,
+    /// A client that sends to one other.
+    Pour,
+    /// A client that takes what comes.
+    Listen,
     /// Committer and engine without a network.
     Commit,
     /// The engine alone.
@@ -38,6 +44,8 @@ impl Part {
             Self::Chat => "chat",
             Self::Sit => "sit",
             Self::Knock => "knock",
+            Self::Pour => "pour",
+            Self::Listen => "listen",
             Self::Commit => "commit",
             Self::BareStore => "bare-store",
         }
@@ -59,6 +67,8 @@ pub(crate) fn run(part: Part) -> anyhow::Result<()> {
             Part::Chat => chat::run().await,
             Part::Sit => sit::run().await,
             Part::Knock => knock::run().await,
+            Part::Pour => pour::run().await,
+            Part::Listen => listen::run().await,
             Part::Commit => commit::run().await,
             Part::BareStore => bare_store::run().await,
         }

@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) commit: String,
     /// True if it was built without optimisation: its figures say nothing.
     pub(crate) debug_build: bool,
+    /// Of the process that played it.
+    pub(crate) process: u32,
     /// When it began, in seconds since 1970.
     pub(crate) began: u64,
     /// Where.
@@ -53,6 +55,20 @@ pub(crate) struct Report {
     pub(crate) aims: Vec<Aim>,
     /// Promises that were broken.
     pub(crate) broken: Vec<String>,
+    /// Things of one kind side by side.
+    pub(crate) rows: Vec<Value>,
+    /// Why it could not be played here.
+    pub(crate) not_run: Option<String>,
+}
+
+/// A scenario that cannot be played on this machine.
+#[derive(Debug, thiserror::Error)]
+#[error("not run: {0}")]
+pub(crate) struct NotRun(String);
+
+impl NotRun {
+    /// What the process ends with.
+    pub(crate) const CODE: u8 = 3;
 }
 
 /// Rounds and what they come to.
@@ -92,6 +108,7 @@ impl Report {
             scenario,
             commit: machine::commit(),
             debug_build: cfg!(debug_assertions),
+            process: std::process::id(),
             began,
             machine: Machine::this(),
             machine_load: [cpu::machine_load(); 2],
@@ -105,6 +122,8 @@ impl Report {
             rounds: BTreeMap::new(),
             aims: Vec::new(),
             broken: Vec::new(),
+            rows: Vec::new(),
+            not_run: None,
         })
     }
 
@@ -149,6 +168,9 @@ impl Report {
         if let Some(path) = &shared.json {
             let text = serde_json::to_string_pretty(&self)? + "\n";
             std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        }
+        if let Some(why) = self.not_run {
+            return Err(NotRun(why).into());
         }
         anyhow::ensure!(self.broken.is_empty(), "promises were broken: {}", self.broken.join(", "));
         Ok(())
@@ -195,6 +217,12 @@ impl Report {
         for Aim { what, value, bound, side, met } in &self.aims {
             let met = if *met { "met" } else { "MISSED" };
             writeln!(out, "  aim: {what} {side} {bound}: {}: {met}", rounded(*value))?;
+        }
+        for row in &self.rows {
+            writeln!(out, "  {row}")?;
+        }
+        if let Some(why) = &self.not_run {
+            writeln!(out, "  NOT RUN: {why}")?;
         }
         for broken in &self.broken {
             writeln!(out, "  BROKEN: {broken}")?;

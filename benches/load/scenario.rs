@@ -3,7 +3,10 @@
 mod door;
 pub(crate) mod handshake;
 pub(crate) mod idle;
+pub(crate) mod lanes;
 pub(crate) mod peer;
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     flags::{self, Shared},
@@ -41,6 +44,7 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Peer(options) => play(&options).await,
             flags::Scenario::Idle(options) => play(&options).await,
             flags::Scenario::Handshake(options) => play(&options).await,
+            flags::Scenario::Lanes(options) => play(&options).await,
         }
     })
 }
@@ -50,8 +54,21 @@ async fn play<S: Scenario + serde::Serialize>(scenario: &S) -> anyhow::Result<()
     let scratch = tempfile::Builder::new().prefix("quail-load-").tempdir_in(&shared.scratch)?;
     let report = Report::new(S::NAME, shared, scenario)?;
     let mut stage = Stage { scratch, report, progress: Progress::new() };
-    scenario.play(&mut stage).await?;
+    tokio::select! {
+        played = scenario.play(&mut stage) => played?,
+        // What the play made goes with it.
+        () = stopped() => anyhow::bail!("stopped"),
+    }
     let Stage { report, progress, .. } = stage;
     drop(progress);
     report.end(shared)
+}
+
+/// Ready when a person or the system ends this process.
+async fn stopped() {
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
 }

@@ -30,9 +30,23 @@ impl Listener for TcpListener {
         let (tcp, remote) = Self::accept(self).await?;
         // Frames are gathered before they are written; waiting for more would only delay them.
         _ = tcp.set_nodelay(true);
+        keep_unsent_short(&tcp);
         Ok((tcp, remote))
     }
 }
+
+/// Bytes that the kernel keeps unsent for a connection at most. What is written there can be overtaken by nothing.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNSENT_BYTES_MAX: u32 = 16 * 1024;
+
+/// Lets the kernel take no more than it can soon send; a refusal costs urgent frames time and nothing else.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn keep_unsent_short(tcp: &TcpStream) {
+    _ = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn keep_unsent_short(_: &TcpStream) {}
 
 /// Binds a TCP listener; the unspecified IPv6 address gives way to IPv4 where there is no IPv6.
 pub async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {

@@ -2,7 +2,12 @@
 
 mod recorded;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use quail_server::{
@@ -33,6 +38,12 @@ pub(crate) struct Order {
     pub(crate) data: PathBuf,
     /// Whether rates, budgets and caps stay as they are.
     pub(crate) default_limits: bool,
+    /// Whether the bounds of what a session still has to be told stay as they are even so.
+    pub(crate) default_outbox: bool,
+    /// Whether packets may fill the queue before a client's link.
+    pub(crate) deep_queue: bool,
+    /// Where to listen.
+    pub(crate) listen: IpAddr,
 }
 
 /// The server listens.
@@ -40,6 +51,10 @@ pub(crate) struct Order {
 pub(crate) struct Serving {
     /// How clients reach it.
     pub(crate) target: Target,
+    /// SHA-256 of its certificate.
+    pub(crate) fingerprint: [u8; 32],
+    /// Where its WebSocket is.
+    pub(crate) websocket: SocketAddr,
     /// Where its metrics are.
     pub(crate) admin: SocketAddr,
     /// Its configuration, secrets hidden.
@@ -58,10 +73,11 @@ pub(crate) enum Ask {
 /// Serves until told to stop.
 pub(crate) async fn run() -> anyhow::Result<()> {
     let mut orders = Orders::listen();
-    let Order { data, default_limits } = orders.first().await?;
-    let config = configuration(&data, default_limits);
+    let order: Order = orders.first().await?;
+    let (config, data) = (configuration(&order), &order.data);
     let (clock, entropy) = (Clock::system(), Entropy::from_system()?);
-    let identity = Identity::for_development(&data, clock.timestamp())?;
+    let identity = Identity::for_development(data, clock.timestamp())?;
+    let fingerprint = identity.fingerprint();
     let secrets = Secrets { reset: entropy.bytes(), token: entropy.bytes() };
     let endpoint = quic::endpoint(&config.quic, identity.server_config()?, &secrets)?;
     let store = Embedded::open(&data.join("store"), &config.store.embedded, false, clock)?;
@@ -70,6 +86,8 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let admin = http::bind(config.admin.listen).await?;
     let serving = Serving {
         target: Target { quic: endpoint.local_addr()?, certificate: data.join("certificate.der") },
+        fingerprint,
+        websocket: websocket.local_addr()?,
         admin: admin.local_addr()?,
         config: serde_json::to_value(&config)?,
     };
@@ -97,19 +115,24 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 }
 
 /// The configuration of every server under load.
-fn configuration(data: &std::path::Path, default_limits: bool) -> Config {
-    let mut config = Config { data_dir: data.to_owned(), ..Config::default() };
-    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+fn configuration(order: &Order) -> Config {
+    let mut config = Config { data_dir: order.data.clone(), ..Config::default() };
+    let anywhere = SocketAddr::from((order.listen, 0));
     (config.quic.listen, config.websocket.listen, config.admin.listen) = (anywhere, anywhere, anywhere);
     let mut app = apps::Config {
         keys: [(KEY.into(), Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new(SECRET) })].into(),
         multi_login: MultiLogin::Many,
         ..apps::Config::default()
     };
-    if !default_limits {
-        app.rates = Rates::all(1_000_000);
+    if order.deep_queue {
+        config.quic.queue_target = Duration::ZERO;
+    }
+    if !order.default_limits && !order.default_outbox {
         config.session.outbox.lane_items = 64 * 1024;
         config.session.outbox.lane_bytes = ByteSize::mib(16);
+    }
+    if !order.default_limits {
+        app.rates = Rates::all(1_000_000);
         config.quic.connections_max = 1_000_000;
         config.quic.handshakes_max = 100_000;
         config.quic.retry_above = 100_000;

@@ -1,6 +1,6 @@
 //! The server of a scenario, and what it says of itself.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     child::{Child, PATIENCE},
-    clients::Target,
+    clients::{Target, Visitor},
     cpu::{Cpu, Memory},
     part::{
         Part, bare_serve,
@@ -34,9 +34,21 @@ impl Server {
         default_limits: bool,
         report: &mut Report,
     ) -> anyhow::Result<Self> {
+        let listen = Ipv4Addr::LOCALHOST.into();
         let data = scratch.join("quail");
-        fs::create_dir(&data)?;
-        let mut child = Child::start(Part::Serve, &serve::Order { data, default_limits }).await?;
+        let default_outbox = default_limits;
+        let order = serve::Order { data, default_limits, default_outbox, deep_queue: false, listen };
+        Self::start_in(None, order, report).await
+    }
+
+    /// Starts one in a network namespace.
+    pub(crate) async fn start_in(
+        namespace: Option<&str>,
+        order: serve::Order,
+        report: &mut Report,
+    ) -> anyhow::Result<Self> {
+        fs::create_dir(&order.data)?;
+        let mut child = Child::start_in(namespace, Part::Serve, &order).await?;
         let serving: Serving = child.hear(PATIENCE).await?;
         report.server = serving.config.clone();
         report.durability =
@@ -47,6 +59,13 @@ impl Server {
     /// How clients reach it.
     pub(crate) fn target(&self) -> &Target {
         &self.serving.target
+    }
+
+    /// A user of it; over QUIC, or over a WebSocket.
+    pub(crate) fn visitor(&self, user: String, websocket: bool) -> Visitor {
+        let Serving { target, fingerprint, websocket: address, .. } = &self.serving;
+        let websocket = websocket.then_some(*address);
+        Visitor { user, quic: target.quic, fingerprint: *fingerprint, websocket }
     }
 
     /// Its process id.

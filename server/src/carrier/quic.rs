@@ -1,5 +1,7 @@
 //! QUIC: lanes are bidirectional streams that the client opens and names with their first byte.
 
+mod shallow;
+
 use std::{
     fmt,
     future::Future,
@@ -38,6 +40,9 @@ pub struct Config {
     pub retry_above: usize,
     /// Bytes a client may be ahead on one lane. Default 64KiB.
     pub stream_receive_window: ByteSize,
+    /// How long packets of one connection may wait before its slowest link; 0s lets them fill its queue. Default 8ms.
+    #[serde(with = "humantime_serde")]
+    pub queue_target: Duration,
     /// Send many packets in one system call. Turn off where a network card cannot. Default true.
     pub segmentation_offload: bool,
 }
@@ -51,6 +56,7 @@ impl Default for Config {
             retry_above: 200,
             handshake_timeout: Duration::from_secs(5),
             stream_receive_window: ByteSize::kib(64),
+            queue_target: Duration::from_millis(8),
             segmentation_offload: true,
         }
     }
@@ -127,6 +133,9 @@ fn transport(config: &Config) -> quinn::TransportConfig {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(30_000))))
         .keep_alive_interval(None)
         .enable_segmentation_offload(config.segmentation_offload);
+    if config.queue_target > Duration::ZERO {
+        transport.congestion_controller_factory(shallow::factory(config.queue_target));
+    }
     transport
 }
 
@@ -149,8 +158,7 @@ fn bind(listen: SocketAddr) -> io::Result<UdpSocket> {
 /// True if an error says that the machine has no IPv6.
 pub(crate) fn is_no_ipv6(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
-        // EAFNOSUPPORT has no kind of its own.
-        || error.raw_os_error() == Some(97)
+        || error.raw_os_error() == Some(97) // EAFNOSUPPORT has no kind of its own.
 }
 
 fn bind_exactly(listen: SocketAddr) -> io::Result<UdpSocket> {

@@ -1,0 +1,116 @@
+//! One client that sends messages of one priority to one user, at a rate or as fast as it may.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use quail_client::Priority;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    body,
+    child::{Orders, say},
+    clients::Visitor,
+    cpu,
+    latency::Latencies,
+    schedule::Schedule,
+};
+
+/// Who sends what to whom.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    /// The sender.
+    pub(crate) visitor: Visitor,
+    /// The receiver.
+    pub(crate) to: String,
+    /// Of every message.
+    pub(crate) priority: Priority,
+    /// Messages per second, whatever became of those before.
+    pub(crate) per_second: f64,
+    /// Unanswered messages at most; the rate gives way to it.
+    pub(crate) in_flight: usize,
+    /// Bytes of a text.
+    pub(crate) bytes: usize,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Poured {
+    /// Messages handed to the client.
+    pub(crate) sent: u64,
+    /// Those that the server took.
+    pub(crate) accepted: u64,
+    /// From the intended time of a message to its acknowledgement, which does not pass the link.
+    pub(crate) to_ack: Latencies,
+    /// Why one was not taken.
+    pub(crate) first_failure: Option<String>,
+}
+
+/// When a message was meant to go, and what became of it.
+type Sending = Pin<Box<dyn Future<Output = (Duration, Result<(), String>)>>>;
+
+/// Connects, says so, sends from the next order on, stops at the one after that and says what became of it.
+pub(crate) async fn run() -> anyhow::Result<()> {
+    let mut orders = Orders::listen();
+    let order: Order = orders.first().await?;
+    let (client, _events) = order.visitor.builder()?.connect().await?;
+    let partner = client.peer(&order.to)?;
+    say(&())?;
+    orders.first::<()>().await?;
+    let (begun, begun_at) = (Instant::now(), cpu::since_boot());
+    let schedule = Schedule::new(0, 1, order.per_second);
+    let mut flight = FuturesUnordered::<Sending>::new();
+    let mut poured = Poured { sent: 0, accepted: 0, to_ack: Latencies::new()?, first_failure: None };
+    loop {
+        let intended = schedule.intended(poured.sent);
+        let full = flight.len() >= order.in_flight;
+        tokio::select! {
+            biased;
+            stop = orders.next::<()>() => {
+                stop?;
+                break;
+            }
+            Some(answered) = flight.next(), if !flight.is_empty() => poured.answered(answered),
+            () = sleep_until(begun + intended), if !full => {
+                let text = body::write(poured.sent, begun_at + intended, order.bytes);
+                let message = partner.message(text).priority(order.priority);
+                let sent = async move {
+                    (begun_at + intended, message.send().await.map(drop).map_err(|unsent| unsent.error.to_string()))
+                };
+                let mut sending: Sending = Box::pin(sent);
+                poured.sent += 1;
+                // Calls go out in the order in which they are first polled.
+                match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
+                    Poll::Ready(answered) => poured.answered(answered),
+                    Poll::Pending => flight.push(sending),
+                }
+            }
+        }
+    }
+    while let Some(answered) = flight.next().await {
+        poured.answered(answered);
+    }
+    say(&poured)?;
+    // The scenario may still listen; whoever leaves now disturbs nobody.
+    tokio::time::timeout(Duration::from_secs(5), client.close()).await.ok();
+    Ok(())
+}
+
+impl Poured {
+    fn answered(&mut self, (intended, answered): (Duration, Result<(), String>)) {
+        match answered {
+            Ok(()) => {
+                self.accepted += 1;
+                self.to_ack.record(cpu::since_boot().saturating_sub(intended));
+            }
+            Err(why) => {
+                self.first_failure.get_or_insert(why);
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Urgent messages over a slow link that is full of others.
+//!
+//! Server and senders stand before the link, the receiver behind it. One sender pours messages of the lowest priority
+//! into it, faster than it carries them; another sends a few urgent ones to the same session, in open loop.
+
+mod tally;
+
+use clap::Args;
+use quail_client::Priority;
+use serde::Serialize;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use self::tally::{Pass, Tally};
+use super::{
+    Scenario, Stage,
+    door::{Server, seconds},
+};
+use crate::{
+    child::{Child, PATIENCE},
+    cpu,
+    flags::Shared,
+    link::Link,
+    part::{Part, listen, pour, serve},
+};
+
+/// Flags of the scenario.
+#[derive(Clone, Debug, Args, Serialize)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    #[serde(flatten)]
+    shared: Shared,
+    /// Megabits per second of the link.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    link: u32,
+    /// Milliseconds of packets that wait before the link, at most.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    queue: u32,
+    /// Urgent messages per second.
+    #[arg(long, default_value_t = 50.0)]
+    rate: f64,
+    /// Bytes of an urgent text.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(32..=16_384))]
+    bytes: u32,
+    /// Bytes of a text of the backlog.
+    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(32..=16_384))]
+    backlog_bytes: u32,
+    /// Texts of the backlog, to what the link carries.
+    #[arg(long, default_value_t = 1.5)]
+    backlog_rate: f64,
+    /// Seconds of a round before it is measured.
+    #[arg(long, default_value_t = 2.0)]
+    warm_up: f64,
+    /// Seconds of a round that are measured.
+    #[arg(long, default_value_t = 8.0)]
+    duration: f64,
+    /// Rounds, each of every variant.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+}
+
+/// What is put beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// Urgent messages have a lane of their own, over QUIC.
+    Lanes,
+    /// The same while the server lets packets fill the queue before the link, as CUBIC does.
+    DeepQueue,
+    /// All messages share one lane, over QUIC.
+    OneLane,
+    /// Urgent messages have a lane of their own, over a WebSocket.
+    WebSocket,
+}
+
+impl Variant {
+    pub(crate) const ALL: [Self; 4] = [Self::Lanes, Self::DeepQueue, Self::OneLane, Self::WebSocket];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Lanes => "lanes, QUIC",
+            Self::DeepQueue => "lanes, QUIC, deep queue",
+            Self::OneLane => "one lane, QUIC",
+            Self::WebSocket => "lanes, WebSocket",
+        }
+    }
+}
+
+/// What an urgent message may take at the 99th percentile, in milliseconds.
+const P99_MS_MAX: f64 = 30.0;
+
+/// How full the link must be.
+const UTILISATION_MIN: f64 = 0.95;
+
+/// How long the urgent messages of the last moment may take.
+const SETTLING_SECONDS: f64 = 20.0;
+
+/// How often the link's queue is looked at, in seconds.
+const LOOKING: f64 = 0.2;
+
+/// Unanswered urgent messages at most, so that nothing grows for ever; never reached by a server that answers.
+const URGENT_IN_FLIGHT: usize = 1000;
+
+/// Unanswered texts of the backlog: more than the client lets out at a time.
+const BACKLOG_IN_FLIGHT: usize = 64;
+
+impl Scenario for Options {
+    const NAME: &'static str = "lanes";
+
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    async fn play(&self, stage: &mut Stage) -> anyhow::Result<()> {
+        let link = match Link::make(self.link, self.queue) {
+            Ok(link) => link,
+            Err(why) => {
+                stage.report.not_run = Some(format!("{why:#}"));
+                return Ok(());
+            }
+        };
+        let deep = self.serve(&link, stage, true).await?;
+        // The last to start is the one that the report describes.
+        let server = self.serve(&link, stage, false).await?;
+        let mut tally = Tally::default();
+        for round in 1..=self.rounds {
+            for variant in Variant::ALL {
+                stage.progress.say(&format!("round {round} of {}: {}", self.rounds, variant.name()));
+                let server = if variant == Variant::DeepQueue { &deep } else { &server };
+                let pass = self.pass(&link, server, round, variant).await?;
+                tally.add(variant, pass);
+            }
+        }
+        for server in [server, deep] {
+            server.stop().await?;
+        }
+        let report = &mut stage.report;
+        tally.tell(report)?;
+        let [p99, busy] = [tally.p99(Variant::Lanes), tally.utilisation(Variant::Lanes)];
+        report.at_most("ms to the app, urgent over QUIC, p99 (median of rounds)", p99, P99_MS_MAX);
+        report.at_least("of the link used meanwhile (least of rounds)", busy, UTILISATION_MIN);
+        Ok(())
+    }
+}
+
+impl Options {
+    async fn serve(&self, link: &Link, stage: &mut Stage, deep_queue: bool) -> anyhow::Result<Server> {
+        let order = serve::Order {
+            data: stage.scratch.path().join(if deep_queue { "deep" } else { "quail" }),
+            default_limits: self.shared.default_limits,
+            default_outbox: true,
+            deep_queue,
+            listen: Link::server_address(),
+        };
+        Server::start_in(Some(link.near()), order, &mut stage.report).await
+    }
+
+    /// One round of one variant.
+    async fn pass(&self, link: &Link, server: &Server, round: u32, variant: Variant) -> anyhow::Result<Pass> {
+        let name = |who: &str| format!("{who}-{round}-{}", variant as u8);
+        let websocket = variant == Variant::WebSocket;
+        let [alice, bob, carol] = ["alice", "bob", "carol"].map(name);
+        let order = listen::Order { visitor: server.visitor(bob.clone(), websocket), urgent: carol.clone() };
+        let mut listener = Child::start_in(Some(link.far()), Part::Listen, &order).await?;
+        listener.hear::<()>(PATIENCE).await?;
+        let backlog = pour::Order {
+            visitor: server.visitor(alice, false),
+            to: bob.clone(),
+            priority: Priority::Lowest,
+            per_second: f64::from(self.link) * 1e6 / 8.0 / f64::from(self.backlog_bytes) * self.backlog_rate,
+            in_flight: BACKLOG_IN_FLIGHT,
+            bytes: self.backlog_bytes as usize,
+        };
+        let urgent = pour::Order {
+            visitor: server.visitor(carol, false),
+            to: bob,
+            priority: if variant == Variant::OneLane { Priority::Lowest } else { Priority::High },
+            per_second: self.rate,
+            in_flight: URGENT_IN_FLIGHT,
+            bytes: self.bytes as usize,
+        };
+        let mut backlog = begin(link, &backlog).await?;
+        let mut urgent = begin(link, &urgent).await?;
+        sleep(seconds(self.warm_up)?).await;
+        let mut pass = Pass { from: cpu::since_boot(), ..Pass::default() };
+        self.watch(link, &mut pass).await?;
+        pass.until = cpu::since_boot();
+        // The link stays full for whatever is still on its way.
+        let said = end(&mut urgent).await?;
+        let sent = said.accepted;
+        pass.urgent = Some(said);
+        pass.backlog = Some(end(&mut backlog).await?);
+        let patience = seconds(SETTLING_SECONDS)?;
+        let all = listen::End { from: pass.from, until: pass.until, urgent: sent, patience };
+        listener.tell(&all).await?;
+        pass.heard = Some(listener.hear(patience + PATIENCE).await?);
+        for child in [urgent, backlog, listener] {
+            child.end().await?;
+        }
+        Ok(pass)
+    }
+
+    /// Looks at the link while it is measured.
+    async fn watch(&self, link: &Link, pass: &mut Pass) -> anyhow::Result<()> {
+        let before = link.counters()?;
+        let until = Instant::from_std(before.at) + seconds(self.duration)?;
+        while Instant::now() < until {
+            sleep_until((Instant::now() + seconds(LOOKING)?).min(until)).await;
+            pass.queued.push(link.counters()?.backlog as f64);
+        }
+        let after = link.counters()?;
+        let carried = (after.bytes - before.bytes) as f64 * 8.0 / (after.at - before.at).as_secs_f64();
+        pass.utilisation = carried / (f64::from(self.link) * 1e6);
+        pass.drops = after.drops - before.drops;
+        let per_ms = f64::from(self.link) * 1e3 / 8.0;
+        pass.queued.iter_mut().for_each(|bytes| *bytes /= per_ms);
+        Ok(())
+    }
+}
+
+/// Starts a sender.
+async fn begin(link: &Link, order: &pour::Order) -> anyhow::Result<Child> {
+    let mut child = Child::start_in(Some(link.near()), Part::Pour, order).await?;
+    child.hear::<()>(PATIENCE).await?;
+    child.tell(&()).await?;
+    Ok(child)
+}
+
+/// Stops a sender.
+async fn end(child: &mut Child) -> anyhow::Result<pour::Poured> {
+    child.tell(&()).await?;
+    child.hear(PATIENCE).await
+}
