@@ -8,7 +8,10 @@ use crate::{
     conversation::{ConversationMarked, PeerMarked},
     frame::{self, Head, Malformed},
     message::{Behind, Changed, Dropped, Gap, Message, Signaled, Unnumbered},
-    room::{InfoUpdated, MembersJoined, MembersLeft, RoomLeft},
+    room::{
+        AttributesUpdated, CountersUpdated, InfoUpdated, MemberAttributesUpdated, MembersJoined, MembersLeft,
+        RoomLeft,
+    },
     session::{Draining, TokenWillExpire},
     user::ProfileUpdated,
 };
@@ -122,4 +125,10 @@ events! {
         "What a room says of itself was changed: for those who are in it, but for the session that did it.";
     0x0704 "room.left" RoomLeft(RoomLeft)
         "This session is out of a room, and did not ask for it.";
+    0x0720 "room.attributes_updated" AttributesUpdated(AttributesUpdated)
+        "Attributes of a room were changed: for those who are in it, but for the session that did it.";
+    0x0721 "room.member_attributes_updated" MemberAttributesUpdated(MemberAttributesUpdated)
+        "Attributes of members of a room were changed: for those who are in it, but for the session that did it.";
+    0x0722 "room.counters_updated" CountersUpdated(CountersUpdated)
+        "Counters of a room were changed: for those who are in it, but for the session that did it.";
 }

@@ -166,6 +166,11 @@ codes! {
     706 AppRoomsFull Retry "Z 6000324" "The app has as many rooms as it may.";
     707 RightMissing FixInput "T 10007" "The user's role does not allow this.";
     708 RoomThrottled Retry "R 20607, T 10023" "The room gets more messages than it passes on; retry_after_ms says when there may be room.";
+    720 AttributeNotOwned FixInput "Z 6000331" "Another user owns the attribute, and the change does not force it.";
+    721 TooManyAttributes FixInput "Z 6000334" "The room, or the member, would have more attributes than it may.";
+    722 AttributesTooLarge FixInput "Z 6000337, Z 6000351" "The attributes of the room, or of the member, would hold more bytes than they may.";
+    723 TooManyCounters FixInput "" "The room would have more counters than it may.";
+    724 CounterOutOfRange FixInput "" "A counter would be further from 0 than 2^52.";
 }
 
 impl fmt::Display for Code {
