@@ -4,6 +4,7 @@
 //! sees the same order. A room is driven by values and answers with values.
 
 mod room;
+mod values;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -274,20 +275,16 @@ impl Rooms {
         session: &Arc<Session>,
         update: UpdateInfo,
     ) -> Result<InfoChanged, Code> {
-        let found = self.find(app, &update.room).ok_or(Code::RoomNotFound)?;
-        let mut live = found.lock();
-        let updated = live.rules.update_info(user, update)?;
-        let info = updated.info.clone();
-        live.tell_event(&updated, Some(session));
-        Ok(InfoChanged { info })
+        let room = update.room.clone();
+        self.change(app, &room, session, |rules| {
+            let updated = rules.update_info(user, update)?;
+            Ok((InfoChanged { info: updated.info.clone() }, Some(updated)))
+        })
     }
 
     /// How a room stands, for somebody in it.
     pub fn state(&self, app: &AppId, room: &RoomId, user: &UserId) -> Result<RoomState, Code> {
-        let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
-        let live = found.lock();
-        live.rules.role(user).ok_or(Code::NotInRoom)?;
-        Ok(live.rules.state(user))
+        self.ask(app, room, user, |rules| rules.state(user))
     }
 
     /// Some of the users in a room, for somebody in it.

@@ -1,5 +1,8 @@
 //! Domain `room`: coming, going, and what a room says of itself.
 
+mod attributes;
+mod counters;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use quail_protocol::{
@@ -22,6 +25,7 @@ use crate::{
 };
 
 pub(super) fn routes(router: Router) -> Router {
+    let router = counters::routes(attributes::routes(router));
     router
         .on(create)
         .on(join)

@@ -132,8 +132,11 @@ impl Live {
         Ok(Page { head: position, first, rev: Rev(0), messages, next: range.next })
     }
 
-    /// Tells who came and went, if it is time.
+    /// Tells what went with owners who left, and who came and went, if it is time.
     pub(super) fn tell(&mut self, now: Now, metrics: Option<&Metrics>) {
+        for orphaned in self.rules.take_orphaned() {
+            self.tell_event(&orphaned, None);
+        }
         for tidings in self.rules.news(now.instant) {
             let frame = match &tidings {
                 Tidings::Joined(joined) => joined.to_frame(),
