@@ -89,6 +89,6 @@ pub use outgoing::{Outgoing, Unsent};
 pub use peer::Peer;
 pub use protocol::{Priority, session::Platform};
 pub use reconnect::Reconnect;
-pub use room::Room;
+pub use room::{AttributeOptions, Room};
 pub use state::{Cause, State, States};
 pub use trust::{InvalidFingerprint, Trust};
