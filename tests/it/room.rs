@@ -2,6 +2,7 @@
 
 mod life;
 mod talk;
+mod values;
 
 use std::{net::SocketAddr, num::NonZeroU64, path::Path, time::Duration};
 

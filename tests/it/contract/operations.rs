@@ -5,6 +5,7 @@ use quail_client::{CallError, Cause, State};
 use quail_protocol::{
     Code, Seq,
     bounded::{List, Text},
+    id::UserId,
     message::{Ack, Changes},
     operations,
     room::{EntryStatus, Role, Settings, UpdateInfo},
@@ -261,6 +262,89 @@ const CASES: &[Case] = &[
             assert_eq!((page.count, &page.members[0].user), (2, room.alice.user_id()));
             let page = room.bobs.members(page.next.unwrap(), 1).await.unwrap();
             assert_eq!((&page.members[0].user, page.next), (room.bob.user_id(), None));
+        }
+        .boxed_local()
+    }),
+    ("room.set_attributes", |stage| {
+        async {
+            let room = stage.room().await;
+            let set = room.bobs.set_attributes([("seat", "bob")], Default::default()).await.unwrap();
+            assert_eq!((set.version, room.alices.info().await.unwrap().attributes_version), (1, 1));
+        }
+        .boxed_local()
+    }),
+    ("room.delete_attributes", |stage| {
+        async {
+            let room = stage.room().await;
+            room.bobs.set_attributes([("seat", "bob")], Default::default()).await.unwrap();
+            assert_eq!(room.bobs.delete_attributes(["seat", "none"], false).await.unwrap().version, 2);
+            assert!(room.bobs.attributes().await.unwrap().attributes.is_empty());
+        }
+        .boxed_local()
+    }),
+    ("room.attributes", |stage| {
+        async {
+            let room = stage.room().await;
+            room.bobs.set_attributes([("b", "2"), ("a", "1")], Default::default()).await.unwrap();
+            let page = room.alices.attributes().await.unwrap();
+            let pairs: Vec<_> = page
+                .attributes
+                .iter()
+                .map(|held| (held.key.as_str(), &held.value[..], &held.owner))
+                .collect();
+            let bob = room.bob.user_id();
+            assert_eq!((page.version, pairs), (1, vec![("a", &b"1"[..], bob), ("b", &b"2"[..], bob)]));
+        }
+        .boxed_local()
+    }),
+    ("room.set_member_attributes", |stage| {
+        async {
+            let room = stage.room().await;
+            let users = [room.bob.user_id().clone(), UserId::new("nobody").unwrap()];
+            let set = room.alices.set_member_attributes(users, [("hand", "up")], []).await.unwrap();
+            assert_eq!((set.version, set.missing[0].as_str()), (1, "nobody"));
+        }
+        .boxed_local()
+    }),
+    ("room.member_attributes", |stage| {
+        async {
+            let room = stage.room().await;
+            room.bobs.set_own_attributes([("hand", "up")]).await.unwrap();
+            let users = [room.alice.user_id().clone(), room.bob.user_id().clone()];
+            let page = room.alices.member_attributes(users).await.unwrap();
+            assert_eq!((page.version, page.answered, page.members[0].attributes.len()), (1, 2, 0));
+            assert_eq!(&page.members[1].attributes[0].value[..], b"up");
+        }
+        .boxed_local()
+    }),
+    ("room.set_counters", |stage| {
+        async {
+            let room = stage.room().await;
+            let set = room.alices.set_counters([("right", -3), ("wrong", 0)]).await.unwrap();
+            assert_eq!((set.version, set.counters[0].value), (1, -3));
+            room.alices.delete_counters(["right"]).await.unwrap();
+            assert_eq!(room.alices.counters().await.unwrap().counters[..], set.counters[1..]);
+        }
+        .boxed_local()
+    }),
+    ("room.increase_counters", |stage| {
+        async {
+            let room = stage.room().await;
+            let increase = room.alices.increase([("right", 2)]).unwrap();
+            for told in [1, 2] {
+                let stand = room.alice.call(increase.clone()).await.unwrap();
+                assert_eq!((stand.version, stand.counters[0].value), (1, 2), "told {told} times");
+            }
+            assert_eq!(room.alices.increase_counters([("right", -5)]).await.unwrap().counters[0].value, -3);
+        }
+        .boxed_local()
+    }),
+    ("room.counters", |stage| {
+        async {
+            let room = stage.room().await;
+            let set = room.alices.set_counters([("right", 1)]).await.unwrap();
+            let page = room.bobs.counters().await.unwrap();
+            assert_eq!((page.version, page.counters), (set.version, set.counters));
         }
         .boxed_local()
     }),
