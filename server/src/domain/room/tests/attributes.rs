@@ -260,7 +260,7 @@ fn a_reply_with_what_members_said_fits_in_a_frame() {
     }
     let first = room.member_attributes(&users);
     assert!((40..100).contains(&first.answered), "{}", first.answered);
-    assert!(postcard::to_stdvec(&first).unwrap().len() < MEMBER_ATTRIBUTES_PAGE_BYTES_MAX + 16);
+    assert!(quail_protocol::frame::encode_body(&first).len() < MEMBER_ATTRIBUTES_PAGE_BYTES_MAX + 16);
     let rest = room.member_attributes(&users[first.answered.into()..]);
     assert!(rest.answered > 0 && rest.members[0].user == users[usize::from(first.answered)]);
 }
