@@ -275,11 +275,12 @@ impl Rooms {
         session: &Arc<Session>,
         update: UpdateInfo,
     ) -> Result<InfoChanged, Code> {
-        let room = update.room.clone();
-        self.change(app, &room, session, |rules| {
-            let updated = rules.update_info(user, update)?;
-            Ok((InfoChanged { info: updated.info.clone() }, Some(updated)))
-        })
+        let found = self.find(app, &update.room).ok_or(Code::RoomNotFound)?;
+        let mut live = found.lock();
+        let updated = live.rules.update_info(user, update)?;
+        let info = updated.info.clone();
+        live.tell_event(&updated, Some(session));
+        Ok(InfoChanged { info })
     }
 
     /// How a room stands, for somebody in it.

@@ -182,3 +182,40 @@ async fn a_tally_is_exact_and_out_of_reach_for_those_it_counts() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_reader_that_is_too_slow_for_attributes_learns_that_it_missed_some_and_is_not_closed() {
+    let town = Town::with(|config| config.apps.get_mut(FAST).unwrap().rates.change = u32::MAX).await;
+    for carrier in Carrier::ALL {
+        let id = format!("r-{carrier:?}");
+        let (alice, _to_alice) = town.connect(carrier, "alice").await;
+        let (slow, mut to_slow) =
+            within(town.client(carrier, "slow").event_capacity(1).connect()).await.unwrap();
+        let [alices, slows] = [&alice, &slow].map(|client| room(client, &id));
+        alices.create(open()).await.unwrap();
+        slows.join(0).await.unwrap();
+        let dropped = || town.try_metric("quail_unnumbered_total{outcome=\"dropped\"}");
+        let (before, mut last) = (dropped().await, 0);
+        while dropped().await == before {
+            let large = (0..15).map(|number| (format!("{number}"), format!("{last:04000}")));
+            last = alices.set_attributes(large, Default::default()).await.unwrap().version;
+        }
+        let (mut known, mut missed) = (0, 0);
+        while known + missed < last {
+            let told = next(&mut to_slow, |event| match event {
+                Event::AttributesUpdated(told) => Some(Ok(told.version)),
+                Event::MessagesDropped(dropped) => Some(Err(dropped.count)),
+                _ => None,
+            });
+            match told.await {
+                Ok(version) => known = version,
+                Err(count) => missed += u64::from(count),
+            }
+        }
+        assert!(missed > 0 && known < last);
+        assert_eq!(slows.attributes().await.unwrap().version, last);
+        for client in [alice, slow] {
+            within(client.close()).await;
+        }
+    }
+}

@@ -15,7 +15,8 @@ use crate::{
 };
 
 impl Rooms {
-    /// Changes a room, and tells everybody in it but `session`, which did it, if something changed.
+    /// Changes a room, and tells everybody in it but `session`, which did it, if something changed. Whoever reads too
+    /// slowly is told that they missed something: changes may be large, and must not end anybody else's connection.
     pub fn change<R, E: EventBody>(
         &self,
         app: &AppId,
@@ -27,7 +28,7 @@ impl Rooms {
         let mut live = found.lock();
         let (answer, event) = change(&mut live.rules)?;
         if let Some(event) = event {
-            live.tell_event(&event, Some(session));
+            live.tell_passing(&event, Some(session), &self.metrics);
         }
         Ok(answer)
     }
