@@ -89,6 +89,6 @@ pub use outgoing::{Outgoing, Unsent};
 pub use peer::Peer;
 pub use protocol::{Priority, session::Platform};
 pub use reconnect::Reconnect;
-pub use room::{Room, Until};
+pub use room::{AttributeOptions, Room, Until};
 pub use state::{Cause, State, States};
 pub use trust::{InvalidFingerprint, Trust};

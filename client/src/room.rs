@@ -1,5 +1,8 @@
 //! Live rooms.
 
+mod attributes;
+mod counters;
+
 use std::ops::RangeBounds;
 
 use quail_protocol::{
@@ -14,6 +17,7 @@ use quail_protocol::{
     },
 };
 
+pub use self::attributes::AttributeOptions;
 use crate::{
     client::Client,
     error::CallError,

@@ -9,7 +9,8 @@ use crate::{
     frame::{self, Head, Malformed},
     message::{Behind, Changed, Dropped, Gap, Message, Signaled, Unnumbered},
     room::{
-        InfoUpdated, MembersJoined, MembersLeft, MuteAllChanged, RestrictionChanged, RoleChanged, RoomLeft,
+        AttributesUpdated, CountersUpdated, InfoUpdated, MemberAttributesUpdated, MembersJoined, MembersLeft,
+        MuteAllChanged, RestrictionChanged, RoleChanged, RoomLeft,
     },
     session::{Draining, TokenWillExpire},
     user::ProfileUpdated,
@@ -130,4 +131,10 @@ events! {
         "Somebody may or may not be in a room or speak in it: for those who are in it, but for the session that did it.";
     0x0722 "room.mute_all_changed" RoomMuteAllChanged(MuteAllChanged)
         "Everybody may or may not speak in a room: for those who are in it, but for the session that did it.";
+    0x0730 "room.attributes_updated" AttributesUpdated(AttributesUpdated)
+        "Attributes of a room were changed: for those who are in it, but for the session that did it.";
+    0x0731 "room.member_attributes_updated" MemberAttributesUpdated(MemberAttributesUpdated)
+        "Attributes of members of a room were changed: for those who are in it, but for the session that did it.";
+    0x0740 "room.counters_updated" CountersUpdated(CountersUpdated)
+        "Counters of a room were changed: for those who are in it, but for the session that did it.";
 }

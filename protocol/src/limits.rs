@@ -128,6 +128,45 @@ pub const RESTRICTIONS_PER_PAGE_MAX: usize = 100;
 /// Messages that are told with the reply to whoever comes into a room.
 pub const RECENT_MAX: usize = 50;
 
+/// Bytes of the key of an attribute of a room.
+pub const ATTRIBUTE_KEY_BYTES_MAX: usize = 128;
+
+/// Bytes of the value of an attribute of a room.
+pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 4 * 1024;
+
+/// Attributes of a room.
+pub const ATTRIBUTES_MAX: usize = 100;
+
+/// Bytes of all keys and values of a room's attributes.
+pub const ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
+
+/// Attributes in one change. ZIM takes 20 as well, RongCloud 10.
+pub const ATTRIBUTES_PER_CHANGE_MAX: usize = 20;
+
+/// Bytes of the key of an attribute of a member.
+pub const MEMBER_ATTRIBUTE_KEY_BYTES_MAX: usize = 64;
+
+/// Bytes of the value of an attribute of a member.
+pub const MEMBER_ATTRIBUTE_VALUE_BYTES_MAX: usize = 256;
+
+/// Attributes of one member.
+pub const MEMBER_ATTRIBUTES_MAX: usize = 30;
+
+/// Bytes of all keys and values of one member's attributes.
+pub const MEMBER_ATTRIBUTES_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes that one reply tells of members' attributes; it ends early rather than exceed a frame.
+pub const MEMBER_ATTRIBUTES_PAGE_BYTES_MAX: usize = 192 * 1024;
+
+/// Counters of a room.
+pub const COUNTERS_MAX: usize = 20;
+
+/// Bytes of the key of a counter.
+pub const COUNTER_KEY_BYTES_MAX: usize = 64;
+
+/// How far a counter may be from 0, either way: 2^52, which every double holds.
+pub const COUNTER_MAX: i64 = 4_503_599_627_370_496;
+
 /// How long a room may outlive the last one that left, in milliseconds: three hours.
 pub const WHEN_EMPTY_MS_MAX: u64 = 3 * 3600 * 1000;
 

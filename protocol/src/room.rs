@@ -1,22 +1,35 @@
 //! Domain `room`: live places. Nothing of them outlives the server, their messages are kept in a ring of the newest.
 
+mod attributes;
+mod counters;
+mod info;
 mod moderation;
 
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
 
-pub use self::moderation::{
-    Ban, Kick, Kicked, Mute, MuteAll, MuteAllChanged, Operator, Reason, Restricted, Restriction,
-    RestrictionChanged, RestrictionKind, Restrictions, RestrictionsPage, RoleChanged, RoleSet, SetRole,
-    Transfer, Transferred,
+pub use self::{
+    attributes::{
+        Attribute, AttributeKey, AttributeValue, Attributes, AttributesCause, AttributesChanged,
+        AttributesPage, AttributesUpdated, DeleteAttributes, MemberAttribute, MemberAttributeKey,
+        MemberAttributes, MemberAttributesChanged, MemberAttributesPage, MemberAttributesUpdated, OfMember,
+        Pair, SetAttributes, SetMemberAttributes,
+    },
+    counters::{
+        Counter, CounterKey, Counters, CountersChanged, CountersPage, CountersUpdated, Increase,
+        IncreaseCounters, SetCounters,
+    },
+    info::{Info, InfoChanged, InfoUpdated, RoomInfo, UpdateInfo},
+    moderation::{
+        Ban, Kick, Kicked, Mute, MuteAll, MuteAllChanged, Operator, Reason, Restricted, Restriction,
+        RestrictionChanged, RestrictionKind, Restrictions, RestrictionsPage, RoleChanged, RoleSet, SetRole,
+        Transfer, Transferred,
+    },
 };
 use crate::{
-    bounded::{Blob, List, Text},
+    bounded::{List, Text},
     id::{RoomId, UserId},
-    limits::{
-        AVATAR_BYTES_MAX, MEMBERS_PER_EVENT_MAX, MEMBERS_PER_PAGE_MAX, NAME_BYTES_MAX, RECENT_MAX,
-        ROOM_EXTENSION_BYTES_MAX, ROOM_NOTICE_BYTES_MAX,
-    },
+    limits::{AVATAR_BYTES_MAX, MEMBERS_PER_EVENT_MAX, MEMBERS_PER_PAGE_MAX, NAME_BYTES_MAX, RECENT_MAX},
     message::Message,
     open::open_enum,
     operation::operations,
@@ -41,6 +54,14 @@ operations! { 0x07 "room" {
     0x24 "mute"        Mute       => Restricted,  User, Change, Change, control;
     0x25 "mute_all"    MuteAll    => Restricted,  User, Change, Change, control;
     0x26 "restrictions" Restrictions => RestrictionsPage, User, Query, Query, control;
+    0x30 "set_attributes"        SetAttributes       => AttributesChanged,       User, Change, Change, control;
+    0x31 "delete_attributes"     DeleteAttributes    => AttributesChanged,       User, Change, Change, control;
+    0x32 "attributes"            Attributes          => AttributesPage,          User, Query,  Query,  control;
+    0x33 "set_member_attributes" SetMemberAttributes => MemberAttributesChanged, User, Change, Change, control;
+    0x34 "member_attributes"     MemberAttributes    => MemberAttributesPage,    User, Query,  Query,  control;
+    0x40 "set_counters"          SetCounters         => CountersChanged,         User, Change, Change, control;
+    0x41 "increase_counters"     IncreaseCounters    => CountersChanged,         User, Send,   Change, control;
+    0x42 "counters"              Counters            => CountersPage,            User, Query,  Query,  control;
 }}
 
 open_enum! {
@@ -83,19 +104,6 @@ impl Default for Lifetime {
     }
 }
 
-/// What a room says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Schema)]
-pub struct RoomInfo {
-    /// Display name.
-    pub name: Text<NAME_BYTES_MAX>,
-    /// What everybody is to know.
-    pub notice: Text<ROOM_NOTICE_BYTES_MAX>,
-    /// Avatar URL.
-    pub avatar: Text<AVATAR_BYTES_MAX>,
-    /// What the app adds.
-    pub extension: Blob<ROOM_EXTENSION_BYTES_MAX>,
-}
-
 /// What a room begins with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Settings {
@@ -103,6 +111,8 @@ pub struct Settings {
     pub info: RoomInfo,
     /// When it ends by itself.
     pub lifetime: Lifetime,
+    /// Whether every member may change its counters. Otherwise its owner and its admins may.
+    pub counters_for_members: bool,
 }
 
 /// Make a room and be in it, as its owner. ZIM's `createRoom`.
@@ -172,6 +182,8 @@ pub struct RoomState {
     pub info: RoomInfo,
     /// When it ends by itself.
     pub lifetime: Lifetime,
+    /// Whether every member may change its counters.
+    pub counters_for_members: bool,
     /// Who owns it, even if they are not in it.
     pub owner: UserId,
     /// How many users are in it.
@@ -184,6 +196,12 @@ pub struct RoomState {
     pub created: Timestamp,
     /// What the asking user is in it; none if they are not in it.
     pub role: Option<Role>,
+    /// The version of its attributes, 0 if none was ever set.
+    pub attributes_version: u64,
+    /// The version of what is set of its members.
+    pub member_attributes_version: u64,
+    /// The version of its counters.
+    pub counters_version: u64,
 }
 
 /// Leave a room with this session; the user is out when the last one left. ZIM's `leaveRoom`.
@@ -234,39 +252,6 @@ pub struct Dismiss {
 pub struct Dismissed {
     /// Its last position.
     pub last: Position,
-}
-
-/// Change what a room says of itself. Its owner and its admins may.
-///
-/// Rejects: `RateLimited`, `RoomNotFound`, `NotInRoom`, `RightMissing`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
-pub struct UpdateInfo {
-    /// Which.
-    pub room: RoomId,
-    /// New name; `None` keeps what was there.
-    pub name: Option<Text<NAME_BYTES_MAX>>,
-    /// New notice; `None` keeps what was there.
-    pub notice: Option<Text<ROOM_NOTICE_BYTES_MAX>>,
-    /// New avatar URL; `None` keeps what was there.
-    pub avatar: Option<Text<AVATAR_BYTES_MAX>>,
-    /// New extension; `None` keeps what was there.
-    pub extension: Option<Blob<ROOM_EXTENSION_BYTES_MAX>>,
-}
-
-/// The change is in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
-pub struct InfoChanged {
-    /// All that the room says of itself.
-    pub info: RoomInfo,
-}
-
-/// Ask how a room stands. Whoever is not in it may not.
-///
-/// Rejects: `RateLimited`, `RoomNotFound`, `NotInRoom`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
-pub struct Info {
-    /// Which.
-    pub room: RoomId,
 }
 
 /// Page through the users in a room, in the order in which they came.
@@ -367,21 +352,6 @@ pub struct MembersLeft {
     pub count: u32,
     /// How many are in it now.
     pub members: u64,
-}
-
-/// What a room says of itself was changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
-pub struct InfoUpdated {
-    /// Which.
-    pub room: RoomId,
-    /// The room's newest position then.
-    pub follows: Position,
-    /// All of it.
-    pub info: RoomInfo,
-    /// By whom.
-    pub operator: UserId,
-    /// What they were.
-    pub role: Role,
 }
 
 /// This session is out of a room, and did not ask for it. ZIM's `roomStateChanged`.

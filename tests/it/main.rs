@@ -4,6 +4,7 @@
 
 mod canary;
 mod chat;
+mod classroom;
 mod cli;
 mod contract;
 mod conversation;

@@ -226,7 +226,7 @@ async fn what_is_no_message_is_refused_by_its_own_code() {
             with(|send| {
                 send.conversation = Conversation::Room(quail_protocol::id::RoomId::new("r").unwrap());
             }),
-            Code::InvalidArgument,
+            Code::NotInRoom,
         ),
     ] {
         assert_eq!(refused(alice.call(send).await), code);

@@ -3,6 +3,7 @@
 mod life;
 mod moderation;
 mod talk;
+mod values;
 
 use std::{net::SocketAddr, num::NonZeroU64, path::Path, time::Duration};
 

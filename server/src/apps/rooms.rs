@@ -2,9 +2,13 @@
 
 use std::{num::NonZeroU64, time::Duration};
 
+use bytesize::ByteSize;
+use quail_protocol::limits::{
+    ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, COUNTERS_MAX, MEMBER_ATTRIBUTES_BYTES_MAX, MEMBER_ATTRIBUTES_MAX,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::room::{Allowance, Bounds, Keep};
+use crate::domain::room::{Allowance, Bounds, Capacity, Keep};
 
 /// Rooms of an app.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +29,8 @@ pub struct Rooms {
     pub ring_age: Duration,
     /// How many messages each room passes on.
     pub budget: Budget,
+    /// What each may hold beside its messages.
+    pub holds: Holds,
 }
 
 impl Default for Rooms {
@@ -37,6 +43,7 @@ impl Default for Rooms {
             ring_entries: 1000,
             ring_age: Duration::from_secs(24 * 3600),
             budget: Budget::default(),
+            holds: Holds::default(),
         }
     }
 }
@@ -51,6 +58,7 @@ impl Rooms {
             restrictions_max: self.restrictions_max,
             keep: Keep { entries_max: self.ring_entries, age_ms_max },
             allowance: Allowance { window, high, normal, low, lowest },
+            capacity: self.holds.in_force(),
         }
     }
 }
@@ -75,5 +83,52 @@ pub struct Budget {
 impl Default for Budget {
     fn default() -> Self {
         Self { window: Duration::from_millis(200), high: 40, normal: 20, low: 15, lowest: 10 }
+    }
+}
+
+/// Attributes and counters of a room; what would be more is refused. None may be above what the wire takes, which is the
+/// default of all but one.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Holds {
+    /// Attributes of the room. Default 100.
+    pub attributes: usize,
+    /// Bytes of their keys and values. Default 64KiB.
+    pub attributes_size: ByteSize,
+    /// Attributes of one member. Default 30.
+    pub member_attributes: usize,
+    /// Bytes of their keys and values. Default 4KiB.
+    pub member_attributes_size: ByteSize,
+    /// Bytes of the attributes of all members together. Default 16MiB.
+    pub all_members_size: ByteSize,
+    /// Counters. Default 20.
+    pub counters: usize,
+}
+
+impl Default for Holds {
+    fn default() -> Self {
+        Self {
+            attributes: ATTRIBUTES_MAX,
+            attributes_size: ByteSize(ATTRIBUTES_BYTES_MAX as u64),
+            member_attributes: MEMBER_ATTRIBUTES_MAX,
+            member_attributes_size: ByteSize(MEMBER_ATTRIBUTES_BYTES_MAX as u64),
+            all_members_size: ByteSize::mib(16),
+            counters: COUNTERS_MAX,
+        }
+    }
+}
+
+impl Holds {
+    /// What holds, whatever the configuration says.
+    fn in_force(&self) -> Capacity {
+        let bytes = |size: ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        Capacity {
+            attributes: self.attributes.min(ATTRIBUTES_MAX),
+            attributes_bytes: bytes(self.attributes_size).min(ATTRIBUTES_BYTES_MAX),
+            member_attributes: self.member_attributes.min(MEMBER_ATTRIBUTES_MAX),
+            member_attributes_bytes: bytes(self.member_attributes_size).min(MEMBER_ATTRIBUTES_BYTES_MAX),
+            all_members_bytes: bytes(self.all_members_size),
+            counters: self.counters.min(COUNTERS_MAX),
+        }
     }
 }

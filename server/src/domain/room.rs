@@ -1,6 +1,8 @@
 //! What a room is and who may do what in it. Live: nothing of it is kept elsewhere.
 
+mod attributes;
 mod budget;
+mod counters;
 mod moderation;
 mod news;
 mod place;
@@ -19,25 +21,28 @@ use quail_protocol::{
     limits::WHEN_EMPTY_MS_MAX,
     message::SenderNote,
     room::{
-        Gone, InfoUpdated, LeaveCause, Lifetime, LifetimeKind, Member, Role, RoomInfo, RoomState, Settings,
-        UpdateInfo,
+        AttributesUpdated, Gone, InfoUpdated, LeaveCause, Lifetime, LifetimeKind, Member, Role, RoomInfo,
+        RoomState, Settings, UpdateInfo,
     },
 };
 
+use self::{
+    attributes::{Attributes, OfOccupant},
+    budget::Budget,
+    counters::Counters,
+    moderation::{AllMuted, Restricted},
+    news::News,
+    repeats::Repeats,
+    rights::{Right, may},
+};
 pub use self::{
+    attributes::{Capacity, Change},
     budget::Allowance,
     moderation::{Expired, Restrict},
     news::Tidings,
     place::{Placed, Refused, Sending},
     repeats::Place,
     ring::{Keep, Ring},
-};
-use self::{
-    budget::Budget,
-    moderation::{AllMuted, Restricted},
-    news::News,
-    repeats::Repeats,
-    rights::{Right, may},
 };
 use super::rate::Bucket;
 
@@ -52,6 +57,8 @@ pub struct Bounds {
     pub keep: Keep,
     /// How many messages it passes on.
     pub allowance: Allowance,
+    /// What else it may hold.
+    pub capacity: Capacity,
 }
 
 /// A room.
@@ -78,6 +85,12 @@ pub struct Room {
     budget: Budget,
     repeats: Repeats,
     news: News,
+    attributes: Attributes,
+    /// What is to be told of attributes that went with their owners.
+    orphaned: Vec<AttributesUpdated>,
+    member_attributes_bytes: usize,
+    member_attributes_version: u64,
+    counters: Counters,
 }
 
 #[derive(Debug)]
@@ -86,6 +99,7 @@ struct Occupant {
     arrival: u64,
     sessions: BTreeSet<SessionId>,
     urgent: Bucket,
+    attributes: OfOccupant,
 }
 
 impl Occupant {
@@ -160,6 +174,11 @@ impl Room {
             budget: Budget::new(bounds.allowance),
             repeats: Repeats::default(),
             news: News::default(),
+            attributes: Attributes::default(),
+            orphaned: Vec::new(),
+            member_attributes_bytes: 0,
+            member_attributes_version: 0,
+            counters: Counters::default(),
         }
     }
 
@@ -180,7 +199,8 @@ impl Room {
         self.by_arrival.insert(self.arrivals, user.clone());
         self.news.joined(member.clone());
         let (arrival, sessions) = (self.arrivals, BTreeSet::from([session]));
-        self.members.insert(user, Occupant { member, arrival, sessions, urgent: Bucket::default() });
+        let (urgent, attributes) = (Bucket::default(), OfOccupant::default());
+        self.members.insert(user, Occupant { member, arrival, sessions, urgent, attributes });
         self.empty_since = None;
         Ok(Came::User)
     }
@@ -200,9 +220,11 @@ impl Room {
         if !occupant.sessions.is_empty() {
             return Ok(false);
         }
-        let arrival = occupant.arrival;
+        let (arrival, role) = (occupant.arrival, occupant.member.role);
+        self.member_attributes_bytes -= occupant.attributes.bytes();
         self.members.remove(user);
         self.by_arrival.remove(&arrival);
+        self.orphan_attributes(user, role);
         self.news.left(Gone { user: user.clone(), cause });
         if self.members.is_empty() {
             self.empty_since = Some(now);
@@ -257,6 +279,10 @@ impl Room {
             first: self.ring.first(self.head.seq),
             created: self.created,
             role: self.role(user),
+            counters_for_members: self.settings.counters_for_members,
+            attributes_version: self.attributes.version,
+            member_attributes_version: self.member_attributes_version,
+            counters_version: self.counters.version,
         }
     }
 

@@ -6,6 +6,7 @@
 mod moderation;
 mod read;
 mod room;
+mod values;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

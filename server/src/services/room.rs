@@ -1,5 +1,7 @@
 //! Domain `room`: coming, going, and what a room says of itself.
 
+mod attributes;
+mod counters;
 mod moderation;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -24,7 +26,8 @@ use crate::{
 };
 
 pub(super) fn routes(router: Router) -> Router {
-    moderation::routes(router)
+    let router = moderation::routes(counters::routes(attributes::routes(router)));
+    router
         .on(create)
         .on(join)
         .on(enter)

@@ -10,7 +10,7 @@ use quail_protocol::{
     bounded::Text as Bounded,
     frame,
     id::{ClientMessageId, DeviceId},
-    limits::REPLIES_KEPT_MAX,
+    limits::{COUNTER_MAX, REPLIES_KEPT_MAX},
     message::{Barrage, Body, Content, MessageBody, MessageKind, Send, Text},
     room::Settings,
     session::{LoggedIn, Login, Ping, RenewToken},
@@ -278,6 +278,25 @@ cases! {
     RoomThrottled => |stage| rooms(stage, |rooms| rooms.budget.normal = 0, async |stage| {
         code(stage.room().await.alices.send("x").await.map_err(Into::into))
     }).await;
+    AttributeNotOwned => |stage| {
+        let room = stage.room().await;
+        room.alices.set_attributes([("k", "1")], Default::default()).await.unwrap();
+        code(room.bobs.set_attributes([("k", "2")], Default::default()).await)
+    };
+    TooManyAttributes => |stage| rooms(stage, |rooms| rooms.holds.attributes = 1, async |stage| {
+        code(stage.room().await.bobs.set_attributes([("j", ""), ("k", "")], Default::default()).await)
+    }).await;
+    AttributesTooLarge => |stage| rooms(stage, |rooms| rooms.holds.attributes_size.0 = 1, async |stage| {
+        code(stage.room().await.bobs.set_attributes([("k", "1")], Default::default()).await)
+    }).await;
+    TooManyCounters => |stage| rooms(stage, |rooms| rooms.holds.counters = 1, async |stage| {
+        code(stage.room().await.alices.set_counters([("j", 0), ("k", 0)]).await)
+    }).await;
+    CounterOutOfRange => |stage| {
+        let room = stage.room().await;
+        room.alices.set_counters([("k", COUNTER_MAX)]).await.unwrap();
+        code(room.alices.increase_counters([("k", 1)]).await)
+    };
 }
 
 fn feed(asked: &Asked<'_>, fate: Fate) -> Fate {

@@ -339,6 +339,48 @@ const CASES: &[Case] = &[
         }
         .boxed_local()
     }),
+    ("room.attributes_updated", |stage| {
+        async {
+            let mut room = stage.room().await;
+            let set = room.bobs.set_attributes([("seat", "bob")], Default::default()).await.unwrap();
+            let told = next(&mut room.to_alice, |event| match event {
+                Event::AttributesUpdated(told) => Some(told),
+                _ => None,
+            });
+            let told = told.await;
+            assert_eq!((told.version, told.set[0].key.as_str()), (set.version, "seat"));
+            assert_eq!((&told.operator, told.role), (room.bob.user_id(), Role::Member));
+        }
+        .boxed_local()
+    }),
+    ("room.member_attributes_updated", |stage| {
+        async {
+            let mut room = stage.room().await;
+            let set = room.bobs.set_own_attributes([("hand", "up")]).await.unwrap();
+            let told = next(&mut room.to_alice, |event| match event {
+                Event::MemberAttributesUpdated(told) => Some(told),
+                _ => None,
+            });
+            let told = told.await;
+            assert_eq!((told.version, &told.set[0].value[..]), (set.version, &b"up"[..]));
+            assert_eq!((&told.users[..], &told.operator), (&[told.operator.clone()][..], room.bob.user_id()));
+        }
+        .boxed_local()
+    }),
+    ("room.counters_updated", |stage| {
+        async {
+            let mut room = stage.room().await;
+            let set = room.alices.increase_counters([("right", 1)]).await.unwrap();
+            let told = next(&mut room.to_bob, |event| match event {
+                Event::CountersUpdated(told) => Some(told),
+                _ => None,
+            });
+            let told = told.await;
+            assert_eq!((told.version, &told.counters), (set.version, &set.counters));
+            assert_eq!(told.operator, *room.alice.user_id());
+        }
+        .boxed_local()
+    }),
 ];
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! Every operation.
 
+mod room;
+
 use futures_util::FutureExt;
-use quail_client::{CallError, Cause, State, Until};
+use quail_client::{CallError, Cause, State};
 use quail_protocol::{
-    Code, Seq, Timestamp,
+    Code, Seq,
     bounded::{List, Text},
     message::{Ack, Changes},
     operations,
-    room::{EntryStatus, RestrictionKind, Role, Settings, UpdateInfo},
     session::{Cursor, Missed, Ping, RenewToken, Resume},
     user::{Feed, Update},
 };
@@ -186,168 +187,10 @@ const CASES: &[Case] = &[
         }
         .boxed_local()
     }),
-    ("room.create", |stage| {
-        async {
-            let room = stage.room().await;
-            let exists = room.bobs.create(Settings::default()).await;
-            assert!(matches!(exists, Ok(entered) if entered.status == EntryStatus::AlreadyIn));
-            assert_eq!(room.alices.info().await.unwrap().owner, *room.alice.user_id());
-        }
-        .boxed_local()
-    }),
-    ("room.join", |stage| {
-        async {
-            let room = stage.room().await;
-            room.alices.send("1").await.unwrap();
-            assert_eq!(room.bobs.join(5).await.unwrap().recent.len(), 1);
-        }
-        .boxed_local()
-    }),
-    ("room.enter", |stage| {
-        async {
-            let (alice, _events) = stage.connect("alice").await;
-            let entered =
-                alice.room(stage.user("room")).unwrap().enter(Settings::default(), 5).await.unwrap();
-            assert_eq!(entered.status, EntryStatus::Created);
-        }
-        .boxed_local()
-    }),
-    ("room.leave", |stage| {
-        async {
-            let room = stage.room().await;
-            let sent = room.alices.send("1").await.unwrap();
-            assert_eq!(room.bobs.leave().await.unwrap().last, sent.position);
-            assert_eq!(room.alices.info().await.unwrap().members, 1);
-        }
-        .boxed_local()
-    }),
-    ("room.leave_all", |stage| {
-        async {
-            let room = stage.room().await;
-            assert_eq!(room.bob.leave_rooms().await.unwrap(), 1);
-            assert_eq!(room.bob.leave_rooms().await.unwrap(), 0);
-        }
-        .boxed_local()
-    }),
-    ("room.dismiss", |stage| {
-        async {
-            let room = stage.room().await;
-            let sent = room.bobs.send("1").await.unwrap();
-            assert_eq!(room.alices.dismiss().await.unwrap().last, sent.position);
-        }
-        .boxed_local()
-    }),
-    ("room.update_info", |stage| {
-        async {
-            let room = stage.room().await;
-            let name = Some(Text::new("Lobby").unwrap());
-            let id = room.alices.id().clone();
-            let update = UpdateInfo { room: id, name, notice: None, avatar: None, extension: None };
-            assert_eq!(room.alices.update_info(update).await.unwrap().info.name.as_str(), "Lobby");
-        }
-        .boxed_local()
-    }),
-    ("room.set_role", |stage| {
-        async {
-            let room = stage.room().await;
-            room.alices.set_role(room.bob.user_id().clone(), Role::Admin).await.unwrap();
-            assert_eq!(room.bobs.info().await.unwrap().role, Some(Role::Admin));
-        }
-        .boxed_local()
-    }),
-    ("room.transfer", |stage| {
-        async {
-            let room = stage.room().await;
-            room.alices.transfer(room.bob.user_id().clone()).await.unwrap();
-            let state = room.alices.info().await.unwrap();
-            assert_eq!((state.role, &state.owner), (Some(Role::Member), room.bob.user_id()));
-        }
-        .boxed_local()
-    }),
-    ("room.kick", |stage| {
-        async {
-            let room = stage.room().await;
-            room.alices.kick(room.bob.user_id().clone(), Default::default()).await.unwrap();
-            assert_eq!(room.alices.info().await.unwrap().members, 1);
-            assert_eq!(
-                room.bobs.join(0).await.unwrap().status,
-                EntryStatus::Joined,
-                "who was kicked may come"
-            );
-        }
-        .boxed_local()
-    }),
-    ("room.ban", |stage| {
-        async {
-            let room = stage.room().await;
-            let ban = |until| room.alices.ban(room.bob.user_id().clone(), until, Default::default());
-            ban(Until::End).await.unwrap();
-            assert_eq!(room.alices.info().await.unwrap().members, 1);
-            ban(Until::Lifted).await.unwrap();
-            assert_eq!(room.bobs.join(0).await.unwrap().status, EntryStatus::Joined);
-        }
-        .boxed_local()
-    }),
-    ("room.mute", |stage| {
-        async {
-            let room = stage.room().await;
-            let mute = |until| room.alices.mute(room.bob.user_id().clone(), until, Default::default());
-            mute(Until::End).await.unwrap();
-            room.bobs.send("x").await.unwrap_err();
-            mute(Until::Lifted).await.unwrap();
-            room.bobs.send("x").await.unwrap();
-        }
-        .boxed_local()
-    }),
-    ("room.mute_all", |stage| {
-        async {
-            let room = stage.room().await;
-            room.alices.mute_all(Until::End, [], Default::default()).await.unwrap();
-            room.bobs.send("x").await.unwrap_err();
-            room.alices.send("x").await.unwrap();
-            room.alices.mute_all(Until::End, [Role::Member], Default::default()).await.unwrap();
-            room.bobs.send("x").await.unwrap();
-        }
-        .boxed_local()
-    }),
-    ("room.restrictions", |stage| {
-        async {
-            let room = stage.room().await;
-            let reason = || Text::new("spam").unwrap();
-            room.alices.mute(room.bob.user_id().clone(), Until::End, reason()).await.unwrap();
-            let page = room.alices.restrictions(RestrictionKind::Mute, None, 10).await.unwrap();
-            let restriction = &page.restrictions[0];
-            assert_eq!(
-                (&restriction.user, &restriction.operator),
-                (room.bob.user_id(), room.alice.user_id())
-            );
-            assert_eq!((&restriction.reason, restriction.until, page.more), (&reason(), Timestamp(0), false));
-            let page = room.alices.restrictions(RestrictionKind::Ban, None, 10).await.unwrap();
-            assert_eq!(page.restrictions.len(), 0);
-        }
-        .boxed_local()
-    }),
-    ("room.info", |stage| {
-        async {
-            let state = stage.room().await.bobs.info().await.unwrap();
-            assert_eq!((state.members, state.role), (2, Some(Role::Member)));
-        }
-        .boxed_local()
-    }),
-    ("room.members", |stage| {
-        async {
-            let room = stage.room().await;
-            let page = room.bobs.members(0, 1).await.unwrap();
-            assert_eq!((page.count, &page.members[0].user), (2, room.alice.user_id()));
-            let page = room.bobs.members(page.next.unwrap(), 1).await.unwrap();
-            assert_eq!((&page.members[0].user, page.next), (room.bob.user_id(), None));
-        }
-        .boxed_local()
-    }),
 ];
 
 #[tokio::test]
 async fn every_operation_is_served_through_the_client() {
     let town = Town::new().await;
-    play(&town, operations().map(|info| info.name.to_owned()), CASES).await;
+    play(&town, operations().map(|info| info.name.to_owned()), &[CASES, room::CASES].concat()).await;
 }

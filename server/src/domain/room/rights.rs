@@ -9,6 +9,8 @@ pub(super) enum Right {
     Urge,
     /// Change what the room says of itself.
     UpdateInfo,
+    /// Change attributes of others, and counters.
+    Values,
     /// Make admins.
     SetRole,
     /// Give the room away.
@@ -25,7 +27,7 @@ pub(super) enum Right {
 pub(super) fn may(role: Role, right: Right) -> bool {
     use Right::*;
     match right {
-        Urge | UpdateInfo | Moderate | MuteAll => matches!(role, Role::Owner | Role::Admin),
+        Urge | UpdateInfo | Values | Moderate | MuteAll => matches!(role, Role::Owner | Role::Admin),
         SetRole | Transfer | Dismiss => role == Role::Owner,
     }
 }

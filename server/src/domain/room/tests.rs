@@ -1,3 +1,6 @@
+mod attributes;
+mod counters;
+
 use std::time::Duration;
 
 use quail_protocol::{
@@ -28,6 +31,14 @@ fn bounds() -> Bounds {
             normal: 20,
             low: 15,
             lowest: 10,
+        },
+        capacity: Capacity {
+            attributes: 3,
+            attributes_bytes: 100,
+            member_attributes: 2,
+            member_attributes_bytes: 20,
+            all_members_bytes: 30,
+            counters: 3,
         },
     }
 }

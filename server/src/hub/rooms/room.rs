@@ -168,17 +168,27 @@ impl Live {
         Ok(Page { head: position, first, rev: Rev(0), messages, next: range.next })
     }
 
-    /// Tells who came and went, if it is time.
+    /// Tells what went with owners who left, and who came and went, if it is time.
     pub(super) fn tell(&mut self, now: Now, metrics: Option<&Metrics>) {
-        for tidings in self.rules.news(now.instant) {
-            let frame = match &tidings {
-                Tidings::Joined(joined) => joined.to_frame(),
-                Tidings::Left(left) => left.to_frame(),
-            };
-            let Some(metrics) = metrics else { continue };
-            for (_, session) in &self.sessions {
-                self.push_passing(session, Priority::Normal, &frame, metrics);
+        let orphaned = self.rules.take_orphaned();
+        let tidings = self.rules.news(now.instant);
+        let Some(metrics) = metrics else { return };
+        for orphaned in orphaned {
+            self.tell_passing(&orphaned, None, metrics);
+        }
+        for tidings in tidings {
+            match tidings {
+                Tidings::Joined(joined) => self.tell_passing(&joined, None, metrics),
+                Tidings::Left(left) => self.tell_passing(&left, None, metrics),
             }
+        }
+    }
+
+    /// Tells an event that has no place and may be dropped where it finds no room.
+    pub(super) fn tell_passing(&self, event: &impl EventBody, but: Option<&Arc<Session>>, metrics: &Metrics) {
+        let frame = event.to_frame();
+        for (_, session) in self.others(but) {
+            self.push_passing(session, Priority::Normal, &frame, metrics);
         }
     }
 

@@ -8,7 +8,7 @@ use quail_protocol::{
 };
 
 use super::*;
-use crate::domain::room::{Allowance, Bounds, Came, Keep, Newcomer, Refused, Sending};
+use crate::domain::room::{Allowance, Bounds, Came, Capacity, Keep, Newcomer, Refused, Sending};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -26,7 +26,15 @@ fn room() -> Room {
     let allowance =
         Allowance { window: Duration::from_millis(200), high: 999, normal: 999, low: 999, lowest: 999 };
     let keep = Keep { entries_max: 9, age_ms_max: u64::MAX };
-    let bounds = Bounds { members_max: None, restrictions_max: 3, keep, allowance };
+    let capacity = Capacity {
+        attributes: 0,
+        attributes_bytes: 0,
+        member_attributes: 0,
+        member_attributes_bytes: 0,
+        all_members_bytes: 0,
+        counters: 0,
+    };
+    let bounds = Bounds { members_max: None, restrictions_max: 3, keep, allowance, capacity };
     let id = RoomId::new("r").unwrap();
     let mut room = Room::new(id, Settings::default(), user("owner"), Epoch(1), bounds, NOW);
     for id in ["owner", "admin", "admin2", "member", "member2"] {
@@ -59,9 +67,9 @@ fn restrict(kind: RestrictionKind, id: &str, until: Option<u64>) -> Restrict {
 #[test]
 fn each_right_is_that_of_its_roles() {
     use Right::*;
-    for right in [Urge, UpdateInfo, SetRole, Transfer, Moderate, MuteAll, Dismiss] {
+    for right in [Urge, UpdateInfo, Values, SetRole, Transfer, Moderate, MuteAll, Dismiss] {
         let expected = match right {
-            Urge | UpdateInfo | Moderate | MuteAll => [true, true, false],
+            Urge | UpdateInfo | Values | Moderate | MuteAll => [true, true, false],
             SetRole | Transfer | Dismiss => [true, false, false],
         };
         assert_eq!(

@@ -1,0 +1,49 @@
+//! What rooms hold beside messages: changed under the room's lock and told to everybody else in it, or asked for.
+
+use std::sync::Arc;
+
+use quail_protocol::{
+    Code,
+    event::EventBody,
+    id::{AppId, RoomId, UserId},
+};
+
+use super::Rooms;
+use crate::{
+    domain::room::{Change, Room as Rules},
+    session::Session,
+};
+
+impl Rooms {
+    /// Changes a room, and tells everybody in it but `session`, which did it, if something changed. Whoever reads too
+    /// slowly is told that they missed something: changes may be large, and must not end anybody else's connection.
+    pub fn change<R, E: EventBody>(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        session: &Arc<Session>,
+        change: impl FnOnce(&mut Rules) -> Change<R, E>,
+    ) -> Result<R, Code> {
+        let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
+        let mut live = found.lock();
+        let (answer, event) = change(&mut live.rules)?;
+        if let Some(event) = event {
+            live.tell_passing(&event, Some(session), &self.metrics);
+        }
+        Ok(answer)
+    }
+
+    /// Reads a room, for somebody in it.
+    pub fn ask<R>(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        user: &UserId,
+        ask: impl FnOnce(&Rules) -> R,
+    ) -> Result<R, Code> {
+        let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
+        let live = found.lock();
+        live.rules.role(user).ok_or(Code::NotInRoom)?;
+        Ok(ask(&live.rules))
+    }
+}

@@ -1,0 +1,30 @@
+//! Counters of rooms.
+
+use quail_protocol::room::{Counters, CountersChanged, CountersPage, IncreaseCounters, SetCounters};
+
+use crate::{
+    context::Context,
+    router::{Failure, Router},
+    session::Identity,
+};
+
+pub(super) fn routes(router: Router) -> Router {
+    router.on(set).on(increase).on(counters)
+}
+
+async fn set(context: Context, change: SetCounters) -> Result<CountersChanged, Failure> {
+    let Identity { app, user, .. } = context.identity()?;
+    let (rooms, room) = (&context.shared.rooms, change.room.clone());
+    Ok(rooms.change(app, &room, &context.session, |rules| rules.set_counters(user, change))?)
+}
+
+async fn increase(context: Context, change: IncreaseCounters) -> Result<CountersChanged, Failure> {
+    let Identity { app, user, .. } = context.identity()?;
+    let (rooms, room, now) = (&context.shared.rooms, change.room.clone(), context.shared.clock.timestamp());
+    Ok(rooms.change(app, &room, &context.session, |rules| rules.increase_counters(user, change, now))?)
+}
+
+async fn counters(context: Context, Counters { room }: Counters) -> Result<CountersPage, Failure> {
+    let Identity { app, user, .. } = context.identity()?;
+    Ok(context.shared.rooms.ask(app, &room, user, |rules| rules.counters())?)
+}
