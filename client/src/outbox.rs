@@ -4,7 +4,7 @@ use std::{any::Any, collections::VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use quail_protocol::{
-    Class, Conversation, Info, Lane, Operation, Priority,
+    Class, Conversation, Info, Lane, Operation,
     frame::{self, Head},
     id::{ClientMessageId, RoomId},
     message::{Recall, Send},
@@ -54,14 +54,13 @@ pub(crate) enum Own {
 pub(crate) struct OwnMessage {
     pub(crate) conversation: Conversation,
     pub(crate) id: ClientMessageId,
-    pub(crate) priority: Priority,
 }
 
 impl OwnMessage {
     /// What `send` is.
     pub(crate) fn of(send: &Send) -> Self {
-        let Send { conversation, id, priority, .. } = send;
-        Self { conversation: conversation.clone(), id: *id, priority: *priority }
+        let Send { conversation, id, .. } = send;
+        Self { conversation: conversation.clone(), id: *id }
     }
 }
 

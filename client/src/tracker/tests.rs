@@ -68,7 +68,7 @@ impl Story {
 
     fn sent(&self, seq: u64) -> (OwnMessage, Sent) {
         let message = self.message(seq);
-        let own = OwnMessage { conversation: bob(), id: message.client_id, priority: message.priority };
+        let own = OwnMessage { conversation: bob(), id: message.client_id };
         let Message { id, position, prev, rev, priority, time, .. } = message;
         (own, Sent { id, position, prev, rev, priority, time, ack: Ack::Durable })
     }
