@@ -133,6 +133,19 @@ pub struct Message {
     pub content: Content,
 }
 
+impl Message {
+    /// Bytes of what it says, who sent it and where, the part of it whose size varies much.
+    pub fn bytes(&self) -> usize {
+        let member =
+            self.member.as_ref().map_or(0, |note| note.name.as_str().len() + note.avatar.as_str().len());
+        let conversation = match &self.conversation {
+            Conversation::Room(room) => room.as_str().len(),
+            _ => 0,
+        };
+        self.content.bytes() + member + conversation + self.sender.as_str().len()
+    }
+}
+
 /// Read entries of a conversation.
 ///
 /// Rejects: `RateLimited`, `InvalidArgument`.

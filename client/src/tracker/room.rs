@@ -1,7 +1,7 @@
 //! Rooms: what is followed from the moment of coming in to that of going out.
 
 use quail_protocol::{
-    Conversation, Event, Position, Rev,
+    Conversation, Event, Position, Rev, Seq,
     id::RoomId,
     message::{Gap, Message},
     room::RoomLeft,
@@ -40,8 +40,9 @@ impl Tracker {
         });
         let rooms: Vec<_> = rooms.collect();
         for room in rooms {
-            let end = self.tracks.get(&Conversation::Room(room.clone())).map(Track::end);
-            self.left(&room, end.unwrap_or_default());
+            // Where each room had come by then is not told: whatever comes of it is late.
+            let end = self.tracks.get(&Conversation::Room(room.clone())).map(Track::end).unwrap_or_default();
+            self.left(&room, Position { seq: Seq(u64::MAX), ..end });
         }
     }
 

@@ -13,6 +13,7 @@ mod change;
 mod notes;
 mod random;
 mod resume;
+mod room;
 mod sync;
 
 const EPOCH: u64 = 3;

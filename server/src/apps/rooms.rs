@@ -16,6 +16,8 @@ use crate::domain::room::{Allowance, Bounds, Capacity, Keep};
 pub struct Rooms {
     /// Rooms that one user may be in at a time. Default 50.
     pub per_user: usize,
+    /// Rooms that there may be at a time of those that one user made. Default 100.
+    pub made_per_user: usize,
     /// Rooms that the app may have at a time. Default 100000.
     pub per_app: usize,
     /// Users that one room may have at a time. Default: any number.
@@ -24,6 +26,8 @@ pub struct Rooms {
     pub restrictions_max: usize,
     /// Messages of each room that are kept, the newest. Default 1000.
     pub ring_entries: usize,
+    /// Bytes of them. Default 4MiB.
+    pub ring_size: ByteSize,
     /// How long they are kept. Default 24h.
     #[serde(with = "humantime_serde")]
     pub ring_age: Duration,
@@ -37,10 +41,12 @@ impl Default for Rooms {
     fn default() -> Self {
         Self {
             per_user: 50,
+            made_per_user: 100,
             per_app: 100_000,
             members_max: None,
             restrictions_max: 10_000,
             ring_entries: 1000,
+            ring_size: ByteSize::mib(4),
             ring_age: Duration::from_secs(24 * 3600),
             budget: Budget::default(),
             holds: Holds::default(),
@@ -56,7 +62,11 @@ impl Rooms {
         Bounds {
             members_max: self.members_max.map(NonZeroU64::get),
             restrictions_max: self.restrictions_max,
-            keep: Keep { entries_max: self.ring_entries, age_ms_max },
+            keep: Keep {
+                entries_max: self.ring_entries,
+                bytes_max: usize::try_from(self.ring_size.as_u64()).unwrap_or(usize::MAX),
+                age_ms_max,
+            },
             allowance: Allowance { window, high, normal, low, lowest },
             capacity: self.holds.in_force(),
         }

@@ -3,13 +3,14 @@
 //! Whatever changes a room or tells it something happens under the room's own lock, for microseconds: so everybody in it
 //! sees the same order. A room is driven by values and answers with values.
 
+mod counts;
 mod moderation;
 mod read;
 mod room;
 mod values;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -20,13 +21,17 @@ use std::{
 use foldhash::fast::FixedState;
 use quail_protocol::{
     Code, Epoch, Reject, Timestamp,
+    event::EventBody,
     id::{AppId, RoomId, UserId},
     message::Sent,
-    room::{Dismissed, Entered, EntryStatus, InfoChanged, LeaveCause, Left, Settings, UpdateInfo},
+    room::{
+        Dismissed, Entered, EntryStatus, InfoChanged, LeaveCause, Left, Reason, RoomLeft, Settings,
+        UpdateInfo,
+    },
 };
 
 pub use self::room::Head;
-use self::room::Live;
+use self::{counts::Counts, room::Live};
 use crate::{
     apps,
     domain::room::{Came, Newcomer, Room as Rules, Sending},
@@ -56,9 +61,19 @@ pub enum Door {
     Enter(Settings),
 }
 
+/// Where leaving a room was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// In the session that leaves, or it is over.
+    Here,
+    /// In another one of the same user.
+    OnAnother,
+}
+
 /// One live room.
 #[derive(Debug)]
 struct Room {
+    made_by: UserId,
     live: Mutex<Live>,
 }
 
@@ -72,7 +87,7 @@ impl Room {
 #[derive(Debug)]
 pub struct Rooms {
     rooms: RwLock<HashMap<Key, Arc<Room>, FixedState>>,
-    by_app: Mutex<BTreeMap<AppId, usize>>,
+    counts: Mutex<Counts>,
     /// Rooms with something to tell that waits for its time.
     pending: Mutex<BTreeSet<Key>>,
     /// The epoch of the room that was made last.
@@ -89,7 +104,7 @@ impl Rooms {
     pub fn new(hasher: FixedState, metrics: Arc<Metrics>) -> Self {
         Self {
             rooms: RwLock::new(HashMap::with_hasher(hasher)),
-            by_app: Mutex::default(),
+            counts: Mutex::default(),
             pending: Mutex::default(),
             epoch: AtomicU64::new(0),
             metrics,
@@ -171,15 +186,13 @@ impl Rooms {
             who.1.forget_room(room);
             return Ok(None);
         }
-        let mut by_app = lock(&self.by_app);
-        let count = by_app.entry(app.clone()).or_default();
-        if *count >= config.per_app {
+        let made_by = who.0.user.clone();
+        if let Err(code) = lock(&self.counts).add(app, config, &made_by) {
             who.1.forget_room(room);
-            return Err(Code::AppRoomsFull);
+            return Err(code);
         }
-        *count += 1;
         self.metrics.rooms_changed(1);
-        rooms.insert(key, Arc::new(Room { live: Mutex::new(live) }));
+        rooms.insert(key, Arc::new(Room { made_by, live: Mutex::new(live) }));
         Ok(Some(Entered { status: EntryStatus::Created, state, recent: Default::default() }))
     }
 
@@ -190,13 +203,12 @@ impl Rooms {
         Epoch(time.0.max(last + 1))
     }
 
-    /// Lets one session of a user out.
+    /// Lets one session of a user out, and tells it if it did not ask for that.
     pub fn leave(
         &self,
         app: &AppId,
         room: &RoomId,
-        user: &UserId,
-        session: &Arc<Session>,
+        (user, session, asked): (&UserId, &Arc<Session>, Asked),
         cause: LeaveCause,
         now: Now,
     ) -> Result<Left, Code> {
@@ -204,6 +216,10 @@ impl Rooms {
         let mut live = found.lock();
         live.leave(user, session, cause, now)?;
         let last = live.rules.head();
+        if asked == Asked::OnAnother {
+            let (room, operator, reason) = (room.clone(), Some(user.clone()), Reason::default());
+            session.outbox.push_notice(RoomLeft { room, last, cause, operator, reason }.to_frame());
+        }
         self.tell_news(app, room, &mut live, now);
         if live.has_ended(now.time) {
             self.end(app, room, &found, live, LeaveCause::Ended, None);
@@ -215,13 +231,12 @@ impl Rooms {
     pub fn leave_all(
         &self,
         app: &AppId,
-        user: &UserId,
-        session: &Arc<Session>,
+        who: (&UserId, &Arc<Session>, Asked),
         cause: LeaveCause,
         now: Now,
     ) -> u32 {
-        let rooms = session.rooms();
-        rooms.iter().filter(|room| self.leave(app, room, user, session, cause, now).is_ok()).count() as u32
+        let rooms = who.1.rooms();
+        rooms.iter().filter(|room| self.leave(app, room, who, cause, now).is_ok()).count() as u32
     }
 
     /// Ends a room for all in it, if `user` may.
@@ -258,9 +273,7 @@ impl Rooms {
         let key = (app.clone(), room.clone());
         if rooms.get(&key).is_some_and(|there| Arc::ptr_eq(there, found)) {
             rooms.remove(&key);
-            if let Some(count) = lock(&self.by_app).get_mut(app) {
-                *count = count.saturating_sub(1);
-            }
+            lock(&self.counts).remove(app, &found.made_by);
             self.metrics.rooms_changed(-1);
         }
     }
@@ -277,7 +290,7 @@ impl Rooms {
         let mut live = found.lock();
         let updated = live.rules.update_info(user, update)?;
         let info = updated.info.clone();
-        live.tell_event(&updated, Some(session));
+        live.tell_passing(&updated, Some(session), &self.metrics);
         Ok(InfoChanged { info })
     }
 
@@ -342,7 +355,7 @@ impl Rooms {
         for ((app, room), found) in all {
             let mut live = found.lock();
             live.rules.age(now.time);
-            live.tell_expired(now);
+            live.tell_expired(now, &self.metrics);
             if live.has_ended(now.time) {
                 self.end(&app, &room, &found, live, LeaveCause::Ended, None);
             }

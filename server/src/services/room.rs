@@ -20,7 +20,7 @@ use quail_protocol::{
 use crate::{
     context::{Context, Shared},
     domain::room::{Newcomer, check_settings},
-    hub::rooms::Door,
+    hub::rooms::{Asked, Door},
     router::{Failure, Router},
     session::{Identity, Session},
 };
@@ -87,17 +87,17 @@ pub(super) fn leave_rooms(
     session: &Arc<Session>,
     cause: LeaveCause,
 ) {
-    shared.rooms.leave_all(app, user, session, cause, shared.moment());
+    shared.rooms.leave_all(app, (user, session, Asked::Here), cause, shared.moment());
 }
 
 async fn leave(context: Context, Leave { room, all_devices }: Leave) -> Result<Left, Failure> {
     let Identity { app, user, .. } = context.identity()?;
     let (rooms, now) = (&context.shared.rooms, context.shared.moment());
-    let left = rooms.leave(app, &room, user, &context.session, LeaveCause::Left, now)?;
+    let left = rooms.leave(app, &room, (user, &context.session, Asked::Here), LeaveCause::Left, now)?;
     if all_devices {
         for session in others(&context, app, user) {
             // Those that are not in it stay as they are.
-            _ = rooms.leave(app, &room, user, &session, LeaveCause::Left, now);
+            _ = rooms.leave(app, &room, (user, &session, Asked::OnAnother), LeaveCause::Left, now);
         }
     }
     Ok(left)
@@ -106,10 +106,10 @@ async fn leave(context: Context, Leave { room, all_devices }: Leave) -> Result<L
 async fn leave_all(context: Context, LeaveAll { all_devices }: LeaveAll) -> Result<LeftAll, Failure> {
     let Identity { app, user, .. } = context.identity()?;
     let (shared, now) = (&context.shared, context.shared.moment());
-    let rooms = shared.rooms.leave_all(app, user, &context.session, LeaveCause::Left, now);
+    let rooms = shared.rooms.leave_all(app, (user, &context.session, Asked::Here), LeaveCause::Left, now);
     if all_devices {
         for session in others(&context, app, user) {
-            shared.rooms.leave_all(app, user, &session, LeaveCause::Left, now);
+            shared.rooms.leave_all(app, (user, &session, Asked::OnAnother), LeaveCause::Left, now);
         }
     }
     Ok(LeftAll { rooms })

@@ -341,7 +341,7 @@ impl Room {
     }
 
     fn takes(&mut self, message: &Message) -> bool {
-        let bytes = message.content.bytes();
+        let bytes = message.bytes();
         let fits = self.is_empty || self.entries > 0 && bytes <= self.bytes;
         self.is_empty = false;
         self.entries = self.entries.saturating_sub(1);
@@ -358,29 +358,4 @@ impl RangeQuery {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_few_of_the_oldest_give_way_at_a_time() {
-        for (first, newest, keep, expected) in [
-            (1, 5, None, 1..1),
-            (1, 5, Some(5), 1..1),
-            (1, 5, Some(9), 1..1),
-            (1, 6, Some(5), 1..2),
-            (3, 8, Some(1), 3..8),
-            (1, 100, Some(10), 1..17),
-            (17, 100, Some(90), 17..17),
-            (1, 3, Some(u64::MAX), 1..1),
-        ] {
-            let mut head = Head::empty(Epoch(1));
-            (head.first, head.position.seq) = (Seq(first), Seq(newest));
-            assert_eq!(
-                head.trim(keep.and_then(NonZeroU64::new)),
-                expected,
-                "{first} to {newest}, keep {keep:?}"
-            );
-            assert_eq!(head.first.0, expected.end);
-        }
-    }
-}
+mod tests;

@@ -45,6 +45,43 @@ async fn what_create_join_and_enter_do_to_each_state_of_a_room() {
 }
 
 #[tokio::test]
+async fn a_terminal_that_another_one_takes_out_of_a_room_is_told() {
+    let town = Town::new().await;
+    for carrier in Carrier::ALL {
+        let (phone, mut to_phone) = town.connect(carrier, "alice").await;
+        let (tablet, _to_tablet) = town.connect(carrier, "alice").await;
+        let id = format!("{carrier:?}");
+        room(&phone, &id).create(kept()).await.unwrap();
+        let leave = quail_protocol::room::Leave { room: room(&tablet, &id).id().clone(), all_devices: true };
+        room(&tablet, &id).join(0).await.unwrap();
+        tablet.call(leave).await.unwrap();
+        let told =
+            next(&mut to_phone, |event| if let Event::RoomLeft(left) = event { Some(left) } else { None });
+        let told = told.await;
+        assert_eq!((told.cause, told.operator.as_ref()), (LeaveCause::Left, Some(tablet.user_id())));
+        within(phone.close()).await;
+        within(tablet.close()).await;
+    }
+}
+
+#[tokio::test]
+async fn who_makes_rooms_and_leaves_them_fills_no_app() {
+    let town = Town::with(|config| config.apps.get_mut(FAST).unwrap().rooms.made_per_user = 2).await;
+    let (alice, _events) = town.connect(Carrier::ALL[0], "alice").await;
+    let (bob, _events) = town.connect(Carrier::ALL[0], "bob").await;
+    for id in ["a", "b"] {
+        room(&alice, id).create(kept()).await.unwrap();
+        room(&bob, id).join(0).await.unwrap();
+        room(&alice, id).transfer(bob.user_id().clone()).await.unwrap();
+        room(&alice, id).leave().await.unwrap();
+    }
+    assert_eq!(refused(room(&alice, "c").create(kept()).await), Code::TooManyRooms);
+    room(&bob, "c").create(kept()).await.unwrap();
+    room(&bob, "a").dismiss().await.unwrap();
+    room(&alice, "d").create(kept()).await.unwrap();
+}
+
+#[tokio::test]
 async fn who_comes_and_goes_is_told_to_those_who_are_in() {
     let town = Town::new().await;
     for carrier in Carrier::ALL {

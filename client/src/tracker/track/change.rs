@@ -15,6 +15,16 @@ impl Track {
     pub(in crate::tracker) fn gap(&mut self, gap: &Gap, out: &mut Ready) {
         let Position { epoch, seq } = gap.through;
         if epoch == self.epoch {
+            if self.wanted().is_some() {
+                // What was dropped and what was being fetched look alike from here on.
+                self.tell_behind(gap.through, BehindCause::SlowReader, out);
+            }
+            let due = self.held.range(..=seq.0).filter(|(_, held)| held.priority == gap.priority);
+            for at in due.map(|(at, _)| *at).collect::<Vec<_>>() {
+                if let Some(held) = self.held.remove(&at) {
+                    self.tell(at, held, out);
+                }
+            }
             let told = &mut self.told[gap.priority.index()];
             *told = Some(told.map_or(seq.0, |told| told.max(seq.0)));
             self.release(out);

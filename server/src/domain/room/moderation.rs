@@ -18,6 +18,9 @@ use super::{
     rights::{Right, may, outranks},
 };
 
+/// So many ends of bans, and of mutes, are told at once; the others wait for the next time.
+const EXPIRED_AT_ONCE_MAX: usize = 100;
+
 /// Who may not something, and until when.
 #[derive(Debug, Default)]
 pub(super) struct Restricted {
@@ -34,18 +37,25 @@ impl Restricted {
         self.users.get(user).is_some_and(|restriction| !is_over(restriction.until, now))
     }
 
-    fn set(&mut self, restriction: Restriction, max: usize) -> Result<(), Code> {
-        if self.users.len() >= max && !self.users.contains_key(&restriction.user) {
+    fn set(&mut self, restriction: Restriction, max: usize, now: Timestamp) -> Result<(), Code> {
+        let others =
+            self.users.values().filter(|one| one.user != restriction.user && !is_over(one.until, now));
+        if others.count() >= max {
             return Err(Code::TooManyRestrictions);
         }
         self.users.insert(restriction.user.clone(), restriction);
         Ok(())
     }
 
-    /// Takes out those whose time is over.
+    /// Takes out some of those whose time is over.
     fn expire(&mut self, now: Timestamp) -> Vec<UserId> {
-        let over: Vec<_> =
-            self.users.values().filter(|one| is_over(one.until, now)).map(|one| one.user.clone()).collect();
+        let over: Vec<_> = self
+            .users
+            .values()
+            .filter(|one| is_over(one.until, now))
+            .take(EXPIRED_AT_ONCE_MAX)
+            .map(|one| one.user.clone())
+            .collect();
         for user in &over {
             self.users.remove(user);
         }
@@ -166,7 +176,7 @@ impl Room {
         match until {
             Some(until) => {
                 let (operator, user) = (operator.user.clone(), user.clone());
-                restricted.set(Restriction { user, until, operator, reason: reason.clone() }, max)?;
+                restricted.set(Restriction { user, until, operator, reason: reason.clone() }, max, now)?;
             }
             None => _ = restricted.users.remove(&user),
         }
@@ -214,8 +224,12 @@ impl Room {
 
     /// Whether `user`, who is a `role`, may speak.
     pub(super) fn may_speak(&self, user: &UserId, role: Role, now: Timestamp) -> Result<(), Code> {
+        // Nobody could lift a mute from before they were the owner.
+        if role == Role::Owner {
+            return Ok(());
+        }
         let all = self.all_muted.as_ref().filter(|all| !is_over(all.until, now));
-        let silenced = role != Role::Owner && all.is_some_and(|all| !all.exempt.contains(&role));
+        let silenced = all.is_some_and(|all| !all.exempt.contains(&role));
         if silenced || self.muted.holds(user, now) { Err(Code::MutedInRoom) } else { Ok(()) }
     }
 

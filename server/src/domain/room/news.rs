@@ -67,7 +67,11 @@ pub enum Tidings {
 
 impl News {
     pub(super) fn joined(&mut self, member: Member) {
-        let came_back = |moment: &Moment| moment.left.first.iter().any(|gone| gone.user == member.user);
+        // Of those who left and are not kept by name, anybody may be the one who comes back.
+        let came_back = |moment: &Moment| {
+            let named = &moment.left.first;
+            moment.left.count as usize > named.len() || named.iter().any(|gone| gone.user == member.user)
+        };
         if self.moments.last().is_none_or(came_back) {
             self.moments.push(Moment::default());
         }

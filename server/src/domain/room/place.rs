@@ -9,7 +9,7 @@ use quail_protocol::{
 };
 
 use super::{
-    Place, Room,
+    Occupant, Place, Room,
     rights::{Right, may},
 };
 
@@ -58,6 +58,18 @@ impl From<Code> for Refused {
     }
 }
 
+impl Occupant {
+    /// The priority that they get of the one they ask for.
+    fn granted(&mut self, priority: Priority, now: Instant) -> Priority {
+        let is_bounded = priority == Priority::High && !may(self.member.role, Right::Urge);
+        if is_bounded && self.urgent.draw(URGENT_PER_SECOND, now).is_err() {
+            Priority::Normal
+        } else {
+            priority
+        }
+    }
+}
+
 impl Room {
     /// Gives a message the next place, or says why it gets none. A repetition is recognised before anything else is
     /// asked.
@@ -69,10 +81,7 @@ impl Room {
         let role = self.role(&user).ok_or(Code::NotInRoom)?;
         self.may_speak(&user, role, time)?;
         let occupant = self.members.get_mut(&user).ok_or(Code::NotInRoom)?;
-        let lowered = priority == Priority::High
-            && !may(role, Right::Urge)
-            && occupant.urgent.draw(URGENT_PER_SECOND, now).is_err();
-        let priority = if lowered { Priority::Normal } else { priority };
+        let priority = occupant.granted(priority, now);
         self.budget
             .draw(priority, now)
             .map_err(|wait| Refused { code: Code::RoomThrottled, wait: Some(wait) })?;
@@ -107,14 +116,16 @@ impl Room {
         priority: Priority,
         time: Timestamp,
         now: Instant,
-    ) -> Result<(Position, Option<SenderNote>), Refused> {
-        let occupant = self.members.get(user).ok_or(Code::NotInRoom)?;
-        self.may_speak(user, occupant.member.role, time)?;
+    ) -> Result<(Position, Option<SenderNote>, Priority), Refused> {
+        let role = self.role(user).ok_or(Code::NotInRoom)?;
+        self.may_speak(user, role, time)?;
+        let occupant = self.members.get_mut(user).ok_or(Code::NotInRoom)?;
+        let priority = occupant.granted(priority, now);
         let note = occupant.note();
         self.budget
             .draw(priority, now)
             .map_err(|wait| Refused { code: Code::RoomThrottled, wait: Some(wait) })?;
-        Ok((self.head, Some(note)))
+        Ok((self.head, Some(note), priority))
     }
 
     /// Where a message was placed before; an error if its id was used for another.

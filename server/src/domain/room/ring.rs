@@ -9,6 +9,8 @@ use quail_protocol::{Seq, Timestamp, message::Message};
 pub struct Keep {
     /// So many of the newest.
     pub entries_max: usize,
+    /// So many bytes of them.
+    pub bytes_max: usize,
     /// None that are older, in milliseconds.
     pub age_ms_max: u64,
 }
@@ -19,26 +21,32 @@ pub struct Ring {
     keep: Keep,
     /// Dense: the last one has the room's newest number.
     messages: VecDeque<Message>,
+    bytes: usize,
 }
 
 impl Ring {
     pub(super) fn new(keep: Keep) -> Self {
-        Self { keep, messages: VecDeque::new() }
+        Self { keep, messages: VecDeque::new(), bytes: 0 }
     }
 
     pub(super) fn push(&mut self, message: Message) {
-        if self.messages.len() >= self.keep.entries_max {
-            self.messages.pop_front();
+        self.bytes += message.bytes();
+        self.messages.push_back(message);
+        while self.messages.len() > self.keep.entries_max || self.bytes > self.keep.bytes_max {
+            self.pop();
         }
-        if self.keep.entries_max > 0 {
-            self.messages.push_back(message);
+    }
+
+    fn pop(&mut self) {
+        if let Some(oldest) = self.messages.pop_front() {
+            self.bytes -= oldest.bytes();
         }
     }
 
     pub(super) fn age(&mut self, now: Timestamp) {
         let oldest = now.0.saturating_sub(self.keep.age_ms_max);
         while self.messages.front().is_some_and(|message| message.time.0 < oldest) {
-            self.messages.pop_front();
+            self.pop();
         }
     }
 
@@ -66,7 +74,7 @@ impl Ring {
     pub fn newest(&self, entries_max: usize, bytes_max: usize) -> Vec<Message> {
         let mut bytes = 0;
         let newest = self.messages.iter().rev().take(entries_max).take_while(|message| {
-            bytes += message.content.bytes();
+            bytes += message.bytes();
             bytes <= bytes_max
         });
         let mut newest: Vec<_> = newest.cloned().collect();

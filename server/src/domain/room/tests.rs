@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quail_protocol::{
     id::{ClientMessageId, MessageId},
-    message::{Content, MessageKind, Text},
+    message::{Body, Content, Message, MessageKind, Text},
 };
 
 use super::*;
@@ -24,7 +24,7 @@ fn bounds() -> Bounds {
     Bounds {
         restrictions_max: 3,
         members_max: Some(3),
-        keep: Keep { entries_max: 4, age_ms_max: 1000 },
+        keep: Keep { entries_max: 4, bytes_max: 1000, age_ms_max: 1000 },
         allowance: Allowance {
             window: Duration::from_millis(200),
             high: 40,
@@ -170,6 +170,38 @@ fn members_who_urge_too_often_are_lowered_and_the_owner_is_not() {
     use Priority::{High, Normal};
     assert_eq!(got(&mut room, "a", 1), [High, High, Normal, Normal]);
     assert_eq!(got(&mut room, "olga", 10), [High; 4]);
+}
+
+#[test]
+fn what_gets_no_number_is_as_urgent_as_its_sender_may_be() {
+    let (mut room, now) = (room(), now());
+    come(&mut room, "olga", 1).unwrap();
+    come(&mut room, "max", 2).unwrap();
+    let mut granted = |id, priority| room.pass(&user(id), priority, NOW, now).unwrap().2;
+    let max: Vec<_> = (0..3).map(|_| granted("max", Priority::High)).collect();
+    assert_eq!(max, [Priority::High, Priority::High, Priority::Normal]);
+    assert_eq!(granted("max", Priority::Low), Priority::Low);
+    assert_eq!(granted("olga", Priority::High), Priority::High);
+}
+
+#[test]
+fn the_ring_keeps_no_more_bytes_than_it_may() {
+    let mut ring = Ring::new(Keep { entries_max: 9, bytes_max: 1000, age_ms_max: u64::MAX });
+    let (mut room, now) = (room(), now());
+    come(&mut room, "olga", 1).unwrap();
+    let Placed::Message(placed) = say(&mut room, "olga", 1, Priority::Normal, now).unwrap() else { panic!() };
+    let of = |seq: u64, bytes: usize| {
+        let position = Position { seq: Seq(seq), ..placed.position };
+        let content = Content::new(MessageKind::Text, Body::new(vec![b'x'; bytes]).unwrap());
+        Message { position, content, ..placed.clone() }
+    };
+    let kept = |ring: &Ring| ring.first(Seq(99)).0;
+    for (seq, bytes, first) in
+        [(1, 300, 1), (2, 300, 1), (3, 300, 1), (4, 300, 2), (5, 900, 5), (6, 2000, 100), (7, 1, 7)]
+    {
+        ring.push(of(seq, bytes));
+        assert_eq!(kept(&ring), first, "{seq}");
+    }
 }
 
 #[test]

@@ -133,11 +133,11 @@ impl Live {
     }
 
     /// Tells what ended by itself.
-    pub(super) fn tell_expired(&mut self, now: Now) {
+    pub(super) fn tell_expired(&mut self, now: Now, metrics: &Metrics) {
         for expired in self.rules.expired(now.time) {
             match expired {
-                Expired::Restriction(changed) => self.tell_event(&changed, None),
-                Expired::MuteAll(changed) => self.tell_event(&changed, None),
+                Expired::Restriction(changed) => self.tell_passing(&changed, None, metrics),
+                Expired::MuteAll(changed) => self.tell_passing(&changed, None, metrics),
             }
         }
     }
@@ -189,14 +189,6 @@ impl Live {
         let frame = event.to_frame();
         for (_, session) in self.others(but) {
             self.push_passing(session, Priority::Normal, &frame, metrics);
-        }
-    }
-
-    /// Tells an event that has no place and is rare.
-    pub(super) fn tell_event(&self, event: &impl EventBody, but: Option<&Arc<Session>>) {
-        let frame = event.to_frame();
-        for (_, session) in self.others(but) {
-            session.outbox.push_notice(frame.clone());
         }
     }
 
@@ -269,7 +261,7 @@ impl Live {
         answer: impl FnOnce(Result<Sent, Reject>),
     ) {
         let Sending { user, id, client_id, priority, content, .. } = sending;
-        let (follows, member) = match self.rules.pass(&user, priority, now.time, now.instant) {
+        let (follows, member, priority) = match self.rules.pass(&user, priority, now.time, now.instant) {
             Ok(passed) => passed,
             Err(refused) => {
                 metrics.room_refused(priority, refused.code);

@@ -25,7 +25,7 @@ fn come(room: &mut Room, id: &str) -> Result<Came, Code> {
 fn room() -> Room {
     let allowance =
         Allowance { window: Duration::from_millis(200), high: 999, normal: 999, low: 999, lowest: 999 };
-    let keep = Keep { entries_max: 9, age_ms_max: u64::MAX };
+    let keep = Keep { entries_max: 9, bytes_max: 1000, age_ms_max: u64::MAX };
     let capacity = Capacity {
         attributes: 0,
         attributes_bytes: 0,
@@ -186,6 +186,35 @@ fn when_everybody_is_muted_the_exempt_and_the_owner_speak() {
     assert!(
         matches!(&room.expired(Timestamp(NOW.0 + 5))[..], [Expired::MuteAll(told)] if told.until.is_none())
     );
+}
+
+#[test]
+fn whoever_is_given_the_room_may_speak_in_it() {
+    let mut room = room();
+    room.restrict(&user("owner"), restrict(RestrictionKind::Mute, "member", Some(0)), NOW).unwrap();
+    assert_eq!(speak(&mut room, "member", NOW), Err(Code::MutedInRoom));
+    room.transfer(&user("owner"), &user("member")).unwrap();
+    assert_eq!(speak(&mut room, "member", NOW), Ok(()));
+}
+
+#[test]
+fn what_ends_at_once_is_told_a_part_at_a_time_and_holds_nobody_meanwhile() {
+    let mut room = room();
+    room.bounds.restrictions_max = 250;
+    let mute = |room: &mut Room, id: &str, now| {
+        room.restrict(&user("owner"), restrict(RestrictionKind::Mute, id, Some(NOW.0 + 5)), now).map(|_| ())
+    };
+    for number in 0..249 {
+        mute(&mut room, &format!("u{number}"), NOW).unwrap();
+    }
+    mute(&mut room, "member", NOW).unwrap();
+    assert_eq!(mute(&mut room, "another", NOW), Err(Code::TooManyRestrictions));
+    let later = Timestamp(NOW.0 + 5);
+    assert_eq!(speak(&mut room, "member", later), Ok(()));
+    let another = restrict(RestrictionKind::Mute, "another", Some(0));
+    assert!(room.restrict(&user("owner"), another, later).is_ok(), "what is over takes no place");
+    let told: Vec<_> = (0..4).map(|_| room.expired(later).len()).collect();
+    assert_eq!(told, [100, 100, 50, 0]);
 }
 
 #[test]
