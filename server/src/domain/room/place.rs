@@ -78,14 +78,7 @@ impl Room {
         if let Some(before) = self.repeats.find(&user, client_id, hash)? {
             return Ok(Placed::Before(before));
         }
-        let role = self.role(&user).ok_or(Code::NotInRoom)?;
-        self.may_speak(&user, role, time)?;
-        let occupant = self.members.get_mut(&user).ok_or(Code::NotInRoom)?;
-        let priority = occupant.granted(priority, now);
-        self.budget
-            .draw(priority, now)
-            .map_err(|wait| Refused { code: Code::RoomThrottled, wait: Some(wait) })?;
-        let note = occupant.note();
+        let (priority, note) = self.admit(&user, priority, time, now)?;
         self.head.seq = self.head.seq.next();
         let last = &mut self.last_by_priority[priority.index()];
         let prev = std::mem::replace(last, self.head.seq);
@@ -109,6 +102,23 @@ impl Room {
         Ok(Placed::Message(message))
     }
 
+    /// Whether `user` may have a message told now; the priority that it gets, and what everybody is to see of them.
+    fn admit(
+        &mut self,
+        user: &UserId,
+        priority: Priority,
+        time: Timestamp,
+        now: Instant,
+    ) -> Result<(Priority, SenderNote), Refused> {
+        let role = self.role(user).ok_or(Code::NotInRoom)?;
+        self.may_speak(user, role, time)?;
+        let occupant = self.members.get_mut(user).ok_or(Code::NotInRoom)?;
+        let priority = occupant.granted(priority, now);
+        let refused = |wait| Refused { code: Code::RoomThrottled, wait: Some(wait) };
+        self.budget.draw(priority, now).map_err(refused)?;
+        Ok((priority, occupant.note()))
+    }
+
     /// Whether `user` may have a message told that gets no place; what it follows, and what everybody is to see of them.
     pub fn pass(
         &mut self,
@@ -117,14 +127,7 @@ impl Room {
         time: Timestamp,
         now: Instant,
     ) -> Result<(Position, Option<SenderNote>, Priority), Refused> {
-        let role = self.role(user).ok_or(Code::NotInRoom)?;
-        self.may_speak(user, role, time)?;
-        let occupant = self.members.get_mut(user).ok_or(Code::NotInRoom)?;
-        let priority = occupant.granted(priority, now);
-        let note = occupant.note();
-        self.budget
-            .draw(priority, now)
-            .map_err(|wait| Refused { code: Code::RoomThrottled, wait: Some(wait) })?;
+        let (priority, note) = self.admit(user, priority, time, now)?;
         Ok((self.head, Some(note), priority))
     }
 

@@ -11,25 +11,35 @@ use quail_protocol::{
 };
 
 use super::{Head, Rooms};
-use crate::{session::Session, store::RangeQuery};
+use crate::{domain::room::Room as Rules, session::Session, store::RangeQuery};
 
 impl Rooms {
-    /// How a room stands, for somebody in it.
-    pub fn state(&self, app: &AppId, room: &RoomId, user: &UserId) -> Result<RoomState, Code> {
+    /// Reads a room, for somebody in it.
+    pub fn ask<R>(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        user: &UserId,
+        ask: impl FnOnce(&Rules) -> R,
+    ) -> Result<R, Code> {
         let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
         let live = found.lock();
         live.rules.role(user).ok_or(Code::NotInRoom)?;
-        Ok(live.rules.state(user))
+        Ok(ask(&live.rules))
+    }
+
+    /// How a room stands, for somebody in it.
+    pub fn state(&self, app: &AppId, room: &RoomId, user: &UserId) -> Result<RoomState, Code> {
+        self.ask(app, room, user, |rules| rules.state(user))
     }
 
     /// Some of the users in a room, for somebody in it.
     pub fn members(&self, app: &AppId, user: &UserId, query: &Members) -> Result<MembersPage, Code> {
-        let found = self.find(app, &query.room).ok_or(Code::RoomNotFound)?;
-        let live = found.lock();
-        live.rules.role(user).ok_or(Code::NotInRoom)?;
-        let (members, next) = live.rules.members(query.after, query.limit.into(), query.newest_first);
+        let (count, (members, next)) = self.ask(app, &query.room, user, |rules| {
+            (rules.count(), rules.members(query.after, query.limit.into(), query.newest_first))
+        })?;
         let members = List::new(members).map_err(|_| Code::InvalidArgument)?;
-        Ok(MembersPage { count: live.rules.count(), members, next })
+        Ok(MembersPage { count, members, next })
     }
 
     /// Messages of a room, for somebody in it.

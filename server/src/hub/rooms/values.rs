@@ -1,11 +1,11 @@
-//! What rooms hold beside messages: changed under the room's lock and told to everybody else in it, or asked for.
+//! What rooms hold beside messages: changed under the room's lock and told to everybody else in it.
 
 use std::sync::Arc;
 
 use quail_protocol::{
     Code,
     event::EventBody,
-    id::{AppId, RoomId, UserId},
+    id::{AppId, RoomId},
 };
 
 use super::Rooms;
@@ -31,19 +31,5 @@ impl Rooms {
             live.tell_passing(&event, Some(session), &self.metrics);
         }
         Ok(answer)
-    }
-
-    /// Reads a room, for somebody in it.
-    pub fn ask<R>(
-        &self,
-        app: &AppId,
-        room: &RoomId,
-        user: &UserId,
-        ask: impl FnOnce(&Rules) -> R,
-    ) -> Result<R, Code> {
-        let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
-        let live = found.lock();
-        live.rules.role(user).ok_or(Code::NotInRoom)?;
-        Ok(ask(&live.rules))
     }
 }
