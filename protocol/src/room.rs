@@ -1,4 +1,4 @@
-//! Domain `room`: live places. Nothing of them outlives the server, their messages are kept in a ring of the newest.
+//! Domain `room`: live places. What they are outlives the server; their messages are kept in a ring of the newest.
 
 mod attributes;
 mod counters;

@@ -95,16 +95,17 @@ impl<L: Listener> Assembly<L> {
         let metrics = Metrics::new();
         let whole = config.telemetry.full_addresses;
         let addresses = Addresses::new(config.addresses.clone(), whole, entropy.hasher(), metrics.clone());
+        let committer = Committer::default();
         let shared = Shared {
             apps: apps_by_id(&config)?,
             seats: Seats::default(),
             addresses: Arc::new(addresses),
             clock,
             hub: Arc::new(Hub::new(entropy.hasher())),
-            rooms: Rooms::new(entropy.hasher(), metrics.clone()),
+            rooms: Rooms::new(entropy.hasher(), committer.clone(), metrics.clone()),
             store,
             entropy,
-            committer: Committer::default(),
+            committer,
             metrics,
             session: config.session.clone(),
         };
@@ -130,6 +131,8 @@ impl<L: Listener> Assembly<L> {
             metrics: self.shared.metrics.clone(),
         };
 
+        let mut committing = commit(self.shared.clone(), stage, self.committing);
+        restore_rooms(&self.shared).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(sweep(self.shared.clone()));
         let quic = self.config.quic.clone();
@@ -139,7 +142,6 @@ impl<L: Listener> Assembly<L> {
             tasks.spawn(http::serve(admin, http::admin::routes(self.shared.metrics.clone()), draining));
         }
 
-        let mut committing = commit(self.shared.clone(), stage, self.committing);
         let mut committed = None;
         let mut task_ended = false;
         tokio::select! {
@@ -154,6 +156,7 @@ impl<L: Listener> Assembly<L> {
             }
         }
         tracing::info!("draining");
+        self.shared.rooms.close();
         _ = drain.send(true);
         connections.drain();
         drop(alive);
@@ -181,6 +184,16 @@ fn apps_by_id(config: &Config) -> Result<BTreeMap<AppId, apps::Config>, ConfigEr
         Err(error) => Err(ConfigError::Inconsistent(format!("apps.{id}: {error}"))),
     };
     config.apps.iter().map(by_id).collect()
+}
+
+/// Makes the rooms that were there when the server ended.
+async fn restore_rooms(shared: &Shared) -> Result<(), RunError> {
+    let kept = shared.store.rooms().await?;
+    let config = |app: &AppId| shared.apps.get(app).map(|app| app.rooms.clone());
+    let restored = shared.rooms.restore(kept, config, shared.moment()).map_err(StoreError::new)?;
+    // If it cannot be written, the committer has ended and the server ends with it.
+    _ = restored.kept().await;
+    Ok(())
 }
 
 /// Starts the committer, and tells when it ended.

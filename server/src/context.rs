@@ -71,14 +71,15 @@ impl Shared {
         if let Err(refused) = self.committer.submit(Submission { write, ticket }) {
             let wait = self.entropy.jittered(COMMIT_QUEUE_RETRY);
             let reject = Reject { retry_after_ms: Some(wait.as_millis() as u32), ..Code::Unavailable.into() };
-            refused.ticket.reply.refuse(reject);
+            refused.ticket.refuse(reject);
         }
     }
 
     /// Queues a write of `sender`, a session that need not be logged in yet, and returns when it is kept.
     pub async fn write(&self, sender: &Arc<Session>, app: &AppId, write: Write) -> Result<(), Reject> {
         let (reply, written) = oneshot::channel();
-        let ticket = Ticket { app: app.clone(), sender: sender.clone(), reply: Reply::Handler(reply) };
+        let ticket =
+            Ticket::Session { app: app.clone(), sender: sender.clone(), reply: Reply::Handler(reply) };
         self.submit(write, ticket);
         // Without an answer the committer is gone.
         written.await.unwrap_or(Err(Code::Unavailable.into()))
@@ -92,16 +93,17 @@ impl Shared {
         let entropy = Entropy::seeded(1);
         let metrics = Metrics::new();
         let config = crate::addresses::Config::default();
+        let committer = Committer::default();
         Self {
             apps: BTreeMap::new(),
             seats: Seats::default(),
             addresses: Arc::new(Addresses::new(config, false, entropy.hasher(), metrics.clone())),
             clock: Clock::simulated(time),
             hub: Arc::new(Hub::new(entropy.hasher())),
-            rooms: Rooms::new(entropy.hasher(), metrics.clone()),
+            rooms: Rooms::new(entropy.hasher(), committer.clone(), metrics.clone()),
             store: Arc::new(crate::store::memory::Memory::new(entropy.hasher())),
             entropy,
-            committer: Committer::default(),
+            committer,
             metrics,
             session: session::Config::default(),
         }

@@ -6,6 +6,7 @@ mod entry;
 mod feed;
 pub mod memory;
 mod recall;
+mod room;
 mod user;
 
 use futures_util::future::BoxFuture;
@@ -23,6 +24,7 @@ pub use self::{
     entry::{Append, Appended, ChangesRead, Head, Place, Range, RangeQuery, content_hash},
     feed::FEED_ENTRIES_MAX,
     recall::{RecallChange, RecallKept},
+    room::{RoomChange, RoomRow, RoomsKept},
     user::{MarkChange, MarkKept, ProfileChange, ProfileKept},
 };
 
@@ -106,6 +108,8 @@ pub enum Write {
     Profile(ProfileChange),
     /// A message that is to be taken back.
     Recall(RecallChange),
+    /// What is kept of a room.
+    Room(RoomChange),
 }
 
 impl Write {
@@ -113,7 +117,7 @@ impl Write {
     pub fn priority(&self) -> Priority {
         match self {
             Self::Append(append) => append.priority,
-            Self::Mark(_) | Self::Profile(_) | Self::Recall(_) => Priority::Normal,
+            Self::Mark(_) | Self::Profile(_) | Self::Recall(_) | Self::Room(_) => Priority::Normal,
         }
     }
 
@@ -121,16 +125,17 @@ impl Write {
     pub(crate) fn stamp(&mut self, time: Timestamp) {
         match self {
             Self::Append(append) => append.time = time,
-            Self::Mark(_) => {}
+            Self::Mark(_) | Self::Room(_) => {}
             Self::Profile(change) => change.time = time,
             Self::Recall(change) => change.time = time,
         }
     }
 
-    /// Bytes of what a message says.
+    /// Bytes of what a message says, or of the rows of a room.
     fn content_bytes(&self) -> usize {
         match self {
             Self::Append(append) => append.content.bytes(),
+            Self::Room(change) => change.bytes(),
             Self::Mark(_) | Self::Profile(_) | Self::Recall(_) => 0,
         }
     }
@@ -147,6 +152,8 @@ pub enum Written {
     Profile(ProfileKept),
     /// Of a message that was to be taken back, or why it was not.
     Recall(Result<RecallKept, Code>),
+    /// Of a room.
+    Room,
 }
 
 /// The engine failed. Nothing is known about what it was asked to write.
@@ -217,4 +224,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Profiles of those who ever logged in, in the order asked.
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>>;
+
+    /// All that is kept of rooms, those of one room together. For a server that starts.
+    fn rooms(&self) -> BoxFuture<'_, Result<RoomsKept, StoreError>>;
 }

@@ -11,8 +11,8 @@ use quail_protocol::{
     user::{FeedPage, Profile},
 };
 use quail_server::store::{
-    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write,
-    Written,
+    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, RoomsKept, Store, StoreError,
+    Write, Written,
 };
 
 /// Places messages as one batch of `store`.
@@ -133,5 +133,9 @@ impl<F: Fn(Asked<'_>) -> Fate + Send + Sync + 'static> Store for Failing<F> {
 
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {
         self.store.profiles(app, users)
+    }
+
+    fn rooms(&self) -> BoxFuture<'_, Result<RoomsKept, StoreError>> {
+        self.store.rooms()
     }
 }

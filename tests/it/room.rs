@@ -2,6 +2,7 @@
 
 mod life;
 mod moderation;
+mod restart;
 mod talk;
 mod values;
 

@@ -2,6 +2,7 @@
 
 mod change;
 mod feed;
+mod room;
 
 use std::sync::Arc;
 

@@ -216,6 +216,7 @@ fn nothing_twice(disk: &Disk) {
             Write::Mark(change) => format!("mark {:?}", change.marks),
             Write::Profile(change) => format!("name {:?}", change.name),
             Write::Recall(change) => format!("recall {:?}", change.position),
+            Write::Room(change) => format!("room {:?}", change.rows),
         };
         *times.entry(call).or_default() += 1;
     }

@@ -15,8 +15,8 @@ use quail_protocol::{
     user::{FeedPage, Profile},
 };
 use quail_server::store::{
-    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write,
-    Written, memory::Memory,
+    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, RoomsKept, Store, StoreError,
+    Write, Written, memory::Memory,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -269,5 +269,9 @@ impl Store for DiskStore {
 
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {
         self.memory.profiles(app, users)
+    }
+
+    fn rooms(&self) -> BoxFuture<'_, Result<RoomsKept, StoreError>> {
+        self.memory.rooms()
     }
 }

@@ -31,6 +31,10 @@ pub struct Rooms {
     /// How long they are kept. Default 24h.
     #[serde(with = "humantime_serde")]
     pub ring_age: Duration,
+    /// How long those who were in rooms have to come back when the server was started again; as long a room does not
+    /// count as empty. Default 60s.
+    #[serde(with = "humantime_serde")]
+    pub return_grace: Duration,
     /// How many messages each room passes on.
     pub budget: Budget,
     /// What each may hold beside its messages.
@@ -48,6 +52,7 @@ impl Default for Rooms {
             ring_entries: 1000,
             ring_size: ByteSize::mib(4),
             ring_age: Duration::from_secs(24 * 3600),
+            return_grace: Duration::from_secs(60),
             budget: Budget::default(),
             holds: Holds::default(),
         }

@@ -1,8 +1,9 @@
-//! What a room is and who may do what in it. Live: nothing of it is kept elsewhere.
+//! What a room is and who may do what in it.
 
 mod attributes;
 mod budget;
 mod counters;
+mod kept;
 mod moderation;
 mod news;
 mod place;
@@ -30,6 +31,7 @@ use self::{
     attributes::{Attributes, OfOccupant},
     budget::Budget,
     counters::Counters,
+    kept::Row,
     moderation::{AllMuted, Restricted},
     news::News,
     repeats::Repeats,
@@ -38,6 +40,7 @@ use self::{
 pub use self::{
     attributes::{Capacity, Change},
     budget::Allowance,
+    kept::{Rows, Unreadable},
     moderation::{Expired, Restrict},
     news::Tidings,
     place::{Placed, Refused, Sending},
@@ -67,6 +70,8 @@ pub struct Room {
     id: RoomId,
     settings: Settings,
     owner: UserId,
+    /// Who made it, whoever owns it now.
+    maker: UserId,
     created: Timestamp,
     bounds: Bounds,
     members: BTreeMap<UserId, Occupant>,
@@ -91,6 +96,10 @@ pub struct Room {
     member_attributes_bytes: usize,
     member_attributes_version: u64,
     counters: Counters,
+    /// What changed of what is kept.
+    touched: BTreeSet<Row>,
+    /// Until when those who were in it before a start of the server may come back as if they had not left.
+    returning_until: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -157,6 +166,7 @@ impl Room {
         Self {
             id,
             settings,
+            maker: owner.clone(),
             owner,
             created: now,
             bounds,
@@ -179,6 +189,8 @@ impl Room {
             member_attributes_bytes: 0,
             member_attributes_version: 0,
             counters: Counters::default(),
+            touched: BTreeSet::from([Row::Whole]),
+            returning_until: None,
         }
     }
 
@@ -247,6 +259,11 @@ impl Room {
         if may(self.standing(user), Right::Dismiss) { Ok(()) } else { Err(Code::RightMissing) }
     }
 
+    /// Who made it.
+    pub fn maker(&self) -> &UserId {
+        &self.maker
+    }
+
     /// What `user` is in the room.
     pub fn role(&self, user: &UserId) -> Option<Role> {
         self.members.get(user).map(|occupant| occupant.member.role)
@@ -264,6 +281,7 @@ impl Room {
             extension: update.extension.unwrap_or(extension),
         };
         let (info, operator) = (info.clone(), user.clone());
+        self.touch(Row::Whole);
         Ok(InfoUpdated { room: self.id.clone(), follows: self.head, info, operator, role })
     }
 
@@ -326,8 +344,9 @@ impl Room {
         &self.ring
     }
 
-    /// Forgets messages that are too old, and repetitions nobody can mean any more.
+    /// Forgets messages that are too old, repetitions nobody can mean any more, and who was in it before a start.
     pub fn age(&mut self, now: Timestamp) {
+        self.settle(now);
         self.ring.age(now);
         let oldest = self.ring.oldest();
         self.repeats.age(oldest, now);

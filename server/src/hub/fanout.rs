@@ -27,13 +27,29 @@ use crate::{
 
 /// Who waits for the outcome of a write.
 #[derive(Debug)]
-pub struct Ticket {
-    /// The tenant.
-    pub app: AppId,
-    /// The session that asked; it gets the reply and no event.
-    pub sender: Arc<Session>,
-    /// The way back.
-    pub reply: Reply,
+pub enum Ticket {
+    /// A session, for what it asked.
+    Session {
+        /// The tenant.
+        app: AppId,
+        /// The session that asked; it gets the reply and no event.
+        sender: Arc<Session>,
+        /// The way back.
+        reply: Reply,
+    },
+    /// A room, for what happened in it already: it is kept whoever did it.
+    Room(oneshot::Sender<Result<(), Reject>>),
+}
+
+impl Ticket {
+    /// Says that the write was not made.
+    pub fn refuse(self, reject: Reject) {
+        match self {
+            Self::Session { reply, .. } => reply.refuse(reject),
+            // Nobody waits for what a room does by itself.
+            Self::Room(waiting) => _ = waiting.send(Err(reject)),
+        }
+    }
 }
 
 /// How a write is answered.
@@ -78,15 +94,26 @@ pub struct FanOut {
 impl Stage<Ticket> for FanOut {
     /// A session that was displaced changes nothing more, not even what waited already.
     fn admits(&self, ticket: &Ticket) -> bool {
-        ticket.sender.may_send()
+        match ticket {
+            Ticket::Session { sender, .. } => sender.may_send(),
+            Ticket::Room(_) => true,
+        }
     }
 
     fn refuse(&self, ticket: Ticket) {
-        ticket.reply.refuse(Code::NotLoggedIn.into());
+        ticket.refuse(Code::NotLoggedIn.into());
     }
 
     fn deliver(&self, ticket: Ticket, outcome: Option<Written>) {
-        let Ticket { app, sender, reply } = ticket;
+        let (app, sender, reply) = match (ticket, outcome.is_some()) {
+            (Ticket::Session { app, sender, reply }, _) => (app, sender, reply),
+            // Nobody waits for what a room does by itself.
+            (Ticket::Room(waiting), true) => {
+                _ = waiting.send(Ok(()));
+                return;
+            }
+            (room, false) => return room.refuse(Code::Unavailable.into()),
+        };
         match (reply, outcome) {
             (Reply::Send(responder), Some(Written::Append(appended))) => {
                 self.appended(&app, &sender, responder, appended);

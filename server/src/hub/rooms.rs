@@ -4,6 +4,7 @@
 //! sees the same order. A room is driven by values and answers with values.
 
 mod counts;
+mod kept;
 mod moderation;
 mod read;
 mod room;
@@ -12,8 +13,8 @@ mod values;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -30,12 +31,17 @@ use quail_protocol::{
     },
 };
 
-pub use self::room::Head;
 use self::{counts::Counts, room::Live};
+pub use self::{
+    kept::{Answer, Unreadable},
+    room::Head,
+};
+use super::fanout::Ticket;
 use crate::{
     apps,
     domain::room::{Came, Newcomer, Room as Rules, Sending},
     session::Session,
+    store::commit::Committer,
     telemetry::Metrics,
 };
 
@@ -73,7 +79,6 @@ pub enum Asked {
 /// One live room.
 #[derive(Debug)]
 struct Room {
-    made_by: UserId,
     live: Mutex<Live>,
 }
 
@@ -92,6 +97,9 @@ pub struct Rooms {
     pending: Mutex<BTreeSet<Key>>,
     /// The epoch of the room that was made last.
     epoch: AtomicU64,
+    /// Writes what is kept.
+    committer: Committer<Ticket>,
+    closed: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -101,18 +109,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Rooms {
     /// There is none.
-    pub fn new(hasher: FixedState, metrics: Arc<Metrics>) -> Self {
+    pub fn new(hasher: FixedState, committer: Committer<Ticket>, metrics: Arc<Metrics>) -> Self {
         Self {
             rooms: RwLock::new(HashMap::with_hasher(hasher)),
             counts: Mutex::default(),
             pending: Mutex::default(),
             epoch: AtomicU64::new(0),
+            committer,
+            closed: AtomicBool::new(false),
             metrics,
         }
     }
 
     fn find(&self, app: &AppId, room: &RoomId) -> Option<Arc<Room>> {
         self.rooms.read().unwrap_or_else(PoisonError::into_inner).get(&(app.clone(), room.clone())).cloned()
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Key, Arc<Room>, FixedState>> {
+        self.rooms.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets a session in by `door`, and tells it up to `recent` of the newest messages.
@@ -124,7 +138,7 @@ impl Rooms {
         who: (&Newcomer, &Arc<Session>),
         recent: usize,
         now: Now,
-    ) -> Result<Entered, Code> {
+    ) -> Result<Answer<Entered>, Code> {
         loop {
             let Some(found) = self.find(app.0, room) else {
                 let settings = match door {
@@ -139,7 +153,7 @@ impl Rooms {
             };
             let mut live = found.lock();
             if live.has_ended(now.time) {
-                self.end(app.0, room, &found, live, LeaveCause::Ended, None);
+                _ = self.end(app.0, room, &found, live, LeaveCause::Ended, None);
                 continue;
             }
             let user = &who.0.user;
@@ -153,7 +167,7 @@ impl Rooms {
             };
             let entered = Entered { status, state: live.rules.state(user), recent: live.recent(recent) };
             self.tell_news(app.0, room, &mut live, now);
-            return Ok(entered);
+            return Ok(Answer::at_once(entered));
         }
     }
 
@@ -165,7 +179,8 @@ impl Rooms {
         settings: &Settings,
         who: (&Newcomer, &Arc<Session>),
         now: Now,
-    ) -> Result<Option<Entered>, Code> {
+    ) -> Result<Option<Answer<Entered>>, Code> {
+        self.ready()?;
         let owner = who.0.user.clone();
         let rules = Rules::new(
             room.clone(),
@@ -180,20 +195,22 @@ impl Rooms {
         let state = live.rules.state(&who.0.user);
         // Whoever makes a room is alone in it, and knows.
         live.tell(now, None);
-        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
+        let mut rooms = self.write();
         let key = (app.clone(), room.clone());
         if rooms.contains_key(&key) {
             who.1.forget_room(room);
             return Ok(None);
         }
-        let made_by = who.0.user.clone();
-        if let Err(code) = lock(&self.counts).add(app, config, &made_by) {
+        if let Err(code) = lock(&self.counts).add(app, config, &who.0.user) {
             who.1.forget_room(room);
             return Err(code);
         }
         self.metrics.rooms_changed(1);
-        rooms.insert(key, Arc::new(Room { made_by, live: Mutex::new(live) }));
-        Ok(Some(Entered { status: EntryStatus::Created, state, recent: Default::default() }))
+        let entered = Entered { status: EntryStatus::Created, state, recent: Default::default() };
+        // Behind what removes the room that had this name before: that is queued before it goes from the table.
+        let answer = self.keep(app, room, &mut live, entered);
+        rooms.insert(key, Arc::new(Room { live: Mutex::new(live) }));
+        Ok(Some(answer))
     }
 
     /// A new room's, above that of every room before, even if the clock was set back.
@@ -222,7 +239,7 @@ impl Rooms {
         }
         self.tell_news(app, room, &mut live, now);
         if live.has_ended(now.time) {
-            self.end(app, room, &found, live, LeaveCause::Ended, None);
+            _ = self.end(app, room, &found, live, LeaveCause::Ended, None);
         }
         Ok(Left { last })
     }
@@ -246,13 +263,14 @@ impl Rooms {
         room: &RoomId,
         user: &UserId,
         session: &Arc<Session>,
-    ) -> Result<Dismissed, Code> {
+    ) -> Result<Answer<Dismissed>, Code> {
+        self.ready()?;
         let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
         let live = found.lock();
         live.rules.may_dismiss(user)?;
         let last = live.rules.head();
-        self.end(app, room, &found, live, LeaveCause::Dismissed, Some((user, session)));
-        Ok(Dismissed { last })
+        let ended = self.end(app, room, &found, live, LeaveCause::Dismissed, Some((user, session)));
+        Ok(ended.with(Dismissed { last }))
     }
 
     /// Ends a room: tells everybody in it but the session that asked for it, and forgets it.
@@ -264,18 +282,20 @@ impl Rooms {
         mut live: MutexGuard<'_, Live>,
         cause: LeaveCause,
         operator: Option<(&UserId, &Arc<Session>)>,
-    ) {
+    ) -> Answer<()> {
         if !live.end(room, cause, operator) {
-            return;
+            return Answer::at_once(());
         }
+        let (maker, answer) = (live.rules.maker().clone(), self.wipe(app, room, &live, ()));
         drop(live);
-        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
+        let mut rooms = self.write();
         let key = (app.clone(), room.clone());
         if rooms.get(&key).is_some_and(|there| Arc::ptr_eq(there, found)) {
             rooms.remove(&key);
-            lock(&self.counts).remove(app, &found.made_by);
+            lock(&self.counts).remove(app, &maker);
             self.metrics.rooms_changed(-1);
         }
+        answer
     }
 
     /// Changes what a room says of itself.
@@ -285,13 +305,15 @@ impl Rooms {
         user: &UserId,
         session: &Arc<Session>,
         update: UpdateInfo,
-    ) -> Result<InfoChanged, Code> {
+    ) -> Result<Answer<InfoChanged>, Code> {
+        self.ready()?;
         let found = self.find(app, &update.room).ok_or(Code::RoomNotFound)?;
         let mut live = found.lock();
+        let room = update.room.clone();
         let updated = live.rules.update_info(user, update)?;
         let info = updated.info.clone();
         live.tell_passing(&updated, Some(session), &self.metrics);
-        Ok(InfoChanged { info })
+        Ok(self.keep(app, &room, &mut live, InfoChanged { info }))
     }
 
     /// Gives a message its place, or none if it is to have none, and tells everybody in the room. `answer` tells the
@@ -331,6 +353,8 @@ impl Rooms {
 
     fn tell_news(&self, app: &AppId, room: &RoomId, live: &mut Live, now: Now) {
         live.tell(now, Some(&self.metrics));
+        // What went with an owner who left.
+        _ = self.keep(app, room, live, ());
         if live.rules.has_news() {
             lock(&self.pending).insert((app.clone(), room.clone()));
         }
@@ -356,8 +380,9 @@ impl Rooms {
             let mut live = found.lock();
             live.rules.age(now.time);
             live.tell_expired(now, &self.metrics);
+            self.tell_news(&app, &room, &mut live, now);
             if live.has_ended(now.time) {
-                self.end(&app, &room, &found, live, LeaveCause::Ended, None);
+                _ = self.end(&app, &room, &found, live, LeaveCause::Ended, None);
             }
         }
     }

@@ -28,7 +28,7 @@ async fn mark(context: Context, mark: Mark, responder: Responder<Mark>) {
         Err(reject) => return responder.reply(Err(reject)),
     };
     let app = change.app.clone();
-    let ticket = Ticket { app, sender: context.session.clone(), reply: Reply::Mark(responder) };
+    let ticket = Ticket::Session { app, sender: context.session.clone(), reply: Reply::Mark(responder) };
     context.shared.submit(Write::Mark(change), ticket);
 }
 

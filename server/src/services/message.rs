@@ -51,7 +51,7 @@ async fn send(context: Context, send: Send, responder: Responder<Send>) {
             if append.content.options.persist { placed_before(&context, &append).await } else { None };
         return responder.reply(before.unwrap_or_else(|| Ok(not_delivered(&append))));
     }
-    let ticket = Ticket { app, sender: context.session.clone(), reply: Reply::Send(responder) };
+    let ticket = Ticket::Session { app, sender: context.session.clone(), reply: Reply::Send(responder) };
     context.shared.submit(Write::Append(append), ticket);
 }
 
@@ -152,7 +152,7 @@ async fn recall(context: Context, recall: Recall, responder: Responder<Recall>) 
         Ok(prepared) => prepared,
         Err(reject) => return responder.reply(Err(reject)),
     };
-    let ticket = Ticket { app, sender: context.session.clone(), reply: Reply::Recall(responder) };
+    let ticket = Ticket::Session { app, sender: context.session.clone(), reply: Reply::Recall(responder) };
     context.shared.submit(Write::Recall(change), ticket);
 }
 

@@ -76,10 +76,10 @@ async fn come(context: &Context, room: &RoomId, door: Door, recent: u8) -> Resul
         leave_rooms(shared, &app, &user, session, LeaveCause::LoggedOut);
         return Err(Code::NotLoggedIn.into());
     }
-    Ok(entered)
+    Ok(entered.kept().await?)
 }
 
-/// Lets a session that ended out of its rooms.
+/// Lets a session that ended out of its rooms, unless it ended with the server: then they are there when it is again.
 pub(super) fn leave_rooms(
     shared: &Shared,
     app: &AppId,
@@ -87,7 +87,9 @@ pub(super) fn leave_rooms(
     session: &Arc<Session>,
     cause: LeaveCause,
 ) {
-    shared.rooms.leave_all(app, (user, session, Asked::Here), cause, shared.moment());
+    if !shared.rooms.is_closed() {
+        shared.rooms.leave_all(app, (user, session, Asked::Here), cause, shared.moment());
+    }
 }
 
 async fn leave(context: Context, Leave { room, all_devices }: Leave) -> Result<Left, Failure> {
@@ -124,12 +126,12 @@ fn others(context: &Context, app: &AppId, user: &UserId) -> Vec<Arc<Session>> {
 
 async fn dismiss(context: Context, Dismiss { room }: Dismiss) -> Result<Dismissed, Failure> {
     let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.dismiss(app, &room, user, &context.session)?)
+    Ok(context.shared.rooms.dismiss(app, &room, user, &context.session)?.kept().await?)
 }
 
 async fn update_info(context: Context, update: UpdateInfo) -> Result<InfoChanged, Failure> {
     let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.update_info(app, user, &context.session, update)?)
+    Ok(context.shared.rooms.update_info(app, user, &context.session, update)?.kept().await?)
 }
 
 async fn info(context: Context, Info { room }: Info) -> Result<RoomState, Failure> {

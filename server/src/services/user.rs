@@ -34,8 +34,11 @@ async fn update(context: Context, update: Update, responder: Responder<Update>) 
         Ok(identity) => identity.clone(),
         Err(reject) => return responder.reply(Err(reject)),
     };
-    let ticket =
-        Ticket { app: app.clone(), sender: context.session.clone(), reply: Reply::Update(responder) };
+    let ticket = Ticket::Session {
+        app: app.clone(),
+        sender: context.session.clone(),
+        reply: Reply::Update(responder),
+    };
     let Update { name, avatar, extension } = update;
     let time = context.shared.clock.timestamp();
     let change = ProfileChange { app, user, name, avatar, extension, time };

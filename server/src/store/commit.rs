@@ -52,14 +52,18 @@ impl<T> Default for CommitQueue<T> {
 impl<T> CommitQueue<T> {
     /// Adds a submission, or gives it back when the queue is full.
     pub fn push(&mut self, submission: Submission<T>) -> Result<(), Box<Submission<T>>> {
-        let bytes = self.bytes + submission.write.content_bytes();
-        if self.items == QUEUE_ITEMS_MAX || bytes > QUEUE_BYTES_MAX {
+        if self.items >= QUEUE_ITEMS_MAX || self.bytes + submission.write.content_bytes() > QUEUE_BYTES_MAX {
             return Err(Box::new(submission));
         }
-        self.items += 1;
-        self.bytes = bytes;
-        self.by_priority[submission.write.priority().index()].push_back(submission);
+        self.insist(submission);
         Ok(())
+    }
+
+    /// Adds a submission even if the queue is full.
+    fn insist(&mut self, submission: Submission<T>) {
+        self.items += 1;
+        self.bytes += submission.write.content_bytes();
+        self.by_priority[submission.write.priority().index()].push_back(submission);
     }
 
     /// Takes up to `items_max`: all that is more urgent before anything less urgent.
@@ -133,6 +137,18 @@ impl<T: Send + 'static> Committer<T> {
         self.lock().push(submission)?;
         self.shared.wake.notify_one();
         Ok(())
+    }
+
+    /// Queues what happened already. Whoever lets it happen asks [`Committer::is_full`] before.
+    pub fn insist(&self, submission: Submission<T>) {
+        self.lock().insist(submission);
+        self.shared.wake.notify_one();
+    }
+
+    /// True while no more should be asked for.
+    pub fn is_full(&self) -> bool {
+        let queue = self.lock();
+        queue.items >= QUEUE_ITEMS_MAX || queue.bytes > QUEUE_BYTES_MAX
     }
 
     /// Returns when every batch that was taken before is delivered: what a guard refuses from now on has not slipped

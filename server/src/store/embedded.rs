@@ -32,8 +32,8 @@ use serde::{Deserialize, Serialize};
 pub use self::open::OpenError;
 use self::write::Writer;
 use super::{
-    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write,
-    Written,
+    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, RoomRow, RoomsKept, Store,
+    StoreError, Write, Written,
     entry::{Entry, Remembered},
     feed::Ends,
     user::summary,
@@ -94,6 +94,8 @@ struct Inner {
     /// Where feeds begin and end, and what is in them.
     feeds: Keyspace,
     news: Keyspace,
+    /// What is kept of rooms.
+    rooms: Keyspace,
     epoch: Epoch,
     writer: Mutex<Writer>,
     /// All that was synced. The engine itself shows a batch to readers before that, when it must not be told yet.
@@ -265,6 +267,25 @@ impl Inner {
         });
         ChangesRead::fill(head, entries_max, bytes_max, changes)
     }
+
+    fn rooms(&self) -> Result<RoomsKept, StoreError> {
+        let durable = self.durable();
+        let row = |stored: fjall::Guard| {
+            let (key, value) = stored.into_inner().map_err(engine)?;
+            let (app, room, name) = keys::room_of(&key).map_err(StoreError::new)?;
+            let value = keys::decode_room(&value).map_err(StoreError::new)?;
+            Ok(RoomRow { app, room, name, value })
+        };
+        let rows = durable.iter(&self.rooms).map(row).collect::<Result<_, StoreError>>()?;
+        Ok(RoomsKept { last_epoch: self.last_room_epoch(&durable)?, rows })
+    }
+
+    /// The highest epoch that a room ever had.
+    fn last_room_epoch(&self, durable: &Snapshot) -> Result<Epoch, StoreError> {
+        let last = durable.get(&self.singles, keys::LAST_ROOM_EPOCH).map_err(engine)?;
+        let last = last.map(|last| keys::decode_epoch(&last)).transpose().map_err(StoreError::new)?;
+        Ok(last.unwrap_or_default())
+    }
 }
 
 impl Drop for Inner {
@@ -355,5 +376,9 @@ impl Store for Embedded {
             let durable = inner.durable();
             keys.iter().filter_map(|key| inner.profile(&durable, key).transpose()).collect()
         })
+    }
+
+    fn rooms(&self) -> BoxFuture<'_, Result<RoomsKept, StoreError>> {
+        self.blocking(Inner::rooms)
     }
 }

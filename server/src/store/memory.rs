@@ -12,14 +12,15 @@ use quail_protocol::{
     Code, Conversation, Epoch, Rev, Seq, Timestamp,
     conversation::Summary,
     event::EventBody,
-    id::{AppId, ClientMessageId, UserId},
+    id::{AppId, ClientMessageId, RoomId, UserId},
     message::{Ack, Direction},
     user::{FeedEntry, FeedPage, Profile},
 };
 
 use super::{
     Append, Appended, ChangesRead, ConversationKey, Head, MarkChange, MarkKept, Place, ProfileChange,
-    ProfileKept, Range, RangeQuery, RecallChange, RecallKept, Store, StoreError, Write, Written,
+    ProfileKept, Range, RangeQuery, RecallChange, RecallKept, RoomChange, RoomRow, RoomsKept, Store,
+    StoreError, Write, Written,
     entry::{Entry, Remembered},
     feed::{self, Ends},
     user::summary,
@@ -40,6 +41,8 @@ struct Tables {
     /// Of each user, by the conversation as they name it.
     views: BTreeMap<(AppId, UserId, Conversation), View>,
     feeds: HashMap<(AppId, UserId), Feed, FixedState>,
+    rooms: BTreeMap<(AppId, RoomId, Vec<u8>), Vec<u8>>,
+    last_room_epoch: Epoch,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +96,8 @@ impl Memory {
             profiles: HashMap::with_hasher(hasher.clone()),
             feeds: HashMap::with_hasher(hasher),
             views: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            last_room_epoch: Epoch::default(),
         };
         Self { tables: Mutex::new(tables) }
     }
@@ -180,6 +185,18 @@ impl Tables {
         }
         Ok(kept)
     }
+
+    fn keep_room(&mut self, change: RoomChange) {
+        let RoomChange { app, room, epoch, rows } = change;
+        self.last_room_epoch = self.last_room_epoch.max(epoch);
+        for (name, value) in rows {
+            let key = (app.clone(), room.clone(), name);
+            match value {
+                Some(value) => _ = self.rooms.insert(key, value),
+                None => _ = self.rooms.remove(&key),
+            }
+        }
+    }
 }
 
 impl Thread {
@@ -214,6 +231,10 @@ impl Store for Memory {
             Write::Mark(change) => tables.mark(change).map(Written::Mark),
             Write::Profile(change) => tables.keep_profile(change).map(Written::Profile),
             Write::Recall(change) => Ok(Written::Recall(tables.recall(change))),
+            Write::Room(change) => {
+                tables.keep_room(change);
+                Ok(Written::Room)
+            }
         };
         let outcomes = batch.into_iter().map(write).collect();
         std::future::ready(outcomes).boxed()
@@ -321,6 +342,18 @@ impl Store for Memory {
         let tables = self.lock();
         let find = |user: &UserId| tables.profiles.get(&(app.clone(), user.clone())).cloned();
         std::future::ready(Ok(users.iter().filter_map(find).collect())).boxed()
+    }
+
+    fn rooms(&self) -> BoxFuture<'_, Result<RoomsKept, StoreError>> {
+        let tables = self.lock();
+        let row = |((app, room, name), value): (&(AppId, RoomId, Vec<u8>), &Vec<u8>)| RoomRow {
+            app: app.clone(),
+            room: room.clone(),
+            name: name.clone(),
+            value: value.clone(),
+        };
+        let (last_epoch, rows) = (tables.last_room_epoch, tables.rooms.iter().map(row).collect());
+        std::future::ready(Ok(RoomsKept { last_epoch, rows })).boxed()
     }
 }
 

@@ -11,8 +11,8 @@ use quail_protocol::{
     user::{FeedPage, Profile},
 };
 use quail_server::store::{
-    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, Store, StoreError, Write,
-    Written,
+    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, RoomsKept, Store, StoreError,
+    Write, Written,
 };
 
 /// Batches that are remembered at most, the first ones.
@@ -102,5 +102,9 @@ impl<S: Store> Store for Recorded<S> {
 
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {
         self.store.profiles(app, users)
+    }
+
+    fn rooms(&self) -> BoxFuture<'_, Result<RoomsKept, StoreError>> {
+        self.store.rooms()
     }
 }

@@ -14,8 +14,10 @@ use quail_protocol::{
     },
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    Room,
+    Room, Row,
     rights::{Right, may},
 };
 
@@ -39,8 +41,9 @@ pub struct Capacity {
 /// What a change answers, and what everybody else is told if it changed something.
 pub type Change<R, E> = Result<(R, Option<E>), Code>;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Held {
+/// An attribute, by its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Held {
     value: AttributeValue,
     owner: UserId,
     ends_with_owner: bool,
@@ -61,13 +64,26 @@ impl Attributes {
         if held.all(|held| held.owner == *user) { Ok(()) } else { Err(Code::AttributeNotOwned) }
     }
 
+    pub(super) fn keys(&self) -> impl Iterator<Item = &AttributeKey> {
+        self.pairs.keys()
+    }
+
+    pub(super) fn held(&self, key: &AttributeKey) -> Option<&Held> {
+        self.pairs.get(key)
+    }
+
+    /// Those with whom something goes.
+    pub(super) fn owners_who_take_theirs(&self) -> BTreeSet<UserId> {
+        self.pairs.values().filter(|held| held.ends_with_owner).map(|held| held.owner.clone()).collect()
+    }
+
     fn remove(&mut self, key: &AttributeKey) -> bool {
         let Some(held) = self.pairs.remove(key) else { return false };
         self.bytes -= key.as_str().len() + held.value.len();
         true
     }
 
-    fn insert(&mut self, key: AttributeKey, held: Held) {
+    pub(super) fn insert(&mut self, key: AttributeKey, held: Held) {
         self.remove(&key);
         self.bytes += key.as_str().len() + held.value.len();
         self.pairs.insert(key, held);
@@ -200,6 +216,10 @@ impl Room {
         let changed = !set.is_empty() || !deleted.is_empty();
         self.attributes.version += u64::from(changed);
         let version = self.attributes.version;
+        if changed {
+            let keys = set.iter().map(|set| &set.key).chain(&deleted);
+            self.touched.extend(keys.map(|key| Row::Attribute(key.clone())).chain([Row::AttributesVersion]));
+        }
         let event = changed.then(|| AttributesUpdated {
             room: self.id.clone(),
             follows: self.head,

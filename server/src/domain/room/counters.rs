@@ -17,7 +17,7 @@ use quail_protocol::{
 };
 
 use super::{
-    Room,
+    Room, Row,
     attributes::{Change, check_keys},
     rights::{Right, may},
 };
@@ -30,7 +30,7 @@ type Key = (UserId, ClientMessageId);
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    values: BTreeMap<CounterKey, i64>,
+    pub(super) values: BTreeMap<CounterKey, i64>,
     pub(super) version: u64,
     /// What a repetition of an id must have in common with its first use.
     added: HashMap<Key, u64>,
@@ -48,6 +48,11 @@ impl Counters {
             None if change.id.unix_ms() <= self.forgotten => Err(Code::MessageIdStale),
             None => Ok(false),
         }
+    }
+
+    /// What was there before a start of the server. Increases that were made before may be in it.
+    pub(super) fn restore(&mut self, version: u64, values: BTreeMap<CounterKey, i64>, now: Timestamp) {
+        (self.version, self.values, self.forgotten) = (version, values, now.0);
     }
 
     fn remember(&mut self, user: UserId, change: &IncreaseCounters, now: Timestamp) {
@@ -160,6 +165,9 @@ impl Room {
         }
         let is_news = !changed.is_empty() || !deleted.is_empty();
         self.counters.version += u64::from(is_news);
+        if is_news {
+            self.touch(Row::Counters);
+        }
         let event = is_news.then(|| CountersUpdated {
             room: self.id.clone(),
             follows: self.head,

@@ -13,8 +13,10 @@ use quail_protocol::{
     },
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    Room,
+    Room, Row,
     rights::{Right, may, outranks},
 };
 
@@ -47,6 +49,18 @@ impl Restricted {
         Ok(())
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &Restriction> {
+        self.users.values()
+    }
+
+    pub(super) fn of(&self, user: &UserId) -> Option<&Restriction> {
+        self.users.get(user)
+    }
+
+    pub(super) fn put_back(&mut self, restriction: Restriction) {
+        self.users.insert(restriction.user.clone(), restriction);
+    }
+
     /// Takes out some of those whose time is over.
     fn expire(&mut self, now: Timestamp) -> Vec<UserId> {
         let over: Vec<_> = self
@@ -64,7 +78,7 @@ impl Restricted {
 }
 
 /// That everybody may not speak.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct AllMuted {
     until: Timestamp,
     exempt: Vec<Role>,
@@ -123,6 +137,7 @@ impl Room {
         } else {
             self.admins.remove(user);
         }
+        self.touch(Row::Admin(user.clone()));
         Ok(self.role_changed(user, role, operator))
     }
 
@@ -134,6 +149,8 @@ impl Room {
         }
         let before = std::mem::replace(&mut self.owner, user.clone());
         self.admins.remove(user);
+        self.touch(Row::Whole);
+        self.touch(Row::Admin(user.clone()));
         for changed in [&before, user] {
             let role = self.standing(changed);
             if let Some(occupant) = self.members.get_mut(changed) {
@@ -180,11 +197,20 @@ impl Room {
             }
             None => _ = restricted.users.remove(&user),
         }
+        self.touch_restricted(kind, user.clone());
         let (room, follows) = (self.id.clone(), self.head);
         Ok(RestrictionChanged { room, follows, kind, user, until, operator: Some(operator), reason })
     }
 
-    fn restricted(&mut self, kind: RestrictionKind) -> Result<&mut Restricted, Code> {
+    fn touch_restricted(&mut self, kind: RestrictionKind, user: UserId) {
+        match kind {
+            RestrictionKind::Ban => self.touch(Row::Ban(user)),
+            RestrictionKind::Mute => self.touch(Row::Mute(user)),
+            RestrictionKind::Unknown(_) => {}
+        }
+    }
+
+    pub(super) fn restricted(&mut self, kind: RestrictionKind) -> Result<&mut Restricted, Code> {
         match kind {
             RestrictionKind::Ban => Ok(&mut self.banned),
             RestrictionKind::Mute => Ok(&mut self.muted),
@@ -219,6 +245,7 @@ impl Room {
             return Err(Code::InvalidArgument);
         }
         self.all_muted = until.map(|until| AllMuted { until, exempt: exempt.to_vec() });
+        self.touch(Row::Whole);
         Ok(MuteAllChanged { room, follows: self.head, until, exempt, operator: Some(operator), reason })
     }
 
@@ -244,10 +271,13 @@ impl Room {
         let mut expired = vec![];
         for kind in [RestrictionKind::Ban, RestrictionKind::Mute] {
             let Ok(restricted) = self.restricted(kind) else { continue };
-            let over = restricted.expire(now).into_iter();
-            expired.extend(over.map(|user| Expired::Restriction(lifted(room.clone(), follows, kind, user))));
+            for user in restricted.expire(now) {
+                self.touch_restricted(kind, user.clone());
+                expired.push(Expired::Restriction(lifted(room.clone(), follows, kind, user)));
+            }
         }
         if self.all_muted.take_if(|all| is_over(all.until, now)).is_some() {
+            self.touch(Row::Whole);
             let (until, exempt, operator, reason) = (None, List::default(), None, Reason::default());
             expired.push(Expired::MuteAll(MuteAllChanged { room, follows, until, exempt, operator, reason }));
         }

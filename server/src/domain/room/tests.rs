@@ -1,5 +1,6 @@
 mod attributes;
 mod counters;
+mod kept;
 
 use std::time::Duration;
 

@@ -33,6 +33,12 @@ impl Counts {
         Ok(())
     }
 
+    /// Counts one that was there before the server started.
+    pub(super) fn restore(&mut self, app: &AppId, maker: &UserId) {
+        *self.by_app.entry(app.clone()).or_default() += 1;
+        *self.by_maker.entry((app.clone(), maker.clone())).or_default() += 1;
+    }
+
     pub(super) fn remove(&mut self, app: &AppId, maker: &UserId) {
         if let Some(count) = self.by_app.get_mut(app) {
             *count = count.saturating_sub(1);

@@ -12,7 +12,7 @@ use quail_protocol::{
     },
 };
 
-use super::{Now, Rooms};
+use super::{Answer, Now, Rooms};
 use crate::{domain::room::Restrict, session::Session};
 
 impl Rooms {
@@ -23,12 +23,13 @@ impl Rooms {
         by: &UserId,
         session: &Arc<Session>,
         set: &SetRole,
-    ) -> Result<RoleSet, Code> {
+    ) -> Result<Answer<RoleSet>, Code> {
+        self.ready()?;
         let found = self.find(app, &set.room).ok_or(Code::NotInRoom)?;
         let mut live = found.lock();
         let changed = live.rules.set_role(by, &set.user, set.role)?;
         live.tell_passing(&changed, Some(session), &self.metrics);
-        Ok(RoleSet { role: changed.role })
+        Ok(self.keep(app, &set.room, &mut live, RoleSet { role: changed.role }))
     }
 
     /// Gives a room to somebody in it.
@@ -38,12 +39,13 @@ impl Rooms {
         by: &UserId,
         session: &Arc<Session>,
         transfer: &Transfer,
-    ) -> Result<Transferred, Code> {
+    ) -> Result<Answer<Transferred>, Code> {
+        self.ready()?;
         let found = self.find(app, &transfer.room).ok_or(Code::NotInRoom)?;
         let mut live = found.lock();
         let changed = live.rules.transfer(by, &transfer.user)?;
         live.tell_passing(&changed, Some(session), &self.metrics);
-        Ok(Transferred { owner: changed.user })
+        Ok(self.keep(app, &transfer.room, &mut live, Transferred { owner: changed.user }))
     }
 
     /// Puts somebody out.
@@ -64,16 +66,20 @@ impl Rooms {
         (by, session): (&UserId, &Arc<Session>),
         restrict: Restrict,
         now: Now,
-    ) -> Result<Restricted, Code> {
+    ) -> Result<Answer<Restricted>, Code> {
+        self.ready()?;
         let found = self.find(app, room).ok_or(Code::NotInRoom)?;
         let mut live = found.lock();
         let changed = live.rules.restrict(by, restrict, now.time)?;
         if changed.kind == RestrictionKind::Ban && changed.until.is_some() {
             live.put_out(&changed.user, LeaveCause::Banned, (by, &changed.reason), now);
+            live.tell_passing(&changed, Some(session), &self.metrics);
+            let answer = self.keep(app, room, &mut live, Restricted {});
             self.tell_news(app, room, &mut live, now);
+            return Ok(answer);
         }
         live.tell_passing(&changed, Some(session), &self.metrics);
-        Ok(Restricted {})
+        Ok(self.keep(app, room, &mut live, Restricted {}))
     }
 
     /// Forbids everybody to speak but some, or allows it again.
@@ -83,12 +89,14 @@ impl Rooms {
         (by, session): (&UserId, &Arc<Session>),
         mute: MuteAll,
         now: Now,
-    ) -> Result<Restricted, Code> {
+    ) -> Result<Answer<Restricted>, Code> {
+        self.ready()?;
         let found = self.find(app, &mute.room).ok_or(Code::NotInRoom)?;
         let mut live = found.lock();
+        let room = mute.room.clone();
         let changed = live.rules.mute_all(by, mute, now.time)?;
         live.tell_passing(&changed, Some(session), &self.metrics);
-        Ok(Restricted {})
+        Ok(self.keep(app, &room, &mut live, Restricted {}))
     }
 
     /// Some of those who are kept out or muted.

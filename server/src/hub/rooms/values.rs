@@ -8,7 +8,7 @@ use quail_protocol::{
     id::{AppId, RoomId},
 };
 
-use super::Rooms;
+use super::{Answer, Rooms};
 use crate::{
     domain::room::{Change, Room as Rules},
     session::Session,
@@ -23,13 +23,14 @@ impl Rooms {
         room: &RoomId,
         session: &Arc<Session>,
         change: impl FnOnce(&mut Rules) -> Change<R, E>,
-    ) -> Result<R, Code> {
+    ) -> Result<Answer<R>, Code> {
+        self.ready()?;
         let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
         let mut live = found.lock();
         let (answer, event) = change(&mut live.rules)?;
         if let Some(event) = event {
             live.tell_passing(&event, Some(session), &self.metrics);
         }
-        Ok(answer)
+        Ok(self.keep(app, room, &mut live, answer))
     }
 }

@@ -18,13 +18,16 @@ pub(super) fn routes(router: Router) -> Router {
 async fn set(context: Context, change: SetAttributes) -> Result<AttributesChanged, Failure> {
     let Identity { app, user, .. } = context.identity()?;
     let (rooms, room) = (&context.shared.rooms, change.room.clone());
-    Ok(rooms.change(app, &room, &context.session, |rules| rules.set_attributes(user, change))?)
+    Ok(rooms.change(app, &room, &context.session, |rules| rules.set_attributes(user, change))?.kept().await?)
 }
 
 async fn delete(context: Context, change: DeleteAttributes) -> Result<AttributesChanged, Failure> {
     let Identity { app, user, .. } = context.identity()?;
     let (rooms, room) = (&context.shared.rooms, change.room.clone());
-    Ok(rooms.change(app, &room, &context.session, |rules| rules.delete_attributes(user, change))?)
+    Ok(rooms
+        .change(app, &room, &context.session, |rules| rules.delete_attributes(user, change))?
+        .kept()
+        .await?)
 }
 
 async fn attributes(context: Context, Attributes { room }: Attributes) -> Result<AttributesPage, Failure> {
@@ -38,7 +41,10 @@ async fn set_of_members(
 ) -> Result<MemberAttributesChanged, Failure> {
     let Identity { app, user, .. } = context.identity()?;
     let (rooms, room) = (&context.shared.rooms, change.room.clone());
-    Ok(rooms.change(app, &room, &context.session, |rules| rules.set_member_attributes(user, change))?)
+    Ok(rooms
+        .change(app, &room, &context.session, |rules| rules.set_member_attributes(user, change))?
+        .kept()
+        .await?)
 }
 
 async fn of_members(

@@ -22,12 +22,12 @@ pub(super) fn routes(router: Router) -> Router {
 
 async fn set_role(context: Context, set: SetRole) -> Result<RoleSet, Failure> {
     let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.set_role(app, user, &context.session, &set)?)
+    Ok(context.shared.rooms.set_role(app, user, &context.session, &set)?.kept().await?)
 }
 
 async fn transfer(context: Context, transfer: Transfer) -> Result<Transferred, Failure> {
     let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.transfer(app, user, &context.session, &transfer)?)
+    Ok(context.shared.rooms.transfer(app, user, &context.session, &transfer)?.kept().await?)
 }
 
 async fn kick(context: Context, kick: Kick) -> Result<Kicked, Failure> {
@@ -40,7 +40,7 @@ async fn ban(context: Context, ban: Ban) -> Result<Restricted, Failure> {
     let Ban { room, user, until, reason } = ban;
     let restrict = Restrict { kind: RestrictionKind::Ban, user, until, reason };
     let now = context.shared.moment();
-    Ok(context.shared.rooms.restrict(app, &room, (by, &context.session), restrict, now)?)
+    Ok(context.shared.rooms.restrict(app, &room, (by, &context.session), restrict, now)?.kept().await?)
 }
 
 async fn mute(context: Context, mute: Mute) -> Result<Restricted, Failure> {
@@ -48,13 +48,13 @@ async fn mute(context: Context, mute: Mute) -> Result<Restricted, Failure> {
     let Mute { room, user, until, reason } = mute;
     let restrict = Restrict { kind: RestrictionKind::Mute, user, until, reason };
     let now = context.shared.moment();
-    Ok(context.shared.rooms.restrict(app, &room, (by, &context.session), restrict, now)?)
+    Ok(context.shared.rooms.restrict(app, &room, (by, &context.session), restrict, now)?.kept().await?)
 }
 
 async fn mute_all(context: Context, mute: MuteAll) -> Result<Restricted, Failure> {
     let Identity { app, user, .. } = context.identity()?;
     let now = context.shared.moment();
-    Ok(context.shared.rooms.mute_all(app, (user, &context.session), mute, now)?)
+    Ok(context.shared.rooms.mute_all(app, (user, &context.session), mute, now)?.kept().await?)
 }
 
 async fn restrictions(context: Context, query: Restrictions) -> Result<RestrictionsPage, Failure> {

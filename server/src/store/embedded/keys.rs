@@ -2,7 +2,7 @@
 
 use quail_protocol::{
     Conversation, Epoch, Position, Priority, Rev, Seq, Timestamp,
-    id::{AppId, ClientMessageId, MessageId, UserId},
+    id::{AppId, ClientMessageId, MessageId, RoomId, UserId},
     user::{FeedEntry, Profile},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,7 +21,7 @@ pub(super) type Key = Vec<u8>;
 const FORMAT: u8 = 1;
 
 /// The store's layout of keyspaces and keys.
-pub(super) const SCHEMA: u32 = 4;
+pub(super) const SCHEMA: u32 = 5;
 
 /// A stored value is not what its key says.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +101,57 @@ pub(super) fn viewed(user: &[u8], key: &[u8]) -> Result<Conversation, Unreadable
         Conversation::from_parts(*kind, str::from_utf8(id).ok()?).ok()?
     };
     read().ok_or(Unreadable { what: "key of a view", format: None })
+}
+
+/// The key of a row of a room; those of one room sort together.
+pub(super) fn room(app: &AppId, room: &RoomId, name: &[u8]) -> Key {
+    let mut bytes = Vec::with_capacity(64);
+    push(&mut bytes, app.as_str());
+    push(&mut bytes, room.as_str());
+    bytes.extend_from_slice(name);
+    bytes
+}
+
+/// The room and the row that the key of one names.
+pub(super) fn room_of(key: &[u8]) -> Result<(AppId, RoomId, Vec<u8>), Unreadable> {
+    let read = || {
+        let (app, rest) = pull(key)?;
+        let (room, name) = pull(rest)?;
+        Some((AppId::new(app).ok()?, RoomId::new(room).ok()?, name.to_vec()))
+    };
+    read().ok_or(Unreadable { what: "key of a room", format: None })
+}
+
+fn pull(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = bytes.split_first()?;
+    let (text, rest) = rest.split_at_checked(usize::from(*length))?;
+    Some((str::from_utf8(text).ok()?, rest))
+}
+
+/// Where the highest epoch of all rooms stands.
+pub(super) const LAST_ROOM_EPOCH: &[u8] = b"quail.last_room_epoch";
+
+pub(super) fn encode_epoch(epoch: Epoch) -> Vec<u8> {
+    [&[FORMAT], &epoch.0.to_be_bytes()[..]].concat()
+}
+
+pub(super) fn decode_epoch(bytes: &[u8]) -> Result<Epoch, Unreadable> {
+    let unreadable = || Unreadable { what: "epoch of rooms", format: bytes.first().copied() };
+    let [FORMAT, rest @ ..] = bytes else { return Err(unreadable()) };
+    let number = rest.try_into().map_err(|_| unreadable())?;
+    Ok(Epoch(u64::from_be_bytes(number)))
+}
+
+/// A row of a room, which is the room's to read.
+pub(super) fn encode_room(value: &[u8]) -> Vec<u8> {
+    [&[FORMAT], value].concat()
+}
+
+pub(super) fn decode_room(bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
+    match bytes {
+        [FORMAT, value @ ..] => Ok(value.to_vec()),
+        _ => Err(Unreadable { what: "row of a room", format: bytes.first().copied() }),
+    }
 }
 
 fn push(bytes: &mut Vec<u8>, text: &str) {

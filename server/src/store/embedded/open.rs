@@ -63,8 +63,8 @@ const SCHEMA_KEY: &[u8] = b"quail.schema";
 const GENERATION_KEY: &[u8] = b"quail.generation";
 const ENGINE: &str = "engine";
 const MARK: &str = "mark";
-const KEYSPACES: [&str; 9] =
-    ["singles", "entries", "changes", "dedup", "heads", "profiles", "views", "feeds", "news"];
+const KEYSPACES: [&str; 10] =
+    ["singles", "entries", "changes", "dedup", "heads", "profiles", "views", "feeds", "news", "rooms"];
 
 impl Embedded {
     /// Opens the store of `directory`, or makes it. `accept_data_loss` goes on where messages are missing, and keeps
@@ -133,7 +133,7 @@ impl Embedded {
         let failed = |source| OpenError::Io { path: path(), source };
         let refused = |source| OpenError::Engine { path: path(), source };
         let damaged = |what: String| OpenError::Damaged { path: path(), what };
-        let (database, [singles, entries, changes, dedup, heads, profiles, views, feeds, news]) =
+        let (database, [singles, entries, changes, dedup, heads, profiles, views, feeds, news, rooms]) =
             open_database(&directory.join(ENGINE), config).map_err(refused)?;
         let single = |key| singles.get(key).map_err(refused);
         let schema = single(SCHEMA_KEY)?.ok_or_else(|| damaged("its layout is gone".into()))?;
@@ -172,6 +172,7 @@ impl Embedded {
             views,
             feeds,
             news,
+            rooms,
             epoch: Epoch(generation),
             writer: Mutex::new(writer),
             mark_interval: config.mark_interval,

@@ -8,7 +8,7 @@ use std::{
 
 use fjall::{OwnedWriteBatch, PersistMode, Snapshot};
 use quail_protocol::{
-    Code, Seq, Timestamp,
+    Code, Epoch, Seq, Timestamp,
     event::EventBody,
     id::{AppId, UserId},
     user::{FeedEntry, Profile},
@@ -23,7 +23,7 @@ use super::{
 use crate::domain::conversation::View;
 use crate::store::{
     Append, Appended, Head, MarkChange, MarkKept, Place, ProfileChange, ProfileKept, RecallChange,
-    RecallKept, StoreError, Write, Written,
+    RecallKept, RoomChange, StoreError, Write, Written,
     entry::{Entry, Remembered},
     feed::{self, Ends},
 };
@@ -74,6 +74,9 @@ struct Batch<'a> {
     profiles: HashMap<Key, Profile>,
     feeds: HashMap<Key, Ends>,
     news: BTreeMap<Key, FeedEntry>,
+    rooms: BTreeMap<Key, Option<Vec<u8>>>,
+    /// The highest of all rooms, if it is a new one's.
+    room_epoch: Option<Epoch>,
 }
 
 /// An entry that a batch writes.
@@ -248,9 +251,21 @@ impl Batch<'_> {
         Ok(seq)
     }
 
+    fn keep_room(&mut self, change: RoomChange) -> Result<(), StoreError> {
+        let RoomChange { app, room, epoch, rows } = change;
+        let highest = match self.room_epoch {
+            Some(epoch) => epoch,
+            None => self.inner.last_room_epoch(&self.durable)?,
+        };
+        self.room_epoch = Some(epoch).filter(|epoch| *epoch > highest).or(self.room_epoch);
+        self.rooms.extend(rows.into_iter().map(|(name, value)| (keys::room(&app, &room, &name), value)));
+        Ok(())
+    }
+
     /// All that is to be written, and the heads that are in force then.
     fn finish(self) -> (OwnedWriteBatch, HashMap<Key, Head>) {
         let Self { inner, mut writes, entries, changes, heads, views, profiles, feeds, news, .. } = self;
+        let (rooms, room_epoch) = (self.rooms, self.room_epoch);
         for (key, placed) in entries {
             writes.insert(&inner.entries, key, keys::encode_entry(&placed.entry));
         }
@@ -271,6 +286,15 @@ impl Batch<'_> {
         }
         for (key, entry) in news {
             writes.insert(&inner.news, key, keys::encode_news(&entry));
+        }
+        for (key, value) in rooms {
+            match value {
+                Some(value) => writes.insert(&inner.rooms, key, keys::encode_room(&value)),
+                None => writes.remove(&inner.rooms, key),
+            }
+        }
+        if let Some(epoch) = room_epoch {
+            writes.insert(&inner.singles, keys::LAST_ROOM_EPOCH, keys::encode_epoch(epoch));
         }
         (writes, heads)
     }
@@ -299,12 +323,15 @@ impl Inner {
             profiles: HashMap::new(),
             feeds: HashMap::new(),
             news: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            room_epoch: None,
         };
         let write = |write| match write {
             Write::Append(append) => open.append(append).map(Written::Append),
             Write::Mark(change) => open.mark(change).map(Written::Mark),
             Write::Profile(change) => open.keep_profile(change).map(Written::Profile),
             Write::Recall(change) => open.recall(change).map(Written::Recall),
+            Write::Room(change) => open.keep_room(change).map(|()| Written::Room),
         };
         let outcomes = batch.into_iter().map(write).collect::<Result<_, _>>()?;
         let (writes, heads) = open.finish();

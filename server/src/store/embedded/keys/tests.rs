@@ -26,6 +26,14 @@ fn stored_bytes_are_these() {
         "000051610464656d6f0105616c69636503626f6203626f6201a3185c500077078707070707070707"
     );
     assert_eq!(hex(&user(&app, &bob)), "0464656d6f03626f62");
+    let lobby = RoomId::new("lobby").unwrap();
+    let row = room(&app, &lobby, &[4, b'k']);
+    assert_eq!(hex(&row), "0464656d6f056c6f626279046b");
+    assert_eq!(room_of(&row).unwrap(), (app.clone(), lobby, vec![4, b'k']));
+    assert_eq!(hex(&encode_room(b"v")), "0176");
+    assert_eq!(decode_room(&encode_room(b"v")).unwrap(), b"v");
+    assert_eq!(hex(&encode_epoch(Epoch(258))), "010000000000000102");
+    assert_eq!(decode_epoch(&encode_epoch(Epoch(258))).unwrap(), Epoch(258));
 
     let head = Head {
         position: Position { epoch: Epoch(1), seq: Seq(9) },
