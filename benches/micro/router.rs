@@ -60,7 +60,7 @@ fn context() -> Context {
         session: SessionId::at(1, [1; 10]),
     };
     assert!(session.log_in(identity, 0).is_ok(), "nobody else is there");
-    let metrics = Metrics::new();
+    let (committer, metrics) = (Committer::default(), Metrics::new());
     let addresses = Addresses::new(Default::default(), false, entropy.hasher(), metrics.clone());
     let shared = Shared {
         addresses: Arc::new(addresses),
@@ -68,10 +68,10 @@ fn context() -> Context {
         apps: BTreeMap::from([(app, apps::Config { rates, ..apps::Config::default() })]),
         clock: Clock::system(),
         hub: Arc::new(Hub::new(entropy.hasher())),
-        rooms: Rooms::new(entropy.hasher(), metrics.clone()),
+        rooms: Rooms::new(entropy.hasher(), committer.clone(), metrics.clone()),
         store: Arc::new(store),
         entropy,
-        committer: Committer::default(),
+        committer,
         metrics,
         session: config,
     };

@@ -1,6 +1,7 @@
 //! Rooms, through the client.
 
 mod life;
+mod model;
 mod moderation;
 mod restart;
 mod talk;
