@@ -6,10 +6,10 @@ mod counters;
 use std::ops::RangeBounds;
 
 use quail_protocol::{
-    Conversation, Timestamp,
+    Conversation, Position, Timestamp,
     bounded::List,
     id::{RoomId, UserId},
-    message::{Direction, MessageBody, Page, Sent},
+    message::{Direction, MessageBody, Page, Recall, Recalled, Sent},
     room::{
         Ban, Create, Dismiss, Dismissed, Enter, Entered, Info, InfoChanged, Join, Kick, Leave, Left, Members,
         MembersPage, Mute, MuteAll, Reason, RestrictionKind, Restrictions, RestrictionsPage, Role, RoomState,
@@ -154,6 +154,15 @@ impl Room {
         limit: u16,
     ) -> Result<RestrictionsPage, CallError> {
         self.client.call(Restrictions { room: self.id.clone(), kind, after, limit }).await
+    }
+
+    /// Takes a message back: its sender may for a while ([`Limits::recall_window_ms`]), the room's owner and admins at any
+    /// time if they may moderate the sender. Nothing is left of it but its place; the others get
+    /// [`Event::MessageChanged`](crate::protocol::Event::MessageChanged).
+    ///
+    /// [`Limits::recall_window_ms`]: crate::protocol::session::Limits::recall_window_ms
+    pub async fn recall(&self, position: Position) -> Result<Recalled, CallError> {
+        self.client.call(Recall { conversation: self.conversation(), position }).await
     }
 
     /// Sends a text with normal priority.

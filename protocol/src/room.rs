@@ -33,7 +33,7 @@ use crate::{
     message::Message,
     open::open_enum,
     operation::operations,
-    position::{Position, Seq},
+    position::{Position, Rev, Seq},
     time::Timestamp,
 };
 
@@ -192,6 +192,8 @@ pub struct RoomState {
     pub head: Position,
     /// The first number that is still in the ring.
     pub first: Seq,
+    /// The number of the newest change of a message.
+    pub rev: Rev,
     /// When it was made.
     pub created: Timestamp,
     /// What the asking user is in it; none if they are not in it.

@@ -62,8 +62,9 @@ impl Driver {
                 _ = frame::decode(body).map(|recalled| self.tracker.recalled(conversation, &recalled));
             }
             Own::Enter(room) => {
-                _ = frame::decode(body)
-                    .map(|entered: Entered| self.tracker.entered(room, entered.state.head));
+                _ = frame::decode(body).map(|entered: Entered| {
+                    self.tracker.entered(room, entered.state.head, entered.state.rev)
+                });
             }
             // What is left and what is dismissed is answered alike.
             Own::Leave(room) => _ = frame::decode(body).map(|Left { last }| self.tracker.left(room, last)),

@@ -14,11 +14,11 @@ const LEFT_MAX: usize = 64;
 
 impl Tracker {
     /// This session is in a room. What is placed behind `head` comes as events, and some may have come already.
-    pub(crate) fn entered(&mut self, room: &RoomId, head: Position) {
+    pub(crate) fn entered(&mut self, room: &RoomId, head: Position, rev: Rev) {
         let conversation = Conversation::Room(room.clone());
         self.left.retain(|(left, _)| *left != conversation);
         if !self.tracks.contains_key(&conversation) {
-            self.follow(conversation.clone(), Track::starting_at(conversation, head, Rev(0)));
+            self.follow(conversation.clone(), Track::starting_at(conversation, head, rev));
         }
     }
 

@@ -14,9 +14,11 @@ use crate::{
 };
 
 /// Take a message back: nothing is left of it but its place. ZIM's `revokeMessage`. Only its sender may, and only for a
-/// while, [`crate::session::Limits::recall_window_ms`]. A message that was recalled is recalled again with the same result.
+/// while, [`crate::session::Limits::recall_window_ms`]; in a room its owner and admins may as well, and at any time, if they
+/// may moderate the sender. A message that was recalled is recalled again with the same result.
 ///
-/// Rejects: `RateLimited`, `MessageNotFound`, `NotSender`, `RecallTooLate`, `EpochMismatch`, `InvalidArgument`.
+/// Rejects: `RateLimited`, `MessageNotFound`, `NotSender`, `RecallTooLate`, `EpochMismatch`, `NotInRoom`, `RightMissing`,
+/// `InvalidArgument`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Recall {
     /// Where.

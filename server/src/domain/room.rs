@@ -7,6 +7,7 @@ mod kept;
 mod moderation;
 mod news;
 mod place;
+mod recall;
 mod repeats;
 mod rights;
 mod ring;
@@ -17,7 +18,7 @@ use std::{
 };
 
 use quail_protocol::{
-    Code, Epoch, Position, Priority, Seq, Timestamp,
+    Code, Epoch, Position, Priority, Rev, Seq, Timestamp,
     id::{RoomId, SessionId, UserId},
     limits::WHEN_EMPTY_MS_MAX,
     message::SenderNote,
@@ -86,6 +87,8 @@ pub struct Room {
     empty_since: Option<Timestamp>,
     head: Position,
     last_by_priority: [Seq; Priority::COUNT],
+    /// Steps with every change of a message that has its place.
+    rev: Rev,
     ring: Ring,
     budget: Budget,
     repeats: Repeats,
@@ -180,6 +183,7 @@ impl Room {
             empty_since: Some(now),
             head: Position { epoch, seq: Seq(0) },
             last_by_priority: Default::default(),
+            rev: Rev(0),
             ring: Ring::new(bounds.keep),
             budget: Budget::new(bounds.allowance),
             repeats: Repeats::default(),
@@ -295,6 +299,7 @@ impl Room {
             members: self.members.len() as u64,
             head: self.head,
             first: self.ring.first(self.head.seq),
+            rev: self.rev,
             created: self.created,
             role: self.role(user),
             counters_for_members: self.settings.counters_for_members,

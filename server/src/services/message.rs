@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use quail_protocol::{
-    Code, Conversation, Reject,
+    Code, Conversation, Position, Reject,
     bounded::List,
     event::EventBody,
     frame::{self, Malformed},
     id::{AppId, MessageId, RoomId},
     limits::{HISTORY_BYTES_MAX, HISTORY_ENTRIES_MAX},
-    message::{Ack, Changes, ChangesPage, History, Page, Recall, Send, Sent, Signal, Signaled},
+    message::{Ack, Changes, ChangesPage, History, Page, Recall, Recalled, Send, Sent, Signal, Signaled},
 };
 
 use crate::{
     apps::UnknownRecipients,
     context::Context,
-    domain::{self, room::Sending},
+    domain::{
+        self,
+        room::{Room as Rules, Sending},
+    },
     hub::{
         Draw,
         fanout::{Reply, Ticket},
@@ -148,6 +151,9 @@ async fn history(context: Context, query: History) -> Result<Page, Failure> {
 
 /// Queues a recall for the committer, which answers.
 async fn recall(context: Context, recall: Recall, responder: Responder<Recall>) {
+    if let Conversation::Room(room) = &recall.conversation {
+        return responder.reply(recall_in_room(&context, room, recall.position));
+    }
     let (app, change) = match prepare_recall(&context, recall) {
         Ok(prepared) => prepared,
         Err(reject) => return responder.reply(Err(reject)),
@@ -164,8 +170,19 @@ fn prepare_recall(context: &Context, recall: Recall) -> Result<(AppId, RecallCha
     Ok((app, RecallChange { key, position: recall.position, user, window, time }))
 }
 
+fn recall_in_room(context: &Context, room: &RoomId, position: Position) -> Result<Recalled, Reject> {
+    let Identity { app, user, .. } = context.identity()?;
+    let (window, time) = (context.shared.app(app)?.recall_window, context.shared.clock.timestamp());
+    let recall = |rules: &mut Rules| rules.recall(user, position, window, time);
+    Ok(context.shared.rooms.change_message(app, room, &context.session, recall)?)
+}
+
 async fn changes(context: Context, query: Changes) -> Result<ChangesPage, Failure> {
     let entries_max = page_size(query.limit)?;
+    if let Conversation::Room(room) = &query.conversation {
+        let Identity { app, user, .. } = context.identity()?;
+        return Ok(context.shared.rooms.changes(app, room, user, query.since, entries_max)?);
+    }
     let key = key(&context, &query.conversation)?;
     let read = context.shared.store.changes(&key, query.since, entries_max, HISTORY_BYTES_MAX).await?;
     let messages = List::new(read.messages).map_err(|_| Code::Internal)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quail_protocol::{
-    Close, Code, Conversation, Rev, Seq,
+    Close, Code, Conversation, Seq,
     bounded::List,
     id::{AppId, RoomId, SessionId},
     limits::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX},
@@ -213,8 +213,8 @@ async fn catch_up(context: Context, resume: Resume) -> Result<Resumed, Failure> 
 /// How far a room has come, if this session is in it.
 fn room_head(context: &Context, app: &AppId, room: &RoomId) -> Option<domain::resume::Head> {
     let head = context.shared.rooms.head(app, room, &context.session)?;
-    let hub::rooms::Head { position, last_by_priority, first } = head;
-    Some(domain::resume::Head { position, last_by_priority, first, rev: Rev(0) })
+    let hub::rooms::Head { position, last_by_priority, first, rev } = head;
+    Some(domain::resume::Head { position, last_by_priority, first, rev })
 }
 
 fn limits(shared: &Shared, app: &apps::Config) -> Limits {

@@ -304,7 +304,7 @@ pub struct ChangesRead {
 
 impl ChangesRead {
     /// Reads `changes`, ascending and with the message of each that is still kept, until one is more than is wanted.
-    pub(super) fn fill(
+    pub(crate) fn fill(
         head: Head,
         entries_max: usize,
         bytes_max: usize,

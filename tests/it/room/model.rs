@@ -104,7 +104,10 @@ impl Run {
         let model = &mut self.model;
         match self.rng.random_range(0..22) {
             0 => {
-                assert_eq!(outcome(r.create(settings).await).map(|in_it| in_it.status), model.create(id, who));
+                assert_eq!(
+                    outcome(r.create(settings).await).map(|in_it| in_it.status),
+                    model.create(id, who)
+                );
             }
             1 | 2 => {
                 let joined = outcome(r.join(0).await).map(|in_it| in_it.status);

@@ -242,3 +242,35 @@ async fn after_a_restart_of_the_server_a_client_is_told_that_it_is_in_no_room() 
     assert_eq!((entered.status, entered.state.role), (EntryStatus::Joined, Some(Role::Owner)));
     assert!(entered.state.head.epoch > before.epoch);
 }
+
+#[tokio::test]
+async fn what_is_taken_back_in_a_room_is_taken_back_for_all_and_for_those_who_come_later() {
+    let town = Town::new().await;
+    for carrier in Carrier::ALL {
+        let (alice, mut to_alice) = town.connect(carrier, "alice").await;
+        let (bob, mut to_bob) = town.connect(carrier, "bob").await;
+        let id = format!("{carrier:?}");
+        let r = room(&alice, &id);
+        r.create(open()).await.unwrap();
+        room(&bob, &id).join(0).await.unwrap();
+        let said = room(&bob, &id).send("a slip").await.unwrap();
+        message(&mut to_alice).await;
+        // Whoever owns the room may, whoever said it.
+        let recalled = r.recall(said.position).await.unwrap();
+        let changed =
+            next(
+                &mut to_bob,
+                |event| if let Event::MessageChanged(changed) = event { Some(changed) } else { None },
+            );
+        let changed = changed.await;
+        assert_eq!((changed.message.position, changed.message.rev), (said.position, recalled.rev));
+        assert_eq!(changed.message.recall.as_ref().unwrap().operator, *alice.user_id());
+        assert!(changed.message.content.body.is_empty());
+        let (carol, _to_carol) = town.connect(carrier, "carol").await;
+        let entered = room(&carol, &id).join(10).await.unwrap();
+        assert_eq!((&entered.recent[0], entered.state.rev), (&changed.message, recalled.rev));
+        let page = room(&carol, &id).history(..).await.unwrap();
+        assert_eq!((&page.messages[0], page.rev), (&changed.message, recalled.rev));
+        assert_eq!(refused(room(&carol, &id).recall(said.position).await), Code::NotSender);
+    }
+}

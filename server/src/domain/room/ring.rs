@@ -1,8 +1,11 @@
 //! The newest messages of a room.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use quail_protocol::{Seq, Timestamp, message::Message};
+use quail_protocol::{
+    Rev, Seq, Timestamp,
+    message::{Message, RecallNote},
+};
 
 /// What is kept of a room's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +25,13 @@ pub struct Ring {
     /// Dense: the last one has the room's newest number.
     messages: VecDeque<Message>,
     bytes: usize,
+    /// Which message each change was of.
+    changes: BTreeMap<Rev, Seq>,
 }
 
 impl Ring {
     pub(super) fn new(keep: Keep) -> Self {
-        Self { keep, messages: VecDeque::new(), bytes: 0 }
+        Self { keep, messages: VecDeque::new(), bytes: 0, changes: BTreeMap::new() }
     }
 
     pub(super) fn push(&mut self, message: Message) {
@@ -40,6 +45,7 @@ impl Ring {
     fn pop(&mut self) {
         if let Some(oldest) = self.messages.pop_front() {
             self.bytes -= oldest.bytes();
+            self.changes.remove(&oldest.rev);
         }
     }
 
@@ -48,6 +54,29 @@ impl Ring {
         while self.messages.front().is_some_and(|message| message.time.0 < oldest) {
             self.pop();
         }
+    }
+
+    /// The message of a number.
+    pub(super) fn get(&self, seq: Seq) -> Option<&Message> {
+        self.range(seq, seq).next()
+    }
+
+    /// Takes a message back, which was not. Returns what is left of it.
+    pub(super) fn recall(&mut self, seq: Seq, rev: Rev, note: RecallNote) -> Option<Message> {
+        let first = self.messages.front()?.position.seq.0;
+        let index = usize::try_from(seq.0.checked_sub(first)?).ok()?;
+        let message = self.messages.get_mut(index)?;
+        self.bytes -= message.bytes();
+        message.content = message.content.clone().recalled();
+        (message.rev, message.recall) = (rev, Some(note));
+        self.bytes += message.bytes();
+        self.changes.insert(rev, seq);
+        Some(message.clone())
+    }
+
+    /// Changed messages behind the change `since`, in the order of the changes.
+    pub fn changed(&self, since: Rev) -> impl Iterator<Item = (Rev, Option<&Message>)> {
+        self.changes.range(since.next()..).map(|(rev, seq)| (*rev, self.get(*seq)))
     }
 
     /// When the oldest was placed.

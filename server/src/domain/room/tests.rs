@@ -1,6 +1,7 @@
 mod attributes;
 mod counters;
 mod kept;
+mod recall;
 
 use std::time::Duration;
 

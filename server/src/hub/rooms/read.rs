@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use quail_protocol::{
-    Code,
+    Code, Rev,
     bounded::List,
     id::{AppId, RoomId, UserId},
-    message::Page,
+    message::{ChangesPage, Page},
     room::{Members, MembersPage, RoomState},
 };
 
@@ -54,6 +54,21 @@ impl Rooms {
         let live = found.lock();
         live.rules.role(user).ok_or(Code::NotInRoom)?;
         live.page(query)
+    }
+
+    /// Changes of messages of a room, for somebody in it.
+    pub fn changes(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        user: &UserId,
+        since: Rev,
+        entries_max: usize,
+    ) -> Result<ChangesPage, Code> {
+        let found = self.find(app, room).ok_or(Code::NotInRoom)?;
+        let live = found.lock();
+        live.rules.role(user).ok_or(Code::NotInRoom)?;
+        live.changes(since, entries_max)
     }
 
     /// How far a room has come, if the session is in it.

@@ -8,7 +8,7 @@ use quail_protocol::{
     event::EventBody,
     id::{RoomId, SessionId, UserId},
     limits::{HISTORY_BYTES_MAX, RECENT_MAX},
-    message::{Ack, Direction, Message, Page, Sent, Unnumbered},
+    message::{Ack, ChangesPage, Direction, Message, Page, Sent, Unnumbered},
     room::{LeaveCause, Reason, RoomLeft},
 };
 
@@ -16,7 +16,7 @@ use super::Now;
 use crate::{
     domain::room::{Came, Expired, Newcomer, Place, Placed, Refused, Room as Rules, Sending, Tidings},
     session::{Session, outbox::Pushed},
-    store::{self, Range, RangeQuery},
+    store::{self, ChangesRead, Range, RangeQuery},
     telemetry::Metrics,
 };
 
@@ -29,6 +29,8 @@ pub struct Head {
     pub last_by_priority: [Seq; Priority::COUNT],
     /// The first number that is still in the ring.
     pub first: Seq,
+    /// The number of its newest change of a message.
+    pub rev: Rev,
 }
 
 #[derive(Debug)]
@@ -150,14 +152,28 @@ impl Live {
     pub(super) fn head(&self) -> Head {
         let position = self.rules.head();
         let first = self.rules.ring().first(position.seq);
-        Head { position, last_by_priority: self.rules.last_by_priority(), first }
+        Head { position, last_by_priority: self.rules.last_by_priority(), first, rev: self.rules.rev() }
+    }
+
+    /// The same in the words of the store.
+    fn stored_head(&self) -> store::Head {
+        let Head { position, last_by_priority, first, rev } = self.head();
+        let empty = store::Head::empty(position.epoch);
+        store::Head { position, last_by_priority, first, rev, ..empty }
+    }
+
+    /// Changes of messages behind `since`.
+    pub(super) fn changes(&self, since: Rev, entries_max: usize) -> Result<ChangesPage, Code> {
+        let changes = self.rules.ring().changed(since).map(|(rev, message)| Ok((rev, message.cloned())));
+        let read = ChangesRead::fill(self.stored_head(), entries_max, HISTORY_BYTES_MAX, changes);
+        let ChangesRead { head, rev, messages, more } = read.map_err(|_| Code::Internal)?;
+        let messages = List::new(messages).map_err(|_| Code::Internal)?;
+        Ok(ChangesPage { head, rev, messages, more })
     }
 
     /// Messages of the ring.
     pub(super) fn page(&self, query: RangeQuery) -> Result<Page, Code> {
-        let Head { position, last_by_priority, first } = self.head();
-        let head = store::Head { last_by_priority, first, ..store::Head::empty(position.epoch) };
-        let head = store::Head { position, ..head };
+        let head = self.stored_head();
         let entries = self.rules.ring().range(query.from, query.to).map(|message| Ok(message.clone()));
         let range = match query.direction {
             Direction::Forwards => Range::fill(head, query, entries),
@@ -165,7 +181,7 @@ impl Live {
         };
         let range = range.map_err(|_| Code::Internal)?;
         let messages = List::new(range.messages).map_err(|_| Code::Internal)?;
-        Ok(Page { head: position, first, rev: Rev(0), messages, next: range.next })
+        Ok(Page { head: range.head, first: range.first, rev: range.rev, messages, next: range.next })
     }
 
     /// Tells what went with owners who left, and who came and went, if it is time.

@@ -6,6 +6,7 @@ use quail_protocol::{
     Code,
     event::EventBody,
     id::{AppId, RoomId},
+    message::{Changed, Recalled},
 };
 
 use super::{Answer, Rooms};
@@ -15,6 +16,23 @@ use crate::{
 };
 
 impl Rooms {
+    /// Changes a message of a room, and tells everybody in it but `session`, which did it. Nothing of it is kept.
+    pub fn change_message(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        session: &Arc<Session>,
+        change: impl FnOnce(&mut Rules) -> Change<Recalled, Changed>,
+    ) -> Result<Recalled, Code> {
+        let found = self.find(app, room).ok_or(Code::NotInRoom)?;
+        let mut live = found.lock();
+        let (answer, event) = change(&mut live.rules)?;
+        if let Some(event) = event {
+            live.tell_passing(&event, Some(session), &self.metrics);
+        }
+        Ok(answer)
+    }
+
     /// Changes a room, and tells everybody in it but `session`, which did it, if something changed. Whoever reads too
     /// slowly is told that they missed something: changes may be large, and must not end anybody else's connection.
     pub fn change<R, E: EventBody>(
