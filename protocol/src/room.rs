@@ -113,6 +113,9 @@ pub struct Settings {
     pub lifetime: Lifetime,
     /// Whether every member may change its counters. Otherwise its owner and its admins may.
     pub counters_for_members: bool,
+    /// Messages come without [`Message::member`], and whoever is told of in `room.members_joined` without name and avatar:
+    /// fewer bytes where all know each other.
+    pub omit_notes: bool,
 }
 
 /// Make a room and be in it, as its owner. ZIM's `createRoom`.
@@ -184,6 +187,8 @@ pub struct RoomState {
     pub lifetime: Lifetime,
     /// Whether every member may change its counters.
     pub counters_for_members: bool,
+    /// Whether names, avatars and roles are left out of messages and events.
+    pub omit_notes: bool,
     /// Who owns it, even if they are not in it.
     pub owner: UserId,
     /// How many users are in it.

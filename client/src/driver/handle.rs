@@ -63,7 +63,7 @@ impl Driver {
             }
             Own::Enter(room) => {
                 _ = frame::decode(body).map(|entered: Entered| {
-                    self.tracker.entered(room, entered.state.head, entered.state.rev)
+                    self.tracker.entered(room, entered.state.head, entered.state.rev);
                 });
             }
             // What is left and what is dismissed is answered alike.

@@ -213,7 +213,12 @@ impl Room {
         let member = Member { user: user.clone(), name, avatar, role, joined: now };
         self.arrivals += 1;
         self.by_arrival.insert(self.arrivals, user.clone());
-        self.news.joined(member.clone());
+        let told = if self.settings.omit_notes {
+            Member { name: Default::default(), avatar: Default::default(), ..member.clone() }
+        } else {
+            member.clone()
+        };
+        self.news.joined(told);
         let (arrival, sessions) = (self.arrivals, BTreeSet::from([session]));
         let (urgent, attributes) = (Bucket::default(), OfOccupant::default());
         self.members.insert(user, Occupant { member, arrival, sessions, urgent, attributes });
@@ -303,6 +308,7 @@ impl Room {
             created: self.created,
             role: self.role(user),
             counters_for_members: self.settings.counters_for_members,
+            omit_notes: self.settings.omit_notes,
             attributes_version: self.attributes.version,
             member_attributes_version: self.member_attributes_version,
             counters_version: self.counters.version,

@@ -274,3 +274,39 @@ async fn what_is_taken_back_in_a_room_is_taken_back_for_all_and_for_those_who_co
         assert_eq!(refused(room(&carol, &id).recall(said.position).await), Code::NotSender);
     }
 }
+
+#[tokio::test]
+async fn a_room_may_leave_out_who_its_senders_are() {
+    let town = Town::new().await;
+    let named = |user| town.client(Carrier::Quic, user).name("somebody");
+    let (alice, mut to_alice) = within(named("alice").connect()).await.unwrap();
+    let (bob, _to_bob) = within(named("bob").connect()).await.unwrap();
+    for omit_notes in [false, true] {
+        let id = format!("{omit_notes}");
+        let made = room(&alice, &id).create(Settings { omit_notes, ..open() }).await.unwrap();
+        assert_eq!(made.state.omit_notes, omit_notes);
+        room(&bob, &id).join(0).await.unwrap();
+        room(&bob, &id).send("numbered").await.unwrap();
+        room(&bob, &id).compose(&Barrage { text: Text::new("passing").unwrap() }).send().await.unwrap();
+        let (mut joined, mut numbered, mut passing) = (None, None, None);
+        while joined.is_none() || numbered.is_none() || passing.is_none() {
+            match within(to_alice.recv()).await.unwrap() {
+                Event::MembersJoined(event) => joined = Some(event.joined[0].name.to_string()),
+                Event::MessageSent(message) => {
+                    numbered = Some(message.member.map(|note| note.name.to_string()));
+                }
+                Event::MessagePassed(message) => {
+                    passing = Some(message.member.map(|note| note.name.to_string()));
+                }
+                _ => {}
+            }
+        }
+        let note = (!omit_notes).then(|| "somebody".to_owned());
+        assert_eq!(
+            (joined, numbered, passing),
+            (Some(note.clone().unwrap_or_default()), Some(note.clone()), Some(note))
+        );
+        let members = room(&alice, &id).members(0, 10).await.unwrap().members;
+        assert!(members.iter().all(|member| member.name.as_str() == "somebody"), "asking names them");
+    }
+}

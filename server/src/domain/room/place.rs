@@ -87,7 +87,7 @@ impl Room {
             client_id,
             conversation: Conversation::Room(self.id.clone()),
             sender: user.clone(),
-            member: Some(note),
+            member: note,
             position: self.head,
             prev,
             ordinal: self.head.seq.0,
@@ -109,14 +109,15 @@ impl Room {
         priority: Priority,
         time: Timestamp,
         now: Instant,
-    ) -> Result<(Priority, SenderNote), Refused> {
+    ) -> Result<(Priority, Option<SenderNote>), Refused> {
         let role = self.role(user).ok_or(Code::NotInRoom)?;
         self.may_speak(user, role, time)?;
         let occupant = self.members.get_mut(user).ok_or(Code::NotInRoom)?;
         let priority = occupant.granted(priority, now);
         let refused = |wait| Refused { code: Code::RoomThrottled, wait: Some(wait) };
         self.budget.draw(priority, now).map_err(refused)?;
-        Ok((priority, occupant.note()))
+        let note = (!self.settings.omit_notes).then(|| occupant.note());
+        Ok((priority, note))
     }
 
     /// Whether `user` may have a message told that gets no place; what it follows, and what everybody is to see of them.
@@ -128,7 +129,7 @@ impl Room {
         now: Instant,
     ) -> Result<(Position, Option<SenderNote>, Priority), Refused> {
         let (priority, note) = self.admit(user, priority, time, now)?;
-        Ok((self.head, Some(note), priority))
+        Ok((self.head, note, priority))
     }
 
     /// Where a message was placed before; an error if its id was used for another.
