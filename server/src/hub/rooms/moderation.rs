@@ -27,7 +27,7 @@ impl Rooms {
         let found = self.find(app, &set.room).ok_or(Code::NotInRoom)?;
         let mut live = found.lock();
         let changed = live.rules.set_role(by, &set.user, set.role)?;
-        live.tell_passing(&changed, Some(session), &self.metrics);
+        live.tell_passing(&changed, Some(session));
         Ok(RoleSet { role: changed.role })
     }
 
@@ -42,7 +42,7 @@ impl Rooms {
         let found = self.find(app, &transfer.room).ok_or(Code::NotInRoom)?;
         let mut live = found.lock();
         let changed = live.rules.transfer(by, &transfer.user)?;
-        live.tell_passing(&changed, Some(session), &self.metrics);
+        live.tell_passing(&changed, Some(session));
         Ok(Transferred { owner: changed.user })
     }
 
@@ -72,7 +72,7 @@ impl Rooms {
             live.put_out(&changed.user, LeaveCause::Banned, (by, &changed.reason), now);
             self.tell_news(app, room, &mut live, now);
         }
-        live.tell_passing(&changed, Some(session), &self.metrics);
+        live.tell_passing(&changed, Some(session));
         Ok(Restricted {})
     }
 
@@ -87,7 +87,7 @@ impl Rooms {
         let found = self.find(app, &mute.room).ok_or(Code::NotInRoom)?;
         let mut live = found.lock();
         let changed = live.rules.mute_all(by, mute, now.time)?;
-        live.tell_passing(&changed, Some(session), &self.metrics);
+        live.tell_passing(&changed, Some(session));
         Ok(Restricted {})
     }
 
