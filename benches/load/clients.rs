@@ -25,6 +25,9 @@ pub(crate) const KEY: &str = "main";
 /// Its secret.
 pub(crate) const SECRET: &str = "a secret of thirty-two bytes or so";
 
+/// Bytes that a client grants on a stream.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+
 /// Connections that a client process opens at a time.
 pub(crate) const OPENING: usize = 32;
 
@@ -125,7 +128,7 @@ impl Visitor {
 }
 
 /// A login token that holds for an hour.
-fn token(user: &str) -> anyhow::Result<String> {
+pub(crate) fn token(user: &str) -> anyhow::Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let claims = Claims {
         sub: Some(user.into()),
@@ -161,8 +164,8 @@ impl Target {
         tls.resumption = rustls::client::Resumption::disabled();
         let mut transport = TransportConfig::default();
         transport
-            .stream_receive_window(VarInt::from_u32(64 * 1024))
-            .receive_window(VarInt::from_u32(6 * 64 * 1024))
+            .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+            .receive_window(VarInt::from_u32(6 * STREAM_WINDOW_BYTES))
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(30_000))))

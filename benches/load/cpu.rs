@@ -82,6 +82,18 @@ impl Memory {
     }
 }
 
+/// Bytes that were resident at most since [`forget_peak`].
+pub(crate) fn peak(process: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{process}/status");
+    field(&fs::read_to_string(&path)?, "VmHWM").with_context(|| format!("{path} cannot be read"))
+}
+
+/// Begins anew to look for the most memory that a process has.
+pub(crate) fn forget_peak(process: u32) -> anyhow::Result<()> {
+    let path = format!("/proc/{process}/clear_refs");
+    fs::write(&path, "5").with_context(|| path.clone())
+}
+
 /// Processor time of this process so far, finer than [`Cpu`].
 pub(crate) fn this_process() -> Duration {
     clock(ClockId::ProcessCPUTime)
@@ -103,11 +115,13 @@ fn clock(clock: ClockId) -> Duration {
 }
 
 fn parse_status(text: &str) -> Option<Memory> {
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
-    };
-    Some(Memory { resident: field("VmRSS")?, anonymous: field("RssAnon")? })
+    Some(Memory { resident: field(text, "VmRSS")?, anonymous: field(text, "RssAnon")? })
+}
+
+/// A line of kilobytes, in bytes.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// How busy the machine is: runnable threads over the last minute.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     part::Part,
-    scenario::{handshake, idle, lanes, peer},
+    scenario::{handshake, idle, lanes, peer, room},
 };
 
 /// See the crate.
@@ -44,6 +44,8 @@ pub(crate) enum Scenario {
     Handshake(handshake::Options),
     /// Urgent messages over a slow link that is full of others; controls: without lanes, and over a WebSocket.
     Lanes(lanes::Options),
+    /// Rooms that are spoken to; control: a loop over bare QUIC streams.
+    Room(room::Options),
 }
 
 /// Flags of every scenario.

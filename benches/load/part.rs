@@ -1,5 +1,7 @@
 //! The parts of scenarios: servers, clients, controls. Each is a process of its own.
 
+pub(crate) mod attend;
+pub(crate) mod bare_fan;
 pub(crate) mod bare_serve;
 pub(crate) mod bare_store;
 pub(crate) mod chat;
@@ -19,8 +21,12 @@ pub(crate) enum Part {
     Serve,
     /// A QUIC endpoint with a Quail's settings and nothing behind it.
     BareServe,
+    /// A loop that writes to every stream of a room, with a Quail's settings and nothing behind it.
+    BareFan,
     /// Clients that write to each other.
     Chat,
+    /// Members of rooms.
+    Attend,
     /// Clients that say nothing.
     Sit,
     /// Clients that come and go.
@@ -41,7 +47,9 @@ impl Part {
         match self {
             Self::Serve => "serve",
             Self::BareServe => "bare-serve",
+            Self::BareFan => "bare-fan",
             Self::Chat => "chat",
+            Self::Attend => "attend",
             Self::Sit => "sit",
             Self::Knock => "knock",
             Self::Pour => "pour",
@@ -56,7 +64,7 @@ impl Part {
 pub(crate) fn run(part: Part) -> anyhow::Result<()> {
     // As many threads for a server as the `quail` command gives it; one for what is only to keep it busy.
     let mut runtime = match part {
-        Part::Serve | Part::BareServe => tokio::runtime::Builder::new_multi_thread(),
+        Part::Serve | Part::BareServe | Part::BareFan => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = runtime.enable_all().build()?;
@@ -64,7 +72,9 @@ pub(crate) fn run(part: Part) -> anyhow::Result<()> {
         match part {
             Part::Serve => serve::run().await,
             Part::BareServe => bare_serve::run().await,
+            Part::BareFan => bare_fan::run().await,
             Part::Chat => chat::run().await,
+            Part::Attend => attend::run().await,
             Part::Sit => sit::run().await,
             Part::Knock => knock::run().await,
             Part::Pour => pour::run().await,

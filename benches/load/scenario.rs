@@ -5,6 +5,7 @@ pub(crate) mod handshake;
 pub(crate) mod idle;
 pub(crate) mod lanes;
 pub(crate) mod peer;
+pub(crate) mod room;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -45,6 +46,7 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Idle(options) => play(&options).await,
             flags::Scenario::Handshake(options) => play(&options).await,
             flags::Scenario::Lanes(options) => play(&options).await,
+            flags::Scenario::Room(options) => play(&options).await,
         }
     })
 }

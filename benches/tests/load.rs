@@ -146,3 +146,42 @@ fn urgent_messages_over_a_full_link_are_told_of_or_why_they_are_not() {
     let ours = format!("quail-load-{}", report["process"]);
     assert!(!left.contains(&ours), "{left}");
 }
+
+#[test]
+fn everybody_in_a_room_hears_everything_once_and_in_order() {
+    let report = play(
+        &[
+            &[
+                "room",
+                "--members",
+                "6",
+                "--rooms",
+                "2",
+                "--publishers",
+                "2",
+                "--sizes",
+                "64",
+                "--bursts",
+                "1,4",
+            ][..],
+            &["--rate", "20", "--saturated", "4", "--rounds", "1", "--warm-up", "0.2", "--duration", "0.5"],
+        ]
+        .concat(),
+    );
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3, "{report}");
+    for row in rows {
+        assert!(row["not_run"].is_null(), "{row}");
+        for nothing in ["dropped", "lost", "duplicated", "out_of_order"] {
+            assert_eq!(row[nothing], 0, "{nothing}: {row}");
+        }
+        assert_eq!(row["refused"], serde_json::json!({}), "{row}");
+        for number in ["cpu_us", "bare_cpu_us", "p50_ms", "p99_ms", "p999_ms", "deliveries_per_core_second"] {
+            assert!(row[number].is_f64(), "{number} is missing: {row}");
+        }
+    }
+    // Ten flushes in half a second in each of two rooms, for three who listen there.
+    assert_eq!(rows[0]["deliveries"], 2 * 10 * 3);
+    assert_eq!(rows[1]["deliveries"], 2 * 10 * 3 * 4);
+    assert!(rows[2]["deliveries"].as_u64() > Some(0));
+}

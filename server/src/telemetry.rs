@@ -333,10 +333,13 @@ impl Metrics {
         self.dropped.inc_by(dropped as u64);
     }
 
-    /// A message without a number was pushed to one outbox, or dropped there.
-    pub fn passed(&self, dropped: bool) {
-        let outcome = if dropped { "dropped" } else { "queued" };
-        self.passed.get_or_create(&Outcomes { outcome }).inc();
+    /// A message without a number was pushed to so many outboxes, and dropped at so many for lack of room.
+    pub fn passed(&self, queued: u64, dropped: u64) {
+        for (outcome, count) in [("queued", queued), ("dropped", dropped)] {
+            if count > 0 {
+                self.passed.get_or_create(&Outcomes { outcome }).inc_by(count);
+            }
+        }
     }
 
     /// A signal was discarded.

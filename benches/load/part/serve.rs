@@ -11,7 +11,7 @@ use std::{
 
 use bytesize::ByteSize;
 use quail_server::{
-    apps::{self, Key, KeyAlgorithm, MultiLogin, Rates, Secret},
+    apps::{self, Budget, Key, KeyAlgorithm, MultiLogin, Rates, Secret},
     assembly::{Assembly, Committing, Parts},
     carrier::quic::{self, Secrets},
     clock::Clock,
@@ -133,6 +133,8 @@ fn configuration(order: &Order) -> Config {
     }
     if !order.default_limits {
         app.rates = Rates::all(1_000_000);
+        let all = 1_000_000;
+        app.rooms.budget = Budget { high: all, normal: all, low: all, lowest: all, ..app.rooms.budget };
         config.quic.connections_max = 1_000_000;
         config.quic.handshakes_max = 100_000;
         config.quic.retry_above = 100_000;

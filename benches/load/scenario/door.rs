@@ -15,7 +15,7 @@ use crate::{
     clients::{Target, Visitor},
     cpu::{Cpu, Memory},
     part::{
-        Part, bare_serve,
+        Part, bare_fan, bare_serve,
         serve::{self, Ask, Serving},
     },
     report::Report,
@@ -47,7 +47,7 @@ impl Server {
         order: serve::Order,
         report: &mut Report,
     ) -> anyhow::Result<Self> {
-        fs::create_dir(&order.data)?;
+        fs::create_dir_all(&order.data)?;
         let mut child = Child::start_in(namespace, Part::Serve, &order).await?;
         let serving: Serving = child.hear(PATIENCE).await?;
         report.server = serving.config.clone();
@@ -131,6 +131,20 @@ impl Bare {
         let mut child = Child::start(Part::BareServe, &bare_serve::Order { data }).await?;
         let target = child.hear(PATIENCE).await?;
         Ok(Self { child, target })
+    }
+
+    /// Starts one that writes what it is told to everybody in a room.
+    pub(crate) async fn fan(scratch: &Path) -> anyhow::Result<Self> {
+        let data = scratch.join("bare");
+        fs::create_dir_all(&data)?;
+        let mut child = Child::start(Part::BareFan, &bare_fan::Order { data }).await?;
+        let target = child.hear(PATIENCE).await?;
+        Ok(Self { child, target })
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Processor time so far.

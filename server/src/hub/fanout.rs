@@ -152,9 +152,7 @@ impl FanOut {
         let frame = message.to_frame();
         let tell = |session: &Arc<Session>, as_named: &Conversation| {
             let pushed = session.outbox.push_passing(message.priority.lane(), frame.clone(), as_named);
-            if pushed != Pushed::Away {
-                self.metrics.passed(pushed == Pushed::Dropped);
-            }
+            self.metrics.passed((pushed == Pushed::Queued).into(), (pushed == Pushed::Dropped).into());
             pushed == Pushed::Queued
         };
         let others = self.others(app, sending, &message.sender);

@@ -4,6 +4,7 @@
 //! sees the same order. A room is driven by values and answers with values.
 
 mod counts;
+mod crowd;
 mod kept;
 mod moderation;
 mod read;
@@ -190,11 +191,11 @@ impl Rooms {
             config.bounds(),
             now.time,
         );
-        let mut live = Live::new(rules);
+        let mut live = Live::new(rules, self.metrics.clone());
         live.enter(who, now)?;
         let state = live.rules.state(&who.0.user);
         // Whoever makes a room is alone in it, and knows.
-        live.tell(now, None);
+        live.forget_news(now);
         let mut rooms = self.write();
         let key = (app.clone(), room.clone());
         if rooms.contains_key(&key) {
@@ -312,7 +313,7 @@ impl Rooms {
         let room = update.room.clone();
         let updated = live.rules.update_info(user, update)?;
         let info = updated.info.clone();
-        live.tell_passing(&updated, Some(session), &self.metrics);
+        live.tell_passing(&updated, Some(session));
         Ok(self.keep(app, &room, &mut live, InfoChanged { info }))
     }
 
@@ -325,7 +326,7 @@ impl Rooms {
         session: &Arc<Session>,
         sending: Sending,
         now: Now,
-        answer: impl FnOnce(Result<Sent, Reject>),
+        answer: impl FnOnce(Result<Sent, Reject>) + Send + 'static,
     ) {
         let Some(found) = self.find(app, room) else { return answer(Err(Code::NotInRoom.into())) };
         let mut live = found.lock();
@@ -352,7 +353,7 @@ impl Rooms {
     }
 
     fn tell_news(&self, app: &AppId, room: &RoomId, live: &mut Live, now: Now) {
-        live.tell(now, Some(&self.metrics));
+        live.tell(now);
         // What went with an owner who left.
         _ = self.keep(app, room, live, ());
         if live.rules.has_news() {
@@ -379,7 +380,7 @@ impl Rooms {
         for ((app, room), found) in all {
             let mut live = found.lock();
             live.rules.age(now.time);
-            live.tell_expired(now, &self.metrics);
+            live.tell_expired(now);
             self.tell_news(&app, &room, &mut live, now);
             if live.has_ended(now.time) {
                 _ = self.end(&app, &room, &found, live, LeaveCause::Ended, None);

@@ -109,7 +109,7 @@ impl Rooms {
             let Ok(Some(rules)) = restored else { return Err(Unreadable { app, room }) };
             lock(&self.counts).restore(&app, rules.maker());
             self.metrics.rooms_changed(1);
-            let live = Arc::new(Room { live: Mutex::new(Live::new(rules)) });
+            let live = Arc::new(Room { live: Mutex::new(Live::new(rules, self.metrics.clone())) });
             self.write().insert((app.clone(), room.clone()), live);
             last = Some((app, room, epoch));
         }

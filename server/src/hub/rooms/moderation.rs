@@ -28,7 +28,7 @@ impl Rooms {
         let found = self.find(app, &set.room).ok_or(Code::NotInRoom)?;
         let mut live = found.lock();
         let changed = live.rules.set_role(by, &set.user, set.role)?;
-        live.tell_passing(&changed, Some(session), &self.metrics);
+        live.tell_passing(&changed, Some(session));
         Ok(self.keep(app, &set.room, &mut live, RoleSet { role: changed.role }))
     }
 
@@ -44,7 +44,7 @@ impl Rooms {
         let found = self.find(app, &transfer.room).ok_or(Code::NotInRoom)?;
         let mut live = found.lock();
         let changed = live.rules.transfer(by, &transfer.user)?;
-        live.tell_passing(&changed, Some(session), &self.metrics);
+        live.tell_passing(&changed, Some(session));
         Ok(self.keep(app, &transfer.room, &mut live, Transferred { owner: changed.user }))
     }
 
@@ -73,12 +73,12 @@ impl Rooms {
         let changed = live.rules.restrict(by, restrict, now.time)?;
         if changed.kind == RestrictionKind::Ban && changed.until.is_some() {
             live.put_out(&changed.user, LeaveCause::Banned, (by, &changed.reason), now);
-            live.tell_passing(&changed, Some(session), &self.metrics);
+            live.tell_passing(&changed, Some(session));
             let answer = self.keep(app, room, &mut live, Restricted {});
             self.tell_news(app, room, &mut live, now);
             return Ok(answer);
         }
-        live.tell_passing(&changed, Some(session), &self.metrics);
+        live.tell_passing(&changed, Some(session));
         Ok(self.keep(app, room, &mut live, Restricted {}))
     }
 
@@ -95,7 +95,7 @@ impl Rooms {
         let mut live = found.lock();
         let room = mute.room.clone();
         let changed = live.rules.mute_all(by, mute, now.time)?;
-        live.tell_passing(&changed, Some(session), &self.metrics);
+        live.tell_passing(&changed, Some(session));
         Ok(self.keep(app, &room, &mut live, Restricted {}))
     }
 

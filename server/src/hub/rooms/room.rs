@@ -6,16 +6,19 @@ use quail_protocol::{
     Code, Conversation, Position, Priority, Reject, Rev, Seq, Timestamp,
     bounded::List,
     event::EventBody,
-    id::{RoomId, SessionId, UserId},
+    id::{RoomId, UserId},
     limits::{HISTORY_BYTES_MAX, RECENT_MAX},
     message::{Ack, ChangesPage, Direction, Message, Page, Sent, Unnumbered},
     room::{LeaveCause, Reason, RoomLeft},
 };
 
-use super::Now;
+use super::{
+    Now,
+    crowd::{Bounds, Crowd, Telling},
+};
 use crate::{
     domain::room::{Came, Expired, Newcomer, Place, Placed, Refused, Room as Rules, Sending, Tidings},
-    session::{Session, outbox::Pushed},
+    session::Session,
     store::{self, ChangesRead, Range, RangeQuery},
     telemetry::Metrics,
 };
@@ -37,13 +40,13 @@ pub struct Head {
 pub(super) struct Live {
     pub(super) rules: Rules,
     conversation: Option<Conversation>,
-    sessions: Vec<(SessionId, Arc<Session>)>,
+    crowd: Crowd,
     ended: bool,
 }
 
 impl Live {
-    pub(super) fn new(rules: Rules) -> Self {
-        Self { rules, conversation: None, sessions: Vec::new(), ended: false }
+    pub(super) fn new(rules: Rules, metrics: Arc<Metrics>) -> Self {
+        Self { rules, conversation: None, crowd: Crowd::new(Bounds::default(), metrics), ended: false }
     }
 
     /// True if nobody may come in any more.
@@ -52,7 +55,7 @@ impl Live {
     }
 
     pub(super) fn has(&self, session: &Arc<Session>) -> bool {
-        self.sessions.iter().any(|(_, other)| Arc::ptr_eq(other, session))
+        self.crowd.has(session)
     }
 
     pub(super) fn enter(
@@ -62,7 +65,7 @@ impl Live {
     ) -> Result<Came, Code> {
         let came = self.rules.enter(newcomer.clone(), now.time)?;
         if came != Came::Already {
-            self.sessions.push((newcomer.session, session.clone()));
+            self.crowd.add(newcomer.session, session.clone());
         }
         let room = self.rules.state(&newcomer.user).room;
         session.remember_room(room.clone());
@@ -77,8 +80,7 @@ impl Live {
         cause: LeaveCause,
         now: Now,
     ) -> Result<(), Code> {
-        let at = self.sessions.iter().position(|(_, other)| Arc::ptr_eq(other, session));
-        let (id, _) = self.sessions.swap_remove(at.ok_or(Code::NotInRoom)?);
+        let id = self.crowd.remove(session).ok_or(Code::NotInRoom)?;
         if let Some(Conversation::Room(room)) = &self.conversation {
             session.forget_room(room);
         }
@@ -100,11 +102,8 @@ impl Live {
         let (last, by) = (self.rules.head(), operator.map(|(user, _)| user.clone()));
         let reason = Reason::default();
         let frame = RoomLeft { room: room.clone(), last, cause, operator: by, reason }.to_frame();
-        for (_, session) in self.sessions.drain(..) {
+        for session in self.crowd.end(&frame, operator.map(|(_, asked)| asked)) {
             session.forget_room(room);
-            if operator.is_none_or(|(_, asked)| !Arc::ptr_eq(asked, &session)) {
-                session.outbox.push_notice(frame.clone());
-            }
         }
         true
     }
@@ -121,25 +120,20 @@ impl Live {
         let last = self.rules.head();
         let (operator, reason) = (Some(operator.clone()), reason.clone());
         let frame = RoomLeft { room: room.clone(), last, cause, operator, reason }.to_frame();
-        let (theirs, others) = std::mem::take(&mut self.sessions)
-            .into_iter()
-            .partition(|(_, session)| session.identity().is_some_and(|identity| identity.user == *user));
-        self.sessions = others;
-        let theirs: Vec<(SessionId, Arc<Session>)> = theirs;
-        for (id, session) in theirs {
+        let is_theirs = |session: &Session| session.identity().is_some_and(|identity| identity.user == *user);
+        for (id, session) in self.crowd.put_out(is_theirs, &frame) {
             session.forget_room(&room);
-            session.outbox.push_notice(frame.clone());
             // Each of them is in the room, so none is refused.
             _ = self.rules.leave(user, id, cause, now.time);
         }
     }
 
     /// Tells what ended by itself.
-    pub(super) fn tell_expired(&mut self, now: Now, metrics: &Metrics) {
+    pub(super) fn tell_expired(&mut self, now: Now) {
         for expired in self.rules.expired(now.time) {
             match expired {
-                Expired::Restriction(changed) => self.tell_passing(&changed, None, metrics),
-                Expired::MuteAll(changed) => self.tell_passing(&changed, None, metrics),
+                Expired::Restriction(changed) => self.tell_passing(&changed, None),
+                Expired::MuteAll(changed) => self.tell_passing(&changed, None),
             }
         }
     }
@@ -184,47 +178,32 @@ impl Live {
         Ok(Page { head: range.head, first: range.first, rev: range.rev, messages, next: range.next })
     }
 
+    /// Tells nobody what has happened so far.
+    pub(super) fn forget_news(&mut self, now: Now) {
+        self.rules.take_orphaned();
+        self.rules.news(now.instant);
+    }
+
     /// Tells what went with owners who left, and who came and went, if it is time.
-    pub(super) fn tell(&mut self, now: Now, metrics: Option<&Metrics>) {
+    pub(super) fn tell(&mut self, now: Now) {
         let orphaned = self.rules.take_orphaned();
         let tidings = self.rules.news(now.instant);
-        let Some(metrics) = metrics else { return };
         for orphaned in orphaned {
-            self.tell_passing(&orphaned, None, metrics);
+            self.tell_passing(&orphaned, None);
         }
         for tidings in tidings {
             match tidings {
-                Tidings::Joined(joined) => self.tell_passing(&joined, None, metrics),
-                Tidings::Left(left) => self.tell_passing(&left, None, metrics),
+                Tidings::Joined(joined) => self.tell_passing(&joined, None),
+                Tidings::Left(left) => self.tell_passing(&left, None),
             }
         }
     }
 
     /// Tells an event that has no place and may be dropped where it finds no room.
-    pub(super) fn tell_passing(&self, event: &impl EventBody, but: Option<&Arc<Session>>, metrics: &Metrics) {
-        let frame = event.to_frame();
-        for (_, session) in self.others(but) {
-            self.push_passing(session, Priority::Normal, &frame, metrics);
-        }
-    }
-
-    fn others(&self, but: Option<&Arc<Session>>) -> impl Iterator<Item = &(SessionId, Arc<Session>)> {
-        self.sessions.iter().filter(move |(_, session)| but.is_none_or(|but| !Arc::ptr_eq(but, session)))
-    }
-
-    fn push_passing(
-        &self,
-        session: &Session,
-        priority: Priority,
-        frame: &bytes::Bytes,
-        metrics: &Metrics,
-    ) -> Pushed {
-        let Some(conversation) = &self.conversation else { return Pushed::Away };
-        let pushed = session.outbox.push_passing(priority.lane(), frame.clone(), conversation);
-        if pushed != Pushed::Away {
-            metrics.passed(pushed == Pushed::Dropped);
-        }
-        pushed
+    pub(super) fn tell_passing(&mut self, event: &impl EventBody, but: Option<&Arc<Session>>) {
+        let Some(conversation) = self.conversation.clone() else { return };
+        let (frame, priority) = (event.to_frame(), Priority::Normal);
+        self.crowd.tell(Telling { frame, conversation, priority, position: None }, but);
     }
 
     pub(super) fn placed_before(&self, sending: &Sending) -> Option<Result<Sent, Reject>> {
@@ -241,7 +220,7 @@ impl Live {
         sending: Sending,
         now: Now,
         metrics: &Metrics,
-        answer: impl FnOnce(Result<Sent, Reject>),
+        answer: impl FnOnce(Result<Sent, Reject>) + Send + 'static,
     ) {
         let asked = sending.priority;
         let message = match self.rules.place(sending, now.time, now.instant) {
@@ -253,18 +232,11 @@ impl Live {
             }
         };
         metrics.room_placed(asked, message.priority);
-        answer(Ok(sent(&Place::of(&message))));
-        let frame = message.to_frame();
-        let Message { priority, conversation, position, .. } = &message;
-        let (mut queued, mut dropped) = (0, 0);
-        for (_, session) in self.others(Some(session)) {
-            match session.outbox.push_live(*priority, frame.clone(), conversation, *position) {
-                Pushed::Queued => queued += 1,
-                Pushed::Dropped => dropped += 1,
-                Pushed::Away => {}
-            }
-        }
-        metrics.room_told(*priority, queued, dropped);
+        let told = sent(&Place::of(&message));
+        self.crowd.answer(session, move || answer(Ok(told)));
+        let (frame, position) = (message.to_frame(), Some(message.position));
+        let Message { priority, conversation, .. } = message;
+        self.crowd.tell(Telling { frame, conversation, priority, position }, Some(session));
     }
 
     /// Tells a message that gets no place.
@@ -274,7 +246,7 @@ impl Live {
         sending: Sending,
         now: Now,
         metrics: &Metrics,
-        answer: impl FnOnce(Result<Sent, Reject>),
+        answer: impl FnOnce(Result<Sent, Reject>) + Send + 'static,
     ) {
         let Sending { user, id, client_id, priority, content, .. } = sending;
         let (follows, member, priority) = match self.rules.pass(&user, priority, now.time, now.instant) {
@@ -299,12 +271,11 @@ impl Live {
             time,
             content,
         };
-        let frame = message.to_frame();
-        let told = self.others(Some(session));
-        let got =
-            told.filter(|(_, other)| self.push_passing(other, priority, &frame, metrics) == Pushed::Queued);
-        let ack = if got.count() > 0 { Ack::Accepted } else { Ack::NotDelivered };
-        answer(Ok(Sent { id, position: follows, prev: Seq(0), rev: Rev(0), priority, time, ack }));
+        let (frame, conversation) = (message.to_frame(), message.conversation);
+        let telling = Telling { frame, conversation, priority, position: None };
+        let ack = if self.crowd.tell(telling, Some(session)) { Ack::Accepted } else { Ack::NotDelivered };
+        let told = Sent { id, position: follows, prev: Seq(0), rev: Rev(0), priority, time, ack };
+        self.crowd.answer(session, move || answer(Ok(told)));
     }
 }
 

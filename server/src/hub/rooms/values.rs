@@ -28,7 +28,7 @@ impl Rooms {
         let mut live = found.lock();
         let (answer, event) = change(&mut live.rules)?;
         if let Some(event) = event {
-            live.tell_passing(&event, Some(session), &self.metrics);
+            live.tell_passing(&event, Some(session));
         }
         Ok(answer)
     }
@@ -47,7 +47,7 @@ impl Rooms {
         let mut live = found.lock();
         let (answer, event) = change(&mut live.rules)?;
         if let Some(event) = event {
-            live.tell_passing(&event, Some(session), &self.metrics);
+            live.tell_passing(&event, Some(session));
         }
         Ok(self.keep(app, room, &mut live, answer))
     }

@@ -1,0 +1,174 @@
+//! One who speaks.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use quail_protocol::{
+    Conversation, Epoch, Operation, Position, Priority, Rev, Seq, Timestamp,
+    event::EventBody,
+    frame::{self, Head, Outcome},
+    id::{ClientMessageId, MessageId, RoomId, UserId},
+    message::{Content, Message, MessageBody, Send, SenderNote, Text},
+    room::Role,
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    Hall, Pace, Round,
+    listener::Listener,
+    raw::{FIRST_REQUEST_ID, Raw},
+    tally,
+};
+use crate::{body, clients, cpu, latency::Latencies, schedule::Schedule};
+
+/// Unanswered messages of a session at most.
+const IN_FLIGHT_MAX: u64 = 64;
+
+/// See the module.
+pub(super) struct Speaker {
+    raw: Raw,
+    /// Which it is of all.
+    pub(super) number: u32,
+    /// Where it speaks.
+    pub(super) room: u32,
+    bare: bool,
+    user: UserId,
+    conversation: Conversation,
+    next_request: u32,
+    /// Messages of all rounds, which make ids.
+    said: u64,
+}
+
+/// What it said in a round.
+pub(super) struct Said {
+    pub(super) sent: u64,
+    pub(super) accepted: u64,
+    pub(super) refused: BTreeMap<String, u64>,
+    pub(super) late: Latencies,
+}
+
+impl Said {
+    fn answered(&self) -> u64 {
+        self.accepted + self.refused.values().sum::<u64>()
+    }
+}
+
+impl Speaker {
+    pub(super) fn new(raw: Raw, number: u32, room: u32, bare: bool) -> anyhow::Result<Self> {
+        // A user for each speaker, whose name is as long as in a Quail.
+        let user = UserId::new(clients::user(number))?;
+        let conversation = Conversation::Room(RoomId::new(format!("room-{room}"))?);
+        Ok(Self { raw, number, room, bare, user, conversation, next_request: FIRST_REQUEST_ID, said: 0 })
+    }
+
+    /// Speaks for a round, in its turn of so many in its room.
+    pub(super) async fn speak(
+        mut self,
+        round: Round,
+        (turn, speakers): (u64, u64),
+        listeners: Vec<Arc<Listener>>,
+        hall: Arc<Hall>,
+    ) -> anyhow::Result<(Self, Said)> {
+        let mut said = Said { sent: 0, accepted: 0, refused: BTreeMap::new(), late: Latencies::new()? };
+        let (begun, begun_at) = (Instant::now(), cpu::since_boot());
+        let per_flush = u64::from(round.per_flush);
+        let until = Duration::from_millis(round.milliseconds);
+        for flush in 0.. {
+            let intended = match round.pace {
+                Pace::PerSecond(rate) => {
+                    let intended = Schedule::new(turn, speakers, rate).intended(flush);
+                    sleep_until(begun + intended).await;
+                    intended
+                }
+                Pace::Ahead(ahead) => {
+                    while listeners.iter().any(|listener| listener.has_heard() + ahead < said.sent) {
+                        hall.heard.notified().await;
+                    }
+                    begun.elapsed()
+                }
+            };
+            if intended >= until {
+                break;
+            }
+            while said.sent + per_flush > said.answered() + IN_FLIGHT_MAX {
+                self.hear(&mut said, round).await?;
+            }
+            let flush = self.flush(said.sent, begun_at + intended, round)?;
+            said.late.record(begun.elapsed().saturating_sub(intended));
+            self.raw.send.write_chunk(flush).await?;
+            said.sent += per_flush;
+        }
+        while said.answered() < said.sent {
+            self.hear(&mut said, round).await?;
+        }
+        Ok((self, said))
+    }
+
+    /// Hears one frame.
+    async fn hear(&mut self, said: &mut Said, round: Round) -> anyhow::Result<()> {
+        match self.raw.frames.next().await?.head {
+            // The bare loop answers a flush and not each message.
+            Head::Reply { outcome: Outcome::Ok, .. } => {
+                said.accepted += if self.bare { u64::from(round.per_flush) } else { 1 };
+            }
+            Head::Reply { outcome: Outcome::Reject(reject), .. } => {
+                *said.refused.entry(format!("{:?}", reject.code)).or_default() += 1;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The bytes of the messages from number `first` on.
+    fn flush(&mut self, first: u64, intended: Duration, round: Round) -> anyhow::Result<Bytes> {
+        let mut flush = BytesMut::new();
+        for nth in first..first + u64::from(round.per_flush) {
+            let number = tally::number(self.number, nth);
+            let text = Text { text: body::write(number, intended, round.bytes as usize) };
+            flush.extend_from_slice(&self.message(text.to_content()?)?);
+        }
+        if !self.bare {
+            return Ok(flush.freeze());
+        }
+        let mut framed = BytesMut::with_capacity(4 + flush.len());
+        framed.put_u32(flush.len() as u32);
+        framed.extend_from_slice(&flush);
+        Ok(framed.freeze())
+    }
+
+    /// The request of a message; for the bare loop the event that a Quail would make of it.
+    fn message(&mut self, content: Content) -> anyhow::Result<Bytes> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
+        self.said += 1;
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&self.said.to_be_bytes());
+        let id = ClientMessageId::at(now, random);
+        let conversation = self.conversation.clone();
+        if !self.bare {
+            let head = Head::Request { request_id: self.next_request, opcode: Send::INFO.opcode };
+            self.next_request += 1;
+            return Ok(frame::encode(&head, &Send { conversation, id, priority: Priority::Normal, content }));
+        }
+        let (name, avatar) = Default::default();
+        let message = Message {
+            id: MessageId::at(now, random),
+            client_id: id,
+            conversation,
+            sender: self.user.clone(),
+            member: Some(SenderNote { name, avatar, role: Role::Member }),
+            position: Position { epoch: Epoch(now), seq: Seq(self.said) },
+            prev: Seq(self.said - 1),
+            ordinal: self.said,
+            rev: Rev(0),
+            recall: None,
+            priority: Priority::Normal,
+            time: Timestamp(now),
+            content,
+        };
+        Ok(message.to_frame())
+    }
+}

@@ -1,0 +1,188 @@
+//! Rooms in which some speak and all others listen.
+
+mod hall;
+mod row;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+
+use self::{
+    hall::{Hall, Seats},
+    row::{Point, Row},
+};
+use super::{Scenario, Stage, door::seconds};
+use crate::{
+    flags::Shared,
+    part::attend::{Pace, Round},
+    rounds::Rounds,
+};
+
+/// Flags of the scenario.
+#[derive(Clone, Debug, Args, Serialize)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    #[serde(flatten)]
+    shared: Shared,
+    /// Sessions that listen, in all rooms together.
+    #[arg(long, default_values_t = [100, 1000, 5000], value_delimiter = ',')]
+    members: Vec<u32>,
+    /// Rooms.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rooms: u32,
+    /// Sessions that speak, of each room.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    publishers: u32,
+    /// Bytes of a text.
+    #[arg(long, default_values_t = [64, 256], value_delimiter = ',')]
+    sizes: Vec<u32>,
+    /// Messages that are sent together.
+    #[arg(long, default_values_t = [1, 4, 16], value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]
+    bursts: Vec<u32>,
+    /// Flushes per second of a room, in open loop. Without it as many as make 8,000 a second of all listeners together.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Sessions that listen while one speaks as fast as they follow, 64 messages together; 0 for none.
+    #[arg(long, default_value_t = 100)]
+    saturated: u32,
+    /// Messages that a listener may be behind then.
+    #[arg(long, default_value_t = 512)]
+    ahead: u64,
+    /// Seconds before each row that are not measured.
+    #[arg(long, default_value_t = 1.0)]
+    warm_up: f64,
+    /// Seconds of a round, at most 20: whoever speaks to one side is silent while the other has its turn.
+    #[arg(long, default_value_t = 3.0)]
+    duration: f64,
+    /// Rounds of each row, each of a Quail and of the bare loop.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+}
+
+/// What a delivery may cost in the bare loop's CPU, and where.
+const CPU_RATIO_MAX: f64 = 1.2;
+const AIMED_MEMBERS: u32 = 1000;
+const AIMED_BYTES: u32 = 256;
+const AIMED_BURSTS: [u32; 3] = [1, 4, 16];
+
+/// Deliveries per core-second of a server that is kept busy.
+const SATURATED_MIN: f64 = 1.2e6;
+
+/// Messages that are sent together then.
+const SATURATED_BURST: u32 = 64;
+
+/// Flushes that all listeners together get per second.
+const FLUSHES_HEARD: f64 = 8000.0;
+
+impl Scenario for Options {
+    const NAME: &'static str = "room";
+
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    async fn play(&self, stage: &mut Stage) -> anyhow::Result<()> {
+        anyhow::ensure!(self.duration <= 20.0, "a round of more than 20 s");
+        let mut deliveries = 0;
+        for members in &self.members {
+            let rate = self.rate.unwrap_or(FLUSHES_HEARD / f64::from((*members).max(1)));
+            let points = self.sizes.iter().flat_map(|bytes| {
+                self.bursts.iter().map(|per_flush| Point {
+                    members: *members,
+                    bytes: *bytes,
+                    per_flush: *per_flush,
+                    pace: Pace::PerSecond(rate),
+                })
+            });
+            let seats = Seats {
+                listeners: *members,
+                rooms: self.rooms,
+                speakers: self.publishers * self.rooms,
+                together: false,
+            };
+            deliveries += self.hall(stage, seats, points.collect()).await?;
+        }
+        if self.saturated > 0 {
+            let point = |bytes| Point {
+                members: self.saturated,
+                bytes,
+                per_flush: SATURATED_BURST,
+                pace: Pace::Ahead(self.ahead),
+            };
+            let seats = Seats { listeners: self.saturated, rooms: 1, speakers: 1, together: true };
+            deliveries += self.hall(stage, seats, self.sizes.iter().copied().map(point).collect()).await?;
+        }
+        stage.report.count("deliveries", deliveries);
+        Ok(())
+    }
+}
+
+impl Options {
+    /// Plays rows that have their sessions in common; returns how many deliveries there were.
+    async fn hall(&self, stage: &mut Stage, seats: Seats, points: Vec<Point>) -> anyhow::Result<u64> {
+        let listeners = seats.listeners;
+        stage.progress.say(&format!("{listeners} sessions and as many bare connections are coming"));
+        let mut hall = match Hall::open(stage, seats, &self.shared).await {
+            Ok(hall) => hall,
+            Err(error) => {
+                // Others may well be played.
+                for point in points {
+                    stage.report.rows.push(json!({ "row": point.name(), "not_run": format!("{error:#}") }));
+                }
+                return Ok(0);
+            }
+        };
+        let mut deliveries = 0;
+        for point in points {
+            let row = self.row(stage, &mut hall, point).await?;
+            deliveries += row.quail.deliveries;
+            row.tell(&mut stage.report);
+            self.aim(stage, &row);
+        }
+        hall.close().await?;
+        Ok(deliveries)
+    }
+
+    async fn row(&self, stage: &mut Stage, hall: &mut Hall, point: Point) -> anyhow::Result<Row> {
+        let of = |duration: f64| -> anyhow::Result<Round> {
+            let milliseconds = seconds(duration)?.as_millis() as u64;
+            Ok(Round { milliseconds, per_flush: point.per_flush, bytes: point.bytes, pace: point.pace })
+        };
+        let (warm_up, round) = (of(self.warm_up)?, of(self.duration)?);
+        let mut row = Row::new(point)?;
+        stage.progress.say(&format!("{}: warming up", point.name()));
+        for audience in [&mut hall.quail, &mut hall.bare] {
+            row.warm(&audience.round(warm_up).await?);
+        }
+        for number in 1..=self.rounds {
+            stage.progress.say(&format!("{}: round {number} of {}", point.name(), self.rounds));
+            row.push(hall.quail.round(round).await?, hall.bare.round(round).await?);
+        }
+        Ok(row)
+    }
+
+    fn aim(&self, stage: &mut Stage, row: &Row) {
+        let Point { members, bytes, per_flush, pace } = row.point;
+        let name = row.point.name();
+        match pace {
+            Pace::PerSecond(_)
+                if members == AIMED_MEMBERS && bytes == AIMED_BYTES && AIMED_BURSTS.contains(&per_flush) =>
+            {
+                stage.report.at_most(
+                    &format!("CPU of the bare loop, {name}"),
+                    row.cpu.ratio(),
+                    CPU_RATIO_MAX,
+                );
+            }
+            Pace::Ahead(_) => {
+                let per_core_second = 1e6 / row.cpu.medians().0;
+                stage.report.at_least(
+                    &format!("deliveries per core-second, {name}"),
+                    per_core_second,
+                    SATURATED_MIN,
+                );
+            }
+            Pace::PerSecond(_) => {}
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What is to happen in one shard of a large room, in the order of the room.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+
+use super::{Address, Seat, Telling, address};
+use crate::telemetry::Metrics;
+
+/// Something that happens in a shard.
+pub(super) enum Item {
+    /// Somebody came, and has this slot.
+    Came(usize, Arc<Seat>),
+    /// Whoever has this slot is out, and is told so if they did not ask for it.
+    Left(usize, Option<Bytes>),
+    /// Something is told to all but one.
+    Told(Arc<Telling>, Option<Address>),
+    /// Somebody in this shard is answered.
+    Answer(Box<dyn FnOnce() + Send>),
+    /// The room is over, which is told to all but one.
+    Ended(Bytes, Option<Address>),
+}
+
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Came(..) => "Came",
+            Self::Left(..) => "Left",
+            Self::Told(..) => "Told",
+            Self::Answer(_) => "Answer",
+            Self::Ended(..) => "Ended",
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Items {
+    waiting: VecDeque<Item>,
+    /// A task takes them.
+    walked: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// By slot. Held while an item happens, so that they happen one after the other.
+    seats: Mutex<Vec<Option<Arc<Seat>>>>,
+    items: Mutex<Items>,
+    waiting_max: usize,
+    metrics: Arc<Metrics>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells all but one that they are out.
+pub(super) fn notify<'a>(seats: impl Iterator<Item = &'a Arc<Seat>>, notice: &Bytes, but: Option<Address>) {
+    for seat in seats.filter(|seat| Some(address(&seat.session)) != but && seat.is_there()) {
+        seat.session.outbox.push_notice(notice.clone());
+    }
+}
+
+impl Line {
+    pub(super) fn new(waiting_max: usize, metrics: Arc<Metrics>) -> Self {
+        Self { seats: Mutex::default(), items: Mutex::default(), waiting_max, metrics }
+    }
+
+    /// Adds what happens next. A task is begun for it if none is under way; it ends by itself.
+    pub(super) fn push(self: &Arc<Self>, item: Item) {
+        let mut items = lock(&self.items);
+        items.waiting.push_back(item);
+        let is_long = items.waiting.len() > self.waiting_max;
+        if !items.walked {
+            items.walked = true;
+            tokio::spawn(self.clone().walk());
+        }
+        drop(items);
+        if is_long {
+            // The room is told more than its tasks can tell: those who bring it lend a hand, and are slowed down by it.
+            self.step();
+        }
+    }
+
+    async fn walk(self: Arc<Self>) {
+        while self.step() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Lets the next thing happen. False if there is none.
+    fn step(&self) -> bool {
+        let mut seats = lock(&self.seats);
+        let mut items = lock(&self.items);
+        let Some(item) = items.waiting.pop_front() else {
+            items.walked = false;
+            return false;
+        };
+        drop(items);
+        match item {
+            Item::Came(slot, seat) => {
+                if seats.len() <= slot {
+                    seats.resize(slot + 1, None);
+                }
+                seats[slot] = Some(seat);
+            }
+            Item::Left(slot, notice) => {
+                let seat = seats.get_mut(slot).and_then(Option::take);
+                if let (Some(seat), Some(notice)) = (seat, notice) {
+                    seat.session.outbox.push_notice(notice);
+                }
+            }
+            Item::Told(telling, but) => {
+                telling.walk(seats.iter().flatten(), but, &self.metrics);
+            }
+            Item::Answer(answer) => answer(),
+            Item::Ended(notice, but) => {
+                notify(seats.iter().flatten(), &notice, but);
+                seats.clear();
+            }
+        }
+        true
+    }
+
+    /// True if nothing waits or happens.
+    pub(super) fn is_idle(&self) -> bool {
+        let items = lock(&self.items);
+        items.waiting.is_empty() && !items.walked
+    }
+}
