@@ -5,14 +5,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use quail_protocol::{
-    Conversation, Event, Position, Seq, Timestamp,
-    bounded::List,
-    conversation,
+    Conversation, Event, Position, Seq, conversation,
     frame::{self, Malformed},
     id::{ClientMessageId, UserId},
-    limits::{CURSORS_PER_RESUME_MAX, HISTORY_ENTRIES_MAX},
+    limits::HISTORY_ENTRIES_MAX,
     message::{Behind, BehindCause, Changes, Direction, History, Message, Page},
-    session::{Missed, Resume, Resumed},
+    session::Resume,
 };
 
 use crate::tracker::{
@@ -25,6 +23,7 @@ mod change;
 mod own;
 mod ready;
 mod restore;
+mod resume;
 mod room;
 mod sync;
 mod track;
@@ -124,18 +123,6 @@ impl Tracker {
         }
     }
 
-    /// A new connection stands: everything may have been missed. The conversations in use come first. What was asked is
-    /// answered yet if the session is the one of before, and forgotten if not.
-    pub(crate) fn reconnected(&mut self, resumed: bool, login: Timestamp) {
-        if !resumed {
-            self.retry();
-        }
-        self.ready.connected(login);
-        self.paging.reconnected(login, matches!(self.asked, Some(Query::Sync(_))));
-        self.earlier.clone_from(&self.unanswered);
-        self.unsure = self.uses.values().rev().cloned().collect();
-    }
-
     /// True if there is something to ask and nothing on its way.
     pub(crate) fn wants(&self) -> bool {
         let nothing = self.holes.is_empty()
@@ -155,14 +142,6 @@ impl Tracker {
         self.asked = self.asked.take().or_else(|| self.ask_history());
         self.asked = self.asked.take().or_else(|| self.ask_changes());
         self.asked.clone()
-    }
-
-    fn ask_resume(&mut self) -> Option<Query> {
-        let some = self.unsure.len().min(CURSORS_PER_RESUME_MAX);
-        let tracks = self.unsure.drain(..some).filter_map(|conversation| self.tracks.get(&conversation));
-        let cursors = List::new(tracks.map(Track::cursor).collect());
-        let cursors = cursors.unwrap_or_else(|_| unreachable!("no more were taken"));
-        (!cursors.is_empty()).then_some(Query::Resume(Resume { cursors }))
     }
 
     fn ask_history(&mut self) -> Option<Query> {
@@ -185,23 +164,6 @@ impl Tracker {
             None => {}
         }
         Ok(())
-    }
-
-    /// What the server says of the cursors that were asked about.
-    fn answered(&mut self, resumed: Resumed) {
-        let Some(Query::Resume(Resume { cursors })) = self.asked.take() else { return };
-        for (cursor, answer) in cursors.into_vec().into_iter().zip(resumed.answers.into_vec()) {
-            let conversation = cursor.conversation;
-            let Some(track) = self.tracks.get_mut(&conversation) else { continue };
-            change(track, &mut self.held, &mut self.ready, |track, ready| {
-                track.answered(cursor.position.epoch, answer, ready);
-            });
-            if answer.missed == Missed::NotMember {
-                self.forget(&conversation);
-            } else {
-                self.want(conversation);
-            }
-        }
     }
 
     /// What was fetched.

@@ -3,7 +3,7 @@ use quail_protocol::{
     bounded::List,
     id::MessageId,
     message::{Ack, Content, MessageKind, Sent},
-    session::{Answer, Cursor},
+    session::{Answer, Cursor, Missed, Resumed},
 };
 
 use super::*;
