@@ -5,16 +5,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use quail_protocol::{
-    Conversation, Event, Position, Seq, conversation,
+    Conversation, Event, Position, Reject, Seq, conversation,
     frame::{self, Malformed},
     id::{ClientMessageId, UserId},
     limits::HISTORY_ENTRIES_MAX,
     message::{Behind, BehindCause, Changes, Direction, History, Message, Page},
+    room::{Enter, Join},
     session::Resume,
 };
 
 use crate::tracker::{
     ready::Ready,
+    standing::Places,
     sync::Paging,
     track::{Held, Track},
 };
@@ -25,6 +27,7 @@ mod ready;
 mod restore;
 mod resume;
 mod room;
+mod standing;
 mod sync;
 mod track;
 
@@ -51,6 +54,10 @@ pub(crate) enum Query {
     History(History),
     /// The changes it has missed.
     Changes(Changes),
+    /// To come into a room again, and to make it if it is gone.
+    Enter(Enter),
+    /// To come into a room again.
+    Join(Join),
 }
 
 pub(crate) struct Tracker {
@@ -77,6 +84,7 @@ pub(crate) struct Tracker {
     paging: Paging,
     /// Rooms that were left last, and their newest position then.
     left: VecDeque<(Conversation, Position)>,
+    places: Places,
 }
 
 impl Tracker {
@@ -98,7 +106,13 @@ impl Tracker {
             earlier: HashSet::new(),
             paging: Paging::default(),
             left: VecDeque::new(),
+            places: Places::default(),
         }
+    }
+
+    /// From now on, rooms that are lost with a session are come into again.
+    pub(crate) fn reenter_rooms(&mut self) {
+        self.places.reenter = true;
     }
 
     /// The next thing to tell the app.
@@ -129,7 +143,7 @@ impl Tracker {
             && self.unchanged.is_empty()
             && self.unsure.is_empty()
             && !self.paging.is_due();
-        self.asked.is_none() && self.ready.is_empty() && !nothing
+        self.wants_in() || self.asked.is_none() && self.ready.is_empty() && !nothing
     }
 
     /// What to ask next, if `wants`. Answered by `fetched`, `retry` or `give_up`.
@@ -137,7 +151,8 @@ impl Tracker {
         if !self.wants() {
             return None;
         }
-        self.asked = self.ask_resume();
+        self.asked = self.places.ask();
+        self.asked = self.asked.take().or_else(|| self.ask_resume());
         self.asked = self.asked.take().or_else(|| self.ask_sync());
         self.asked = self.asked.take().or_else(|| self.ask_history());
         self.asked = self.asked.take().or_else(|| self.ask_changes());
@@ -161,6 +176,7 @@ impl Tracker {
             Some(Query::Sync(_)) => self.listed(frame::decode(body)?),
             Some(Query::History(_)) => self.page(frame::decode(body)?),
             Some(Query::Changes(_)) => self.changes(frame::decode(body)?),
+            Some(Query::Enter(_) | Query::Join(_)) => self.came_again(&frame::decode(body)?),
             None => {}
         }
         Ok(())
@@ -192,20 +208,27 @@ impl Tracker {
             Some(Query::Sync(query)) => self.paging.go_on(query.after),
             Some(Query::History(query)) => self.holes.push_front(query.conversation),
             Some(Query::Changes(query)) => self.unchanged.push_front(query.conversation),
+            Some(Query::Enter(Enter { room, .. }) | Query::Join(Join { room, .. })) => {
+                self.places.retry(room);
+            }
             None => {}
         }
     }
 
     /// The server refuses: the app gets what there is, and learns that something is missing.
-    pub(crate) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self, reject: Option<&Reject>) {
         match self.asked.take() {
             Some(Query::Resume(Resume { cursors })) => {
                 for cursor in cursors.into_vec() {
+                    self.known(&cursor.conversation, true);
                     self.refused(&cursor.conversation);
                 }
             }
             Some(Query::History(query)) => self.refused(&query.conversation),
             Some(Query::Changes(query)) => self.give_up_changes(&query.conversation),
+            Some(Query::Enter(Enter { room, .. }) | Query::Join(Join { room, .. })) => {
+                self.stays_out(&room, reject);
+            }
             Some(Query::Sync(_)) | None => {}
         }
     }

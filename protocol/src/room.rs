@@ -4,6 +4,7 @@ mod attributes;
 mod counters;
 mod info;
 mod moderation;
+mod standing;
 
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,7 @@ pub use self::{
         RestrictionChanged, RestrictionKind, Restrictions, RestrictionsPage, RoleChanged, RoleSet, SetRole,
         Transfer, Transferred,
     },
+    standing::{RoomStateChanged, Standing, StandingCause, StandingDetail},
 };
 use crate::{
     bounded::{List, Text},
@@ -354,7 +356,7 @@ pub struct MembersLeft {
     pub members: u64,
 }
 
-/// This session is out of a room, and did not ask for it. ZIM's `roomStateChanged`.
+/// This session is out of a room, and did not ask for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct RoomLeft {
     /// Of which.

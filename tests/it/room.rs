@@ -1,7 +1,9 @@
 //! Rooms, through the client.
 
+mod again;
 mod life;
 mod moderation;
+mod standing;
 mod talk;
 mod values;
 

@@ -19,7 +19,9 @@ impl Tracker {
         self.ready.connected(login);
         self.paging.reconnected(login, matches!(self.asked, Some(Query::Sync(_))));
         self.earlier.clone_from(&self.unanswered);
-        self.unsure = self.uses.values().rev().cloned().collect();
+        self.rooms_after(resumed);
+        let unsure = self.uses.values().rev().filter(|conversation| !self.comes_again(conversation));
+        self.unsure = unsure.cloned().collect();
     }
 
     pub(super) fn ask_resume(&mut self) -> Option<Query> {
@@ -35,6 +37,7 @@ impl Tracker {
         let Some(Query::Resume(Resume { cursors })) = self.asked.take() else { return };
         for (cursor, answer) in cursors.into_vec().into_iter().zip(resumed.answers.into_vec()) {
             let conversation = cursor.conversation;
+            self.known(&conversation, answer.missed != Missed::NotMember);
             let Some(track) = self.tracks.get_mut(&conversation) else { continue };
             change(track, &mut self.held, &mut self.ready, |track, ready| {
                 track.answered(cursor.position.epoch, answer, ready);

@@ -186,6 +186,7 @@ impl Chat {
             | Event::MemberAttributesUpdated(_)
             | Event::CountersUpdated(_)
             | Event::RoomLeft(_)
+            | Event::RoomStateChanged(_)
             | Event::RoomRoleChanged(_)
             | Event::RoomRestrictionChanged(_)
             | Event::RoomMuteAllChanged(_)
