@@ -8,7 +8,7 @@ use quail_protocol::{
     frame::{self, Head},
     id::{ClientMessageId, RoomId},
     message::{Recall, Send},
-    room::{Create, Dismiss, Enter, Join, Leave, LeaveAll, Settings},
+    room::{Create, Dismiss, Enter, Join, Leave, LeaveAll, Settings, Switch},
 };
 
 use crate::{
@@ -67,6 +67,8 @@ pub(crate) enum Door {
 pub(crate) struct Entry {
     pub(crate) room: RoomId,
     pub(crate) door: Door,
+    /// What it leaves for that.
+    pub(crate) from: Option<RoomId>,
 }
 
 /// A message that gets a number.
@@ -119,14 +121,19 @@ impl Own {
 impl Entry {
     /// The room that `operation` comes into, and how.
     fn of(operation: &dyn Any) -> Option<Self> {
+        let way = |room: &RoomId, door| Some(Self { room: room.clone(), door, from: None });
         if let Some(Create { room, settings }) = operation.downcast_ref() {
-            return Some(Self { room: room.clone(), door: Door::Create(settings.clone()) });
+            return way(room, Door::Create(settings.clone()));
         }
         if let Some(Enter { room, settings, .. }) = operation.downcast_ref() {
-            return Some(Self { room: room.clone(), door: Door::Enter(settings.clone()) });
+            return way(room, Door::Enter(settings.clone()));
+        }
+        if let Some(Switch { from, to, settings, .. }) = operation.downcast_ref() {
+            let entry = way(to, settings.clone().map_or(Door::Join, Door::Enter))?;
+            return Some(Self { from: Some(from.clone()), ..entry });
         }
         let Join { room, .. } = operation.downcast_ref()?;
-        Some(Self { room: room.clone(), door: Door::Join })
+        way(room, Door::Join)
     }
 }
 

@@ -13,7 +13,7 @@ use quail_protocol::{
     room::{
         Ban, Create, Dismiss, Dismissed, Enter, Entered, Info, InfoChanged, Join, Kick, Leave, Left, Members,
         MembersPage, Mute, MuteAll, Reason, RestrictionKind, Restrictions, RestrictionsPage, Role, RoomState,
-        SetRole, Settings, Transfer, UpdateInfo,
+        SetRole, Settings, Switch, Switched, Transfer, UpdateInfo,
     },
 };
 
@@ -86,6 +86,18 @@ impl Room {
     /// Comes in, and makes the room with these settings if it does not exist.
     pub async fn enter(&self, settings: Settings, recent: u8) -> Result<Entered, CallError> {
         self.client.call(Enter { room: self.id.clone(), settings, recent }).await
+    }
+
+    /// Leaves this room for another in one step, and makes the other with `settings`, if there are any, should it not exist.
+    /// Whoever is not let in stays here.
+    pub async fn switch_to(
+        &self,
+        other: &Room,
+        settings: Option<Settings>,
+        recent: u8,
+    ) -> Result<Switched, CallError> {
+        let (from, to) = (self.id.clone(), other.id.clone());
+        self.client.call(Switch { from, to, settings, recent }).await
     }
 
     /// Leaves with this session. The user stays in it with others.

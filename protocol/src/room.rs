@@ -5,6 +5,7 @@ mod counters;
 mod info;
 mod moderation;
 mod standing;
+mod switch;
 
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,7 @@ pub use self::{
         Transfer, Transferred,
     },
     standing::{RoomStateChanged, Standing, StandingCause, StandingDetail},
+    switch::{Switch, Switched},
 };
 use crate::{
     bounded::{List, Text},
@@ -49,6 +51,7 @@ operations! { 0x07 "room" {
     0x07 "update_info" UpdateInfo => InfoChanged, User, Change, Change, control;
     0x08 "info"        Info       => RoomState,   User, Query,  Query,  control;
     0x09 "members"     Members    => MembersPage, User, Query,  Query,  control;
+    0x0a "switch"      Switch     => Switched,    User, Change, Change, control;
     0x20 "set_role"    SetRole    => RoleSet,     User, Change, Change, control;
     0x21 "transfer"    Transfer   => Transferred, User, Change, Change, control;
     0x22 "kick"        Kick       => Kicked,      User, Change, Change, control;

@@ -4,6 +4,7 @@ mod again;
 mod life;
 mod moderation;
 mod standing;
+mod switch;
 mod talk;
 mod values;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quail_protocol::{
     Event,
     frame::{self, Frame, Head, Outcome},
-    room::{Entered, Left},
+    room::{Entered, Left, Switched},
 };
 use tokio::time::Instant;
 
@@ -65,6 +65,9 @@ impl Driver {
             Own::Message(own) => _ = frame::decode(body).map(|sent| self.tracker.sent(own, &sent)),
             Own::Recall(conversation) => {
                 _ = frame::decode(body).map(|recalled| self.tracker.recalled(conversation, &recalled));
+            }
+            Own::Enter(entry) if entry.from.is_some() => {
+                _ = frame::decode(body).map(|switched: Switched| self.tracker.switched(entry, &switched));
             }
             Own::Enter(entry) => {
                 _ = frame::decode(body).map(|entered: Entered| self.tracker.entered(entry, &entered));

@@ -4,7 +4,7 @@ use quail_protocol::{
     Advice, Code, Conversation, Event, Position, Reject, Rev, Seq,
     id::RoomId,
     message::{Gap, Message},
-    room::{Enter, Entered, Join, RoomLeft, StandingCause, StandingDetail},
+    room::{Enter, Entered, Join, RoomLeft, StandingCause, StandingDetail, Switched},
 };
 
 use super::{Query, Tracker, change, track::Track};
@@ -53,6 +53,15 @@ impl Tracker {
     pub(crate) fn entered(&mut self, entry: &Entry, entered: &Entered) {
         let news = self.places.came(entry, entered, &mut self.ready);
         self.follow_room(&entry.room, entered.state.head, news);
+    }
+
+    /// This session is in a room, and out of the one that it left for it.
+    pub(crate) fn switched(&mut self, entry: &Entry, switched: &Switched) {
+        self.entered(entry, &switched.entered);
+        if let Some(from) = &entry.from {
+            self.left(from, switched.last);
+            self.places.out(from, StandingCause::Switching, StandingDetail::None, &mut self.ready);
+        }
     }
 
     fn follow_room(&mut self, room: &RoomId, head: Position, is_unsure: bool) {

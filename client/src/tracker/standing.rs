@@ -56,6 +56,7 @@ impl Places {
         place.coming += 1;
         if place.standing == Standing::Disconnected {
             let cause = match entry.door {
+                _ if entry.from.is_some() => StandingCause::Switching,
                 Door::Create(_) => StandingCause::Creating,
                 Door::Join | Door::Enter(_) => StandingCause::Entering,
             };
@@ -85,6 +86,7 @@ impl Places {
         if place.door.is_none() && place.coming == 0 {
             let cause = match (reject.map(|reject| reject.code), &entry.door) {
                 (None | Some(Code::TimedOut), _) => StandingCause::TimedOut,
+                _ if entry.from.is_some() => StandingCause::SwitchFailed,
                 (Some(Code::RoomNotFound), _) => StandingCause::NotFound,
                 (Some(_), Door::Create(_)) => StandingCause::CreateFailed,
                 (Some(_), Door::Join | Door::Enter(_)) => StandingCause::EnterFailed,

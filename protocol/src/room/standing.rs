@@ -44,7 +44,8 @@ pub enum StandingCause {
     /// The user logged in elsewhere, and the app allows no more sessions of this kind. ZIM's 10,
     /// `KickedOutByOtherDevice`.
     Displaced,
-    /// The app switches from another room. ZIM's 11, `ActiveSwitch`.
+    /// The app switches: from another room into this one or, if the client is out, from this one into another. ZIM's 11,
+    /// `ActiveSwitch`.
     Switching,
     /// The switch was refused, and the client is where it was. ZIM's 12, `SwitchFailed`.
     SwitchFailed,

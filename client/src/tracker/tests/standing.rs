@@ -5,7 +5,7 @@ use quail_protocol::{
     id::RoomId,
     room::{
         Entered, EntryStatus, LeaveCause, Lifetime, Role, RoomInfo, RoomLeft, RoomState, RoomStateChanged,
-        Settings, Standing,
+        Settings, Standing, Switched,
     },
 };
 
@@ -43,11 +43,16 @@ fn entered(epoch: u64, head: u64) -> Entered {
 }
 
 fn entry(door: Door) -> Entry {
-    Entry { room: room(), door }
+    Entry { room: room(), door, from: None }
 }
 
 fn join() -> Entry {
     entry(Door::Join)
+}
+
+fn switch() -> Own {
+    let to = RoomId::new("to").unwrap();
+    Own::Enter(Box::new(Entry { room: to, door: Door::Join, from: Some(room()) }))
 }
 
 fn left(cause: LeaveCause) -> Event {
@@ -85,6 +90,12 @@ fn play(tracker: &mut Tracker, word: &str) {
         "not in" => tracker.refused_own(&Own::Leave(room()), &Code::NotInRoom.into()),
         "kick" => tracker.event(left(LeaveCause::KickedOut)),
         "end" => tracker.event(left(LeaveCause::Ended)),
+        "switch" => tracker.asking(&switch()),
+        "switched" => {
+            let Own::Enter(entry) = switch() else { panic!() };
+            tracker.switched(&entry, &Switched { entered: entered(EPOCH, 0), last: Position::default() });
+        }
+        "not switched" => tracker.refused_own(&switch(), &Code::RoomNotFound.into()),
         "lost" => tracker.interrupted(),
         "resumed" => tracker.reconnected(true, Timestamp(0)),
         "anew" => tracker.reconnected(false, Timestamp(0)),
@@ -155,6 +166,8 @@ fn the_app_is_told_where_it_stands_with_a_room_and_why() {
         ("join, in, dismiss, dismissed", "~Entering +Success -Dismissed"),
         ("join, in, leave, stay", "~Entering +Success"),
         ("leave, not in", ""),
+        ("join, in, switch, switched", "~Entering +Success ~Switching +Success -Switching"),
+        ("join, in, switch, not switched", "~Entering +Success ~Switching -SwitchFailed"),
         // As others do.
         ("join, in, kick", "~Entering +Success -KickedOut"),
         ("join, in, end", "~Entering +Success -Ended"),
