@@ -11,9 +11,9 @@ use quail_protocol::{
     id::{RoomId, UserId},
     message::{Direction, MessageBody, Page, Sent},
     room::{
-        Ban, Create, Dismiss, Dismissed, Enter, Entered, Info, InfoChanged, Join, Kick, Leave, Left, Members,
-        MembersPage, Mute, MuteAll, Reason, RestrictionKind, Restrictions, RestrictionsPage, Role, RoomState,
-        SetRole, Settings, Switch, Switched, Transfer, UpdateInfo,
+        Ban, Create, Dismiss, Dismissed, Enter, Entered, Info, InfoChanged, Join, Kick, Leave, Left, Member,
+        Members, MembersPage, Mute, MuteAll, QueryMembers, Reason, RestrictionKind, Restrictions,
+        RestrictionsPage, Role, RoomState, SetRole, Settings, Switch, Switched, Transfer, UpdateInfo,
     },
 };
 
@@ -115,7 +115,8 @@ impl Room {
         self.client.call(UpdateInfo { room: self.id.clone(), ..update }).await
     }
 
-    /// How the room stands.
+    /// How the room stands. Somebody who is not in it is answered if the app's `rooms.info_for_outsiders` allows that; the role
+    /// is none then.
     pub async fn info(&self) -> Result<RoomState, CallError> {
         self.client.call(Info { room: self.id.clone() }).await
     }
@@ -124,6 +125,16 @@ impl Room {
     /// begins.
     pub async fn members(&self, after: u64, limit: u16) -> Result<MembersPage, CallError> {
         self.client.call(Members { room: self.id.clone(), after, limit, newest_first: false }).await
+    }
+
+    /// Those of up to 100 users who are in it, in the order in which they are named.
+    pub async fn members_of(
+        &self,
+        users: impl IntoIterator<Item = UserId>,
+    ) -> Result<Vec<Member>, CallError> {
+        let users = List::new(users.into_iter().collect()).map_err(CallError::TooLarge)?;
+        let found = self.client.call(QueryMembers { room: self.id.clone(), users }).await?;
+        Ok(found.members.into_vec())
     }
 
     /// Makes somebody in the room an admin, or an admin a member again. Only the owner may.

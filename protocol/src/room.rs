@@ -4,6 +4,7 @@ mod attributes;
 mod counters;
 mod info;
 mod moderation;
+mod query;
 mod standing;
 mod switch;
 
@@ -27,6 +28,7 @@ pub use self::{
         RestrictionChanged, RestrictionKind, Restrictions, RestrictionsPage, RoleChanged, RoleSet, SetRole,
         Transfer, Transferred,
     },
+    query::{MembersFound, QueryMembers},
     standing::{RoomStateChanged, Standing, StandingCause, StandingDetail},
     switch::{Switch, Switched},
 };
@@ -52,6 +54,7 @@ operations! { 0x07 "room" {
     0x08 "info"        Info       => RoomState,   User, Query,  Query,  control;
     0x09 "members"     Members    => MembersPage, User, Query,  Query,  control;
     0x0a "switch"      Switch     => Switched,    User, Change, Change, control;
+    0x0b "query"       QueryMembers => MembersFound, User, Query, Query, control;
     0x20 "set_role"    SetRole    => RoleSet,     User, Change, Change, control;
     0x21 "transfer"    Transfer   => Transferred, User, Change, Change, control;
     0x22 "kick"        Kick       => Kicked,      User, Change, Change, control;

@@ -31,6 +31,9 @@ pub struct Rooms {
     /// How long they are kept. Default 24h.
     #[serde(with = "humantime_serde")]
     pub ring_age: Duration,
+    /// Whether users who are not in a room may ask how it stands: its name, notice, owner, how many are in it. Default
+    /// false.
+    pub info_for_outsiders: bool,
     /// How many messages each room passes on.
     pub budget: Budget,
     /// What each may hold beside its messages.
@@ -48,6 +51,7 @@ impl Default for Rooms {
             ring_entries: 1000,
             ring_size: ByteSize::mib(4),
             ring_age: Duration::from_secs(24 * 3600),
+            info_for_outsiders: false,
             budget: Budget::default(),
             holds: Holds::default(),
         }

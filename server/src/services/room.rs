@@ -13,7 +13,8 @@ use quail_protocol::{
     message::SenderNote,
     room::{
         Create, Dismiss, Dismissed, Enter, Entered, Info, InfoChanged, Join, Leave, LeaveAll, LeaveCause,
-        Left, LeftAll, Members, MembersPage, Role, RoomState, Switch, Switched, UpdateInfo,
+        Left, LeftAll, Members, MembersFound, MembersPage, QueryMembers, Role, RoomState, Switch, Switched,
+        UpdateInfo,
     },
 };
 
@@ -38,6 +39,7 @@ pub(super) fn routes(router: Router) -> Router {
         .on(info)
         .on(members)
         .on(switch)
+        .on(query)
 }
 
 async fn create(context: Context, Create { room, settings }: Create) -> Result<Entered, Failure> {
@@ -172,7 +174,8 @@ async fn update_info(context: Context, update: UpdateInfo) -> Result<InfoChanged
 
 async fn info(context: Context, Info { room }: Info) -> Result<RoomState, Failure> {
     let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.state(app, &room, user)?)
+    let config = &context.shared.app(app)?.rooms;
+    Ok(context.shared.rooms.state((app, config), &room, user)?)
 }
 
 async fn members(context: Context, query: Members) -> Result<MembersPage, Failure> {
@@ -181,4 +184,9 @@ async fn members(context: Context, query: Members) -> Result<MembersPage, Failur
     }
     let Identity { app, user, .. } = context.identity()?;
     Ok(context.shared.rooms.members(app, user, &query)?)
+}
+
+async fn query(context: Context, query: QueryMembers) -> Result<MembersFound, Failure> {
+    let Identity { app, user, .. } = context.identity()?;
+    Ok(context.shared.rooms.members_of(app, user, &query)?)
 }

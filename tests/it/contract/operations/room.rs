@@ -88,6 +88,18 @@ pub(super) const CASES: &[Case] = &[
         }
         .boxed_local()
     }),
+    ("room.query", |stage| {
+        async {
+            let room = stage.room().await;
+            let nobody = UserId::new("nobody").unwrap();
+            let asked = [nobody, room.bob.user_id().clone(), room.alice.user_id().clone()];
+            let found = room.bobs.members_of(asked.clone()).await.unwrap();
+            let found: Vec<_> = found.into_iter().map(|member| (member.user, member.role)).collect();
+            let [_, bob, alice] = asked;
+            assert_eq!(found, [(bob, Role::Member), (alice, Role::Owner)]);
+        }
+        .boxed_local()
+    }),
     ("room.set_role", |stage| {
         async {
             let room = stage.room().await;
