@@ -88,6 +88,7 @@ pub struct Builder {
     connect_timeout: Duration,
     event_capacity: usize,
     reconnect: Reconnect,
+    reenter_rooms: bool,
     storage: Option<Slot>,
 }
 
@@ -111,6 +112,7 @@ impl Builder {
             connect_timeout: Duration::from_secs(5),
             event_capacity: 1024,
             reconnect: Reconnect::default(),
+            reenter_rooms: true,
             storage: None,
         }
     }
@@ -232,6 +234,14 @@ impl Builder {
         self
     }
 
+    /// Whether the client comes into its rooms again by itself after its session was lost, as when the server was started
+    /// anew or the connection was gone for longer than the grace. It does unless this is set to false; then the app is told
+    /// and comes in by itself. See [`Room`](crate::Room).
+    pub fn reenter_rooms(mut self, reenter: bool) -> Self {
+        self.reenter_rooms = reenter;
+        self
+    }
+
     /// Where the client keeps what it must know after a restart of the app. Without it each start begins anew.
     ///
     /// Then the app sees each message once over restarts: what came while it was not running is told at the next start, in
@@ -295,6 +305,9 @@ impl Builder {
             .then(|| Comeback::new(dialer.repeat(), self.reconnect, jitter, logged_in.resume_token));
         let (queue, events) = events::queue(self.event_capacity, keeper.clone());
         let mut tracker = Tracker::new(user.clone());
+        if self.reenter_rooms {
+            tracker.reenter_rooms();
+        }
         if let Some(restored) = restored {
             tracker.restore(restored);
         }

@@ -228,8 +228,10 @@ impl Driver {
 
     fn poll_requests(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(request)) = self.requests.poll_recv(cx) {
-            if let Some(Own::Message(own)) = &request.own {
-                self.tracker.sending(own);
+            match &request.own {
+                Some(Own::Message(own)) => self.tracker.sending(own),
+                Some(own) => self.tracker.asking(own),
+                None => {}
             }
             self.outbox.push(request);
         }
@@ -261,6 +263,9 @@ impl Driver {
                     Poll::Pending => break,
                 }
             }
+        }
+        for own in self.outbox.take_unanswered() {
+            self.tracker.unanswered(&own);
         }
         if let Poll::Ready(Err(lost)) = self.link.carrier.poll_flush(cx) {
             self.broken = Some(lost.0);
@@ -358,6 +363,9 @@ impl Driver {
         }
         self.outbox.fail(cause);
         self.pending.fail(cause);
+        self.tracker.ended(cause);
+        // What the queue has room for: an app that is slow must not hold up the end.
+        poll_fn(|cx| Poll::Ready(_ = self.poll_tell(cx))).await;
         let Self { link, events, _done, .. } = self;
         drop(events);
         link.close(close_for(cause)).await;

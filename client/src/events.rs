@@ -24,7 +24,10 @@ use crate::{
 /// Of a conversation the app gets each message once, in the order of each priority, from the first one on that was placed
 /// after the client connected or that this client has seen or sent: what was lost on the way or during a reconnect is
 /// fetched from the history before what follows. [`Event::Behind`] is only seen where messages are no longer kept or are
-/// of another epoch, where the server refuses the history, and for one of more conversations than a client follows.
+/// of another epoch, where the server refuses the history, for a room that the client is not in any more, and for one of
+/// more conversations than a client follows.
+///
+/// One event the client makes itself: [`Event::RoomStateChanged`] says where it stands with a [room](crate::Room).
 ///
 /// The queue is bounded and drops nothing: while it is full the client reads nothing from the server, **replies
 /// included**. A task that waits for a call between two events can therefore only be overtaken by as many events as the

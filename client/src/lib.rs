@@ -41,6 +41,8 @@
 //! that it finds after a later connect began meanwhile: the app gets it from its beginning. All of this is known to this
 //! value in this process only, unless it is given a storage.
 //!
+//! Rooms that were lost with a session are come into again, see [`Room`].
+//!
 //! [`Cause::comes_back`] says after what the client does not return. It ends with [`State::Disconnected`] then.
 //!
 //! # When the app starts again

@@ -1,6 +1,6 @@
 //! Requests on their way out, per lane, gathered into few large writes.
 
-use std::{any::Any, collections::VecDeque};
+use std::{any::Any, collections::VecDeque, mem};
 
 use bytes::{Bytes, BytesMut};
 use quail_protocol::{
@@ -8,7 +8,7 @@ use quail_protocol::{
     frame::{self, Head},
     id::{ClientMessageId, RoomId},
     message::{Recall, Send},
-    room::{Create, Dismiss, Enter, Join, Leave, LeaveAll},
+    room::{Create, Dismiss, Enter, Join, Leave, LeaveAll, Settings, Switch},
 };
 
 use crate::{
@@ -40,13 +40,35 @@ pub(crate) enum Own {
     /// Of a change.
     Recall(Conversation),
     /// Where a room is begun to be followed.
-    Enter(RoomId),
-    /// Where it ends.
+    Enter(Box<Entry>),
+    /// Where it ends for this client.
     Leave(RoomId),
+    /// Where it ends for everybody.
+    Dismiss(RoomId),
     /// Where all that this session is in end.
     LeaveAll,
     /// None: a message without a number. It must not be sent again unasked.
     Unnumbered,
+}
+
+/// A way into a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Only if the room has to be made.
+    Create(Settings),
+    /// Only if the room is there.
+    Join,
+    /// Either way.
+    Enter(Settings),
+}
+
+/// The app wants to come into a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) room: RoomId,
+    pub(crate) door: Door,
+    /// What it leaves for that.
+    pub(crate) from: Option<RoomId>,
 }
 
 /// A message that gets a number.
@@ -65,19 +87,27 @@ impl OwnMessage {
 }
 
 impl Own {
+    /// Whether it says where this client stands with a room.
+    pub(crate) fn is_of_rooms(&self) -> bool {
+        match self {
+            Self::Enter(_) | Self::Leave(_) | Self::Dismiss(_) | Self::LeaveAll => true,
+            Self::Message(_) | Self::Recall(_) | Self::Unnumbered => false,
+        }
+    }
+
     /// What `operation` adds.
     pub(crate) fn of(operation: &dyn Any) -> Option<Self> {
         if let Some(Recall { conversation, .. }) = operation.downcast_ref() {
             return Some(Self::Recall(conversation.clone()));
         }
-        if let Some(room) = entered(operation) {
-            return Some(Self::Enter(room.clone()));
+        if let Some(entry) = Entry::of(operation) {
+            return Some(Self::Enter(Box::new(entry)));
         }
         if let Some(Leave { room, .. }) = operation.downcast_ref() {
             return Some(Self::Leave(room.clone()));
         }
         if let Some(Dismiss { room }) = operation.downcast_ref() {
-            return Some(Self::Leave(room.clone()));
+            return Some(Self::Dismiss(room.clone()));
         }
         if operation.is::<LeaveAll>() {
             return Some(Self::LeaveAll);
@@ -88,12 +118,23 @@ impl Own {
     }
 }
 
-/// The room that `operation` comes into.
-fn entered(operation: &dyn Any) -> Option<&RoomId> {
-    let create = || operation.downcast_ref().map(|Create { room, .. }| room);
-    let join = || operation.downcast_ref().map(|Join { room, .. }| room);
-    let enter = || operation.downcast_ref().map(|Enter { room, .. }| room);
-    create().or_else(join).or_else(enter)
+impl Entry {
+    /// The room that `operation` comes into, and how.
+    fn of(operation: &dyn Any) -> Option<Self> {
+        let way = |room: &RoomId, door| Some(Self { room: room.clone(), door, from: None });
+        if let Some(Create { room, settings }) = operation.downcast_ref() {
+            return way(room, Door::Create(settings.clone()));
+        }
+        if let Some(Enter { room, settings, .. }) = operation.downcast_ref() {
+            return way(room, Door::Enter(settings.clone()));
+        }
+        if let Some(Switch { from, to, settings, .. }) = operation.downcast_ref() {
+            let entry = way(to, settings.clone().map_or(Door::Join, Door::Enter))?;
+            return Some(Self { from: Some(from.clone()), ..entry });
+        }
+        let Join { room, .. } = operation.downcast_ref()?;
+        way(room, Door::Join)
+    }
 }
 
 /// A request of the driver's own.
@@ -110,6 +151,8 @@ pub(crate) struct Outbox {
     batches: [Bytes; Lane::COUNT],
     /// Signals that no datagram carries.
     signals: VecDeque<Bytes>,
+    /// What of rooms was asked and is never answered: it was not written, or its reply was lost.
+    unanswered: Vec<Own>,
 }
 
 /// So many signals may wait for the Low lane.
@@ -139,7 +182,7 @@ impl Outbox {
         }
         if batch.is_empty() {
             let (again, queue) = (&mut self.again[lane.index()], &mut self.queues[lane.index()]);
-            *batch = gather(again, queue, pending);
+            *batch = gather(again, queue, pending, &mut self.unanswered);
         }
         batch
     }
@@ -163,14 +206,26 @@ impl Outbox {
                     request.waiting.finish(Err(CallError::Unknown));
                 }
                 Class::Query | Class::Send => self.queues[request.lane.index()].push_front(request),
-                Class::Change => request.waiting.finish(Err(CallError::Unknown)),
+                Class::Change => {
+                    self.unanswered.extend(request.own.clone().filter(Own::is_of_rooms));
+                    request.waiting.finish(Err(CallError::Unknown));
+                }
             }
         }
         for queue in &mut self.queues {
             queue.retain(|request| {
-                matches!(request.waiting, Waiting::Call { .. }) && !request.waiting.is_gone()
+                let stays = matches!(request.waiting, Waiting::Call { .. }) && !request.waiting.is_gone();
+                if !stays {
+                    self.unanswered.extend(request.own.clone().filter(Own::is_of_rooms));
+                }
+                stays
             });
         }
+    }
+
+    /// What of rooms was asked and is never answered, since this was called last.
+    pub(crate) fn take_unanswered(&mut self) -> Vec<Own> {
+        mem::take(&mut self.unanswered)
     }
 
     /// Ends every call that was not written, and forgets what was half written.
@@ -183,8 +238,14 @@ impl Outbox {
 }
 
 /// The ready frames of one lane as one piece; a frame longer than a batch goes alone.
-fn gather(again: &mut VecDeque<u32>, queue: &mut VecDeque<Request>, pending: &mut Pending) -> Bytes {
-    let mut next = |room| next_again(again, pending, room).unwrap_or_else(|| next(queue, pending, room));
+fn gather(
+    again: &mut VecDeque<u32>,
+    queue: &mut VecDeque<Request>,
+    pending: &mut Pending,
+    unanswered: &mut Vec<Own>,
+) -> Bytes {
+    let mut next =
+        |room| next_again(again, pending, room).unwrap_or_else(|| next(queue, pending, unanswered, room));
     let Some(first) = next(usize::MAX) else { return Bytes::new() };
     let Some(second) = next(room(&first)) else { return first };
     let mut batch = BytesMut::with_capacity(BATCH_BYTES_MAX);
@@ -219,9 +280,15 @@ fn next_again(again: &mut VecDeque<u32>, pending: &Pending, room: usize) -> Opti
 }
 
 /// Numbers and encodes the next request that somebody still waits for, if it fits into `room`.
-fn next(queue: &mut VecDeque<Request>, pending: &mut Pending, room: usize) -> Option<Bytes> {
+fn next(
+    queue: &mut VecDeque<Request>,
+    pending: &mut Pending,
+    unanswered: &mut Vec<Own>,
+    room: usize,
+) -> Option<Bytes> {
     while queue.front()?.waiting.is_gone() {
-        queue.pop_front();
+        let gone = queue.pop_front().and_then(|request| request.own);
+        unanswered.extend(gone.filter(Own::is_of_rooms));
     }
     if queue.front()?.body.len().saturating_add(HEAD_BYTES_MAX) > room || !pending.admits() {
         return None;

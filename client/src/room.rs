@@ -11,9 +11,9 @@ use quail_protocol::{
     id::{RoomId, UserId},
     message::{Direction, MessageBody, Page, Recall, Recalled, Sent},
     room::{
-        Ban, Create, Dismiss, Dismissed, Enter, Entered, Info, InfoChanged, Join, Kick, Leave, Left, Members,
-        MembersPage, Mute, MuteAll, Reason, RestrictionKind, Restrictions, RestrictionsPage, Role, RoomState,
-        SetRole, Settings, Transfer, UpdateInfo,
+        Ban, Create, Dismiss, Dismissed, Enter, Entered, Info, InfoChanged, Join, Kick, Leave, Left, Member,
+        Members, MembersPage, Mute, MuteAll, QueryMembers, Reason, RestrictionKind, Restrictions,
+        RestrictionsPage, Role, RoomState, SetRole, Settings, Switch, Switched, Transfer, UpdateInfo,
     },
 };
 
@@ -29,9 +29,19 @@ use crate::{
 ///
 /// A room is live: its messages are in a ring of the newest, and its acks say `Accepted`. What overload drops is told:
 /// [`Event::MessageGap`](crate::protocol::Event::MessageGap) to a receiver that is too slow, a refusal with `RoomThrottled`
-/// to a sender when the room gets too much. After the server was started anew, or this client was away for longer than the
-/// grace, it is in no room; the app is told [`Event::Behind`](crate::protocol::Event::Behind) with the cause `NotMember` and
-/// comes in again.
+/// to a sender when the room gets too much.
+///
+/// Where the client stands with the room, and why, is told by
+/// [`Event::RoomStateChanged`](crate::protocol::Event::RoomStateChanged), in the order of the other events. A session that
+/// goes on after a lost connection is still in its rooms. After the server was started anew, or this client was away for
+/// longer than the grace, it is in none, and comes into those again that it was in, the last used first, by the way it
+/// came: what it made or entered it enters with the same settings, so that it is made again if it is gone, what it joined
+/// it joins. The app is told `Rejoined` with how the room stands, or that it is out and what the server answered. Messages
+/// that the room still has come as after any reconnect, before what follows;
+/// [`Event::Behind`](crate::protocol::Event::Behind) says if some are gone (`Trimmed`), if the room is another
+/// (`EpochChanged`), or that the client is out (`NotMember`). Attributes and counters are not repeated: compare their
+/// versions. A room that was left, or that the client was put out of, is not come into again, unless that happened while it
+/// was away and the room lets it in. [`Builder::reenter_rooms`](crate::Builder::reenter_rooms) turns all of this off.
 ///
 /// ```no_run
 /// # async fn f(client: quail_client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -78,6 +88,18 @@ impl Room {
         self.client.call(Enter { room: self.id.clone(), settings, recent }).await
     }
 
+    /// Leaves this room for another in one step, and makes the other with `settings`, if there are any, should it not exist.
+    /// Whoever is not let in stays here.
+    pub async fn switch_to(
+        &self,
+        other: &Room,
+        settings: Option<Settings>,
+        recent: u8,
+    ) -> Result<Switched, CallError> {
+        let (from, to) = (self.id.clone(), other.id.clone());
+        self.client.call(Switch { from, to, settings, recent }).await
+    }
+
     /// Leaves with this session. The user stays in it with others.
     pub async fn leave(&self) -> Result<Left, CallError> {
         self.client.call(Leave { room: self.id.clone(), all_devices: false }).await
@@ -93,7 +115,8 @@ impl Room {
         self.client.call(UpdateInfo { room: self.id.clone(), ..update }).await
     }
 
-    /// How the room stands.
+    /// How the room stands. Somebody who is not in it is answered if the app's `rooms.info_for_outsiders` allows that; the role
+    /// is none then.
     pub async fn info(&self) -> Result<RoomState, CallError> {
         self.client.call(Info { room: self.id.clone() }).await
     }
@@ -102,6 +125,16 @@ impl Room {
     /// begins.
     pub async fn members(&self, after: u64, limit: u16) -> Result<MembersPage, CallError> {
         self.client.call(Members { room: self.id.clone(), after, limit, newest_first: false }).await
+    }
+
+    /// Those of up to 100 users who are in it, in the order in which they are named.
+    pub async fn members_of(
+        &self,
+        users: impl IntoIterator<Item = UserId>,
+    ) -> Result<Vec<Member>, CallError> {
+        let users = List::new(users.into_iter().collect()).map_err(CallError::TooLarge)?;
+        let found = self.client.call(QueryMembers { room: self.id.clone(), users }).await?;
+        Ok(found.members.into_vec())
     }
 
     /// Makes somebody in the room an admin, or an admin a member again. Only the owner may.

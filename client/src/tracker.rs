@@ -5,18 +5,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use quail_protocol::{
-    Conversation, Event, Position, Seq, Timestamp,
-    bounded::List,
-    conversation,
+    Conversation, Event, Position, Reject, Seq, conversation,
     frame::{self, Malformed},
     id::{ClientMessageId, UserId},
-    limits::{CURSORS_PER_RESUME_MAX, HISTORY_ENTRIES_MAX},
+    limits::HISTORY_ENTRIES_MAX,
     message::{Behind, BehindCause, Changes, Direction, History, Message, Page},
-    session::{Missed, Resume, Resumed},
+    room::{Enter, Join},
+    session::Resume,
 };
 
 use crate::tracker::{
     ready::Ready,
+    standing::Places,
     sync::Paging,
     track::{Held, Track},
 };
@@ -25,7 +25,9 @@ mod change;
 mod own;
 mod ready;
 mod restore;
+mod resume;
 mod room;
+mod standing;
 mod sync;
 mod track;
 
@@ -52,6 +54,10 @@ pub(crate) enum Query {
     History(History),
     /// The changes it has missed.
     Changes(Changes),
+    /// To come into a room again, and to make it if it is gone.
+    Enter(Enter),
+    /// To come into a room again.
+    Join(Join),
 }
 
 pub(crate) struct Tracker {
@@ -78,6 +84,7 @@ pub(crate) struct Tracker {
     paging: Paging,
     /// Rooms that were left last, and their newest position then.
     left: VecDeque<(Conversation, Position)>,
+    places: Places,
 }
 
 impl Tracker {
@@ -99,7 +106,13 @@ impl Tracker {
             earlier: HashSet::new(),
             paging: Paging::default(),
             left: VecDeque::new(),
+            places: Places::default(),
         }
+    }
+
+    /// From now on, rooms that are lost with a session are come into again.
+    pub(crate) fn reenter_rooms(&mut self) {
+        self.places.reenter = true;
     }
 
     /// The next thing to tell the app.
@@ -124,25 +137,13 @@ impl Tracker {
         }
     }
 
-    /// A new connection stands: everything may have been missed. The conversations in use come first. What was asked is
-    /// answered yet if the session is the one of before, and forgotten if not.
-    pub(crate) fn reconnected(&mut self, resumed: bool, login: Timestamp) {
-        if !resumed {
-            self.retry();
-        }
-        self.ready.connected(login);
-        self.paging.reconnected(login, matches!(self.asked, Some(Query::Sync(_))));
-        self.earlier.clone_from(&self.unanswered);
-        self.unsure = self.uses.values().rev().cloned().collect();
-    }
-
     /// True if there is something to ask and nothing on its way.
     pub(crate) fn wants(&self) -> bool {
         let nothing = self.holes.is_empty()
             && self.unchanged.is_empty()
             && self.unsure.is_empty()
             && !self.paging.is_due();
-        self.asked.is_none() && self.ready.is_empty() && !nothing
+        self.wants_in() || self.asked.is_none() && self.ready.is_empty() && !nothing
     }
 
     /// What to ask next, if `wants`. Answered by `fetched`, `retry` or `give_up`.
@@ -150,19 +151,12 @@ impl Tracker {
         if !self.wants() {
             return None;
         }
-        self.asked = self.ask_resume();
+        self.asked = self.places.ask();
+        self.asked = self.asked.take().or_else(|| self.ask_resume());
         self.asked = self.asked.take().or_else(|| self.ask_sync());
         self.asked = self.asked.take().or_else(|| self.ask_history());
         self.asked = self.asked.take().or_else(|| self.ask_changes());
         self.asked.clone()
-    }
-
-    fn ask_resume(&mut self) -> Option<Query> {
-        let some = self.unsure.len().min(CURSORS_PER_RESUME_MAX);
-        let tracks = self.unsure.drain(..some).filter_map(|conversation| self.tracks.get(&conversation));
-        let cursors = List::new(tracks.map(Track::cursor).collect());
-        let cursors = cursors.unwrap_or_else(|_| unreachable!("no more were taken"));
-        (!cursors.is_empty()).then_some(Query::Resume(Resume { cursors }))
     }
 
     fn ask_history(&mut self) -> Option<Query> {
@@ -182,26 +176,10 @@ impl Tracker {
             Some(Query::Sync(_)) => self.listed(frame::decode(body)?),
             Some(Query::History(_)) => self.page(frame::decode(body)?),
             Some(Query::Changes(_)) => self.changes(frame::decode(body)?),
+            Some(Query::Enter(_) | Query::Join(_)) => self.came_again(&frame::decode(body)?),
             None => {}
         }
         Ok(())
-    }
-
-    /// What the server says of the cursors that were asked about.
-    fn answered(&mut self, resumed: Resumed) {
-        let Some(Query::Resume(Resume { cursors })) = self.asked.take() else { return };
-        for (cursor, answer) in cursors.into_vec().into_iter().zip(resumed.answers.into_vec()) {
-            let conversation = cursor.conversation;
-            let Some(track) = self.tracks.get_mut(&conversation) else { continue };
-            change(track, &mut self.held, &mut self.ready, |track, ready| {
-                track.answered(cursor.position.epoch, answer, ready);
-            });
-            if answer.missed == Missed::NotMember {
-                self.forget(&conversation);
-            } else {
-                self.want(conversation);
-            }
-        }
     }
 
     /// What was fetched.
@@ -230,20 +208,27 @@ impl Tracker {
             Some(Query::Sync(query)) => self.paging.go_on(query.after),
             Some(Query::History(query)) => self.holes.push_front(query.conversation),
             Some(Query::Changes(query)) => self.unchanged.push_front(query.conversation),
+            Some(Query::Enter(Enter { room, .. }) | Query::Join(Join { room, .. })) => {
+                self.places.retry(room);
+            }
             None => {}
         }
     }
 
     /// The server refuses: the app gets what there is, and learns that something is missing.
-    pub(crate) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self, reject: Option<&Reject>) {
         match self.asked.take() {
             Some(Query::Resume(Resume { cursors })) => {
                 for cursor in cursors.into_vec() {
+                    self.known(&cursor.conversation, true);
                     self.refused(&cursor.conversation);
                 }
             }
             Some(Query::History(query)) => self.refused(&query.conversation),
             Some(Query::Changes(query)) => self.give_up_changes(&query.conversation),
+            Some(Query::Enter(Enter { room, .. }) | Query::Join(Join { room, .. })) => {
+                self.stays_out(&room, reject);
+            }
             Some(Query::Sync(_)) | None => {}
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     message::{Behind, Changed, Dropped, Gap, Message, Signaled, Unnumbered},
     room::{
         AttributesUpdated, CountersUpdated, InfoUpdated, MemberAttributesUpdated, MembersJoined, MembersLeft,
-        MuteAllChanged, RestrictionChanged, RoleChanged, RoomLeft,
+        MuteAllChanged, RestrictionChanged, RoleChanged, RoomLeft, RoomStateChanged,
     },
     session::{Draining, TokenWillExpire},
     user::ProfileUpdated,
@@ -50,6 +50,8 @@ macro_rules! events {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Event {
             $(#[doc = $doc] $variant($body),)+
+            /// Where this client stands with a room has changed. The client says it, not the server: it has no number.
+            RoomStateChanged(RoomStateChanged),
             /// An event of a later build; to be skipped.
             Unknown {
                 /// Its number.

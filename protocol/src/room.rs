@@ -4,6 +4,9 @@ mod attributes;
 mod counters;
 mod info;
 mod moderation;
+mod query;
+mod standing;
+mod switch;
 
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +28,9 @@ pub use self::{
         RestrictionChanged, RestrictionKind, Restrictions, RestrictionsPage, RoleChanged, RoleSet, SetRole,
         Transfer, Transferred,
     },
+    query::{MembersFound, QueryMembers},
+    standing::{RoomStateChanged, Standing, StandingCause, StandingDetail},
+    switch::{Switch, Switched},
 };
 use crate::{
     bounded::{List, Text},
@@ -47,6 +53,8 @@ operations! { 0x07 "room" {
     0x07 "update_info" UpdateInfo => InfoChanged, User, Change, Change, control;
     0x08 "info"        Info       => RoomState,   User, Query,  Query,  control;
     0x09 "members"     Members    => MembersPage, User, Query,  Query,  control;
+    0x0a "switch"      Switch     => Switched,    User, Change, Change, control;
+    0x0b "query"       QueryMembers => MembersFound, User, Query, Query, control;
     0x20 "set_role"    SetRole    => RoleSet,     User, Change, Change, control;
     0x21 "transfer"    Transfer   => Transferred, User, Change, Change, control;
     0x22 "kick"        Kick       => Kicked,      User, Change, Change, control;
@@ -361,7 +369,7 @@ pub struct MembersLeft {
     pub members: u64,
 }
 
-/// This session is out of a room, and did not ask for it. ZIM's `roomStateChanged`.
+/// This session is out of a room, and did not ask for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct RoomLeft {
     /// Of which.

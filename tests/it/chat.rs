@@ -43,3 +43,46 @@ fn a_chat_shows_kinds_receipts_unread_counts_recalls_and_history() {
     alice.say("/quit");
     alice.until("left");
 }
+
+#[test]
+fn a_chat_in_a_room_says_there_what_is_typed_and_shows_who_comes_and_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = Process::serve(directory.path());
+    let chat = |me: &str, to: &str| {
+        let mut person =
+            Process::start(quail(directory.path(), ["chat", "--as", me, "--to", to]).stdin(Stdio::piped()));
+        person.until("connected");
+        person
+    };
+    let mut alice = chat("alice", "bob");
+    alice.say("/leave");
+    alice.until("! you are in no room");
+    alice.say("/enter lobby");
+    alice.until("* in room lobby, which is new: 1 are there");
+    alice.say("anybody here?");
+    alice.until("sent as 1");
+    let mut bob = chat("bob", "alice");
+    bob.say("/enter lobby");
+    bob.until("* in room lobby: 2 are there");
+    bob.until("[lobby] alice: anybody here?");
+    alice.until("* [lobby] bob came in, 2 are there");
+    bob.say("I am");
+    alice.until("[lobby] bob: I am");
+    alice.say("/command dim now");
+    bob.until("[lobby] alice: (command dim now)");
+    alice.say("/typing");
+    alice.until("! that is for the other user");
+    alice.say("/history 1");
+    alice.until("2  bob: I am");
+    // From one room into another, and back to the other user.
+    bob.say("/enter den");
+    bob.until("* in room den, which is new: 1 are there");
+    alice.until("* [lobby] bob left, 1 are there");
+    bob.say("/leave");
+    bob.until("* [den] left it");
+    bob.say("to you alone");
+    bob.until("sent as 1");
+    alice.until("bob: to you alone");
+    alice.say("/quit");
+    alice.until("left");
+}

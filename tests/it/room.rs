@@ -1,9 +1,12 @@
 //! Rooms, through the client.
 
+mod again;
 mod life;
 mod model;
 mod moderation;
 mod restart;
+mod standing;
+mod switch;
 mod talk;
 mod values;
 

@@ -75,6 +75,7 @@ impl Driver {
         tracing::debug!(%cause, "connection lost");
         self.hurry.mark_unchanged();
         self.state.send_replace(State::Reconnecting { cause: *cause });
+        self.tracker.interrupted();
         let lost = mem::replace(&mut self.link, Link::nowhere());
         tokio::spawn(lost.close(Close::Abandoned));
         if comeback.connected.elapsed() >= STEADY {
@@ -177,6 +178,9 @@ impl Driver {
         // What was signalled before is of no use now.
         while self.signals.try_recv().is_ok() {}
         self.tracker.reconnected(login.resumed, login.time);
+        for own in self.outbox.take_unanswered() {
+            self.tracker.unanswered(&own);
+        }
         self.current.send_replace(Current::new(login, now));
         self.state.send_replace(State::Connected);
         tracing::debug!(session = %login.session, login.resumed, "connected again");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quail_protocol::{Advice, Code, Operation, session::Limits};
+use quail_protocol::{Code, Operation, session::Limits};
 use tokio::time::Instant;
 
 use super::Driver;
@@ -21,19 +21,24 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Pace {
     next: Instant,
     interval: Duration,
+    /// Between rooms that are come into again: half the rate of changes.
+    between_rooms: Duration,
 }
 
 impl Pace {
     pub(super) fn new(limits: &Limits, now: Instant) -> Self {
-        Self { next: now, interval: Duration::from_secs(2) / limits.queries_per_second.max(1) }
+        let twice = Duration::from_secs(2);
+        let interval = twice / limits.queries_per_second.max(1);
+        Self { next: now, interval, between_rooms: twice / limits.changes_per_second.max(1) }
     }
 }
 
 impl Driver {
     /// When to fetch, if there is anything to fetch and nothing on its way.
     pub(super) fn fetch_at(&self) -> Option<Instant> {
-        let wants = self.tracker.wants() && self.logout.is_none() && !self.events.is_closed();
-        wants.then_some(self.pace.next)
+        // An app that wants no events wants its rooms all the same.
+        let wants = if self.events.is_closed() { self.tracker.wants_in() } else { self.tracker.wants() };
+        (wants && self.logout.is_none()).then_some(self.pace.next)
     }
 
     /// Asks for the next page if it is time.
@@ -42,7 +47,16 @@ impl Driver {
         if self.fetch_at().is_none_or(|at| at > now) {
             return;
         }
+        let mut interval = self.pace.interval;
         let request = match self.tracker.ask() {
+            Some(Query::Enter(enter)) => {
+                interval = self.pace.between_rooms;
+                fetching(&enter)
+            }
+            Some(Query::Join(join)) => {
+                interval = self.pace.between_rooms;
+                fetching(&join)
+            }
             Some(Query::Resume(resume)) => fetching(&resume),
             Some(Query::Sync(sync)) => fetching(&sync),
             Some(Query::History(history)) => fetching(&history),
@@ -50,7 +64,7 @@ impl Driver {
             None => return,
         };
         self.outbox.push(request);
-        self.pace.next = now + self.pace.interval;
+        self.pace.next = now + interval;
     }
 
     /// The answer to what was asked for.
@@ -59,10 +73,10 @@ impl Driver {
             Ok(body) => {
                 if let Err(error) = self.tracker.fetched(&body) {
                     tracing::debug!(%error, "an unreadable answer");
-                    self.tracker.give_up();
+                    self.tracker.give_up(None);
                 }
             }
-            Err(CallError::Reject(reject)) if reject.code.advice() == Advice::Retry => {
+            Err(CallError::Reject(reject)) if self.tracker.asks_again(&reject) => {
                 let wait = reject.retry_after_ms.map_or(RETRY_AFTER, |ms| Duration::from_millis(ms.into()));
                 self.pace.next = Instant::now() + wait.max(self.pace.interval);
                 if reject.code != Code::RateLimited {
@@ -72,7 +86,8 @@ impl Driver {
             }
             Err(error) => {
                 tracing::debug!(%error, "what was missed stays unknown");
-                self.tracker.give_up();
+                let reject = if let CallError::Reject(reject) = &error { Some(reject) } else { None };
+                self.tracker.give_up(reject);
             }
         }
     }

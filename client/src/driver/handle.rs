@@ -5,7 +5,7 @@ use std::time::Duration;
 use quail_protocol::{
     Event,
     frame::{self, Frame, Head, Outcome},
-    room::{Entered, Left},
+    room::{Entered, Left, Switched},
 };
 use tokio::time::Instant;
 
@@ -22,7 +22,8 @@ impl Driver {
                     comeback.not_before(Instant::now() + wait);
                 }
                 // The app that logs out has taken what it wanted.
-                if self.logout.is_none() && !self.events.is_closed() {
+                let wanted = !self.events.is_closed() || matches!(event, Event::RoomLeft(_));
+                if self.logout.is_none() && wanted {
                     self.tracker.event(event);
                 }
                 Ok(())
@@ -36,11 +37,15 @@ impl Driver {
                     // What was asked on two connections may be answered on both.
                     return if self.pending.knows(request_id) { Ok(()) } else { Err(Cause::Malformed) };
                 };
-                if let (Some(own), Ok(body)) = (&request.own, &result)
+                if let Some(own) = &request.own
                     && self.logout.is_none()
-                    && !self.events.is_closed()
+                    && (own.is_of_rooms() || !self.events.is_closed())
                 {
-                    self.own(own, body);
+                    match &result {
+                        Ok(body) => self.own(own, body),
+                        Err(CallError::Reject(reject)) => self.tracker.refused_own(own, reject),
+                        Err(_) => {}
+                    }
                 }
                 match request.waiting {
                     Waiting::Ping => self.pinging = false,
@@ -61,13 +66,16 @@ impl Driver {
             Own::Recall(conversation) => {
                 _ = frame::decode(body).map(|recalled| self.tracker.recalled(conversation, &recalled));
             }
-            Own::Enter(room) => {
-                _ = frame::decode(body).map(|entered: Entered| {
-                    self.tracker.entered(room, entered.state.head, entered.state.rev);
-                });
+            Own::Enter(entry) if entry.from.is_some() => {
+                _ = frame::decode(body).map(|switched: Switched| self.tracker.switched(entry, &switched));
+            }
+            Own::Enter(entry) => {
+                _ = frame::decode(body).map(|entered: Entered| self.tracker.entered(entry, &entered));
             }
             // What is left and what is dismissed is answered alike.
-            Own::Leave(room) => _ = frame::decode(body).map(|Left { last }| self.tracker.left(room, last)),
+            Own::Leave(_) | Own::Dismiss(_) => {
+                _ = frame::decode(body).map(|Left { last }| self.tracker.left_as_asked(own, last));
+            }
             Own::LeaveAll => self.tracker.left_all(),
             Own::Unnumbered => {}
         }

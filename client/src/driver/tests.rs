@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod comeback;
+mod rooms;
 
 /// What the carrier did, in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -117,7 +118,9 @@ fn stage_with(event_capacity: usize, comeback: Option<Comeback>) -> Stage {
     let (queue, events) = events::queue(event_capacity, None);
     let now = Instant::now();
     let me = UserId::new("alice").unwrap();
-    let (driver, controls) = Driver::new(link, &login, Tracker::new(me.clone()), queue, comeback, now);
+    let mut tracker = Tracker::new(me.clone());
+    tracker.reenter_rooms();
+    let (driver, controls) = Driver::new(link, &login, tracker, queue, comeback, now);
     tokio::spawn(driver.run());
     let ids = MessageIds::new([0; 32]);
     let client = Client::new(me, ids, Duration::from_secs(15), controls, None);

@@ -3,7 +3,7 @@ use quail_protocol::{
     bounded::List,
     id::MessageId,
     message::{Ack, Content, MessageKind, Sent},
-    session::{Answer, Cursor},
+    session::{Answer, Cursor, Missed, Resumed},
 };
 
 use super::*;
@@ -14,6 +14,7 @@ mod notes;
 mod random;
 mod resume;
 mod room;
+mod standing;
 mod sync;
 
 const EPOCH: u64 = 3;
@@ -132,7 +133,7 @@ fn fetch(tracker: &mut Tracker, story: &Story, mine: &[u64], most: u64) -> (Vec<
                 answers: List::new(cursors.iter().map(|cursor| story.answer(cursor, Seq(1))).collect())
                     .unwrap(),
             }),
-            Query::Sync(_) | Query::Changes(_) => panic!("not asked for"),
+            Query::Sync(_) | Query::Changes(_) | Query::Enter(_) | Query::Join(_) => panic!("not asked for"),
             Query::History(query) => {
                 asked.push(query.from.0);
                 tracker.page(story.page(&query, mine, most));
@@ -291,7 +292,7 @@ fn a_refusal_is_repeated_or_told() {
     let query = tracker.ask();
     tracker.retry();
     assert_eq!(tracker.ask(), query);
-    tracker.give_up();
+    tracker.give_up(None);
     assert_eq!(told(&mut tracker), [3, -3]);
     assert!(!tracker.wants());
 }

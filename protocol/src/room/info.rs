@@ -48,7 +48,7 @@ pub struct InfoChanged {
     pub info: RoomInfo,
 }
 
-/// Ask how a room stands. Whoever is not in it may not.
+/// Ask how a room stands. Whoever is not in it may only if the app is configured so, and gets it without a role.
 ///
 /// Rejects: `RateLimited`, `RoomNotFound`, `NotInRoom`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]

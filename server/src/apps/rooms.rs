@@ -35,6 +35,9 @@ pub struct Rooms {
     /// count as empty. Default 60s.
     #[serde(with = "humantime_serde")]
     pub return_grace: Duration,
+    /// Whether users who are not in a room may ask how it stands: its name, notice, owner, how many are in it. Default
+    /// false.
+    pub info_for_outsiders: bool,
     /// How many messages each room passes on.
     pub budget: Budget,
     /// What each may hold beside its messages.
@@ -53,6 +56,7 @@ impl Default for Rooms {
             ring_size: ByteSize::mib(4),
             ring_age: Duration::from_secs(24 * 3600),
             return_grace: Duration::from_secs(60),
+            info_for_outsiders: false,
             budget: Budget::default(),
             holds: Holds::default(),
         }

@@ -1,7 +1,8 @@
-//! `quail chat`: lines in a terminal. It shows messages of all kinds and what becomes of them, and what happens to the
-//! connection.
+//! `quail chat`: lines in a terminal, to another user or in a room. It shows messages of all kinds and what becomes of them,
+//! who comes and goes, and what happens to the connection.
 
 mod input;
+mod rooms;
 mod session;
 mod show;
 

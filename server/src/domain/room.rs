@@ -335,6 +335,11 @@ impl Room {
         (page.into_iter().map(|(_, member)| member).collect(), next)
     }
 
+    /// Those of `users` who are in the room.
+    pub fn members_of(&self, users: &[UserId]) -> Vec<Member> {
+        users.iter().filter_map(|user| Some(self.members.get(user)?.member.clone())).collect()
+    }
+
     /// How many users are in it.
     pub fn count(&self) -> u64 {
         self.members.len() as u64

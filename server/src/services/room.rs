@@ -7,13 +7,14 @@ mod moderation;
 use std::{collections::BTreeSet, sync::Arc};
 
 use quail_protocol::{
-    Code,
+    Code, Position,
     id::{AppId, RoomId, UserId},
     limits::{MEMBERS_PER_PAGE_MAX, RECENT_MAX},
     message::SenderNote,
     room::{
         Create, Dismiss, Dismissed, Enter, Entered, Info, InfoChanged, Join, Leave, LeaveAll, LeaveCause,
-        Left, LeftAll, Members, MembersPage, Role, RoomState, UpdateInfo,
+        Left, LeftAll, Members, MembersFound, MembersPage, QueryMembers, Role, RoomState, Switch, Switched,
+        UpdateInfo,
     },
 };
 
@@ -37,23 +38,58 @@ pub(super) fn routes(router: Router) -> Router {
         .on(update_info)
         .on(info)
         .on(members)
+        .on(switch)
+        .on(query)
 }
 
 async fn create(context: Context, Create { room, settings }: Create) -> Result<Entered, Failure> {
     check_settings(&settings, context.shared.clock.timestamp())?;
-    come(&context, &room, Door::Create(settings), 0).await
+    come(&context, &room, Door::Create(settings), 0, None).await
 }
 
 async fn join(context: Context, Join { room, recent }: Join) -> Result<Entered, Failure> {
-    come(&context, &room, Door::Join, recent).await
+    come(&context, &room, Door::Join, recent, None).await
 }
 
 async fn enter(context: Context, Enter { room, settings, recent }: Enter) -> Result<Entered, Failure> {
     check_settings(&settings, context.shared.clock.timestamp())?;
-    come(&context, &room, Door::Enter(settings), recent).await
+    come(&context, &room, Door::Enter(settings), recent, None).await
 }
 
-async fn come(context: &Context, room: &RoomId, door: Door, recent: u8) -> Result<Entered, Failure> {
+async fn switch(
+    context: Context,
+    Switch { from, to, settings, recent }: Switch,
+) -> Result<Switched, Failure> {
+    if from == to {
+        return Err(Code::InvalidArgument.into());
+    }
+    if !context.session.rooms().contains(&from) {
+        return Err(Code::NotInRoom.into());
+    }
+    let door = match settings {
+        Some(settings) => {
+            check_settings(&settings, context.shared.clock.timestamp())?;
+            Door::Enter(settings)
+        }
+        None => Door::Join,
+    };
+    let entered = come(&context, &to, door, recent, Some(&from)).await?;
+    let Identity { app, user, .. } = context.identity()?;
+    let (rooms, now) = (&context.shared.rooms, context.shared.moment());
+    let left = rooms.leave(app, &from, (user, &context.session, Asked::Here), LeaveCause::Left, now);
+    // Whoever was put out of it meanwhile is told by an event how far it came.
+    let last = left.map_or_else(|_| Position::default(), |left| left.last);
+    Ok(Switched { entered, last })
+}
+
+/// Comes into a room, with the session's place in `instead` if it is to be left for that.
+async fn come(
+    context: &Context,
+    room: &RoomId,
+    door: Door,
+    recent: u8,
+    instead: Option<&RoomId>,
+) -> Result<Entered, Failure> {
     if usize::from(recent) > RECENT_MAX {
         return Err(Code::InvalidArgument.into());
     }
@@ -64,8 +100,12 @@ async fn come(context: &Context, room: &RoomId, door: Door, recent: u8) -> Resul
     let (name, avatar) = profile.map(|profile| (profile.name, profile.avatar)).unwrap_or_default();
     let note = SenderNote { name, avatar, role: Role::Member };
     let newcomer = Newcomer { user: user.clone(), session: id, note };
-    let theirs: BTreeSet<_> =
-        shared.hub.sessions(&app, &user).iter().flat_map(|session| session.rooms()).collect();
+    let sessions = shared.hub.sessions(&app, &user);
+    let rooms = sessions.iter().flat_map(|other| {
+        let left = instead.filter(|_| Arc::ptr_eq(other, session));
+        other.rooms().into_iter().filter(move |room| Some(room) != left)
+    });
+    let theirs: BTreeSet<_> = rooms.collect();
     if theirs.len() >= config.per_user && !theirs.contains(room) {
         return Err(Code::TooManyRooms.into());
     }
@@ -136,7 +176,8 @@ async fn update_info(context: Context, update: UpdateInfo) -> Result<InfoChanged
 
 async fn info(context: Context, Info { room }: Info) -> Result<RoomState, Failure> {
     let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.state(app, &room, user)?)
+    let config = &context.shared.app(app)?.rooms;
+    Ok(context.shared.rooms.state((app, config), &room, user)?)
 }
 
 async fn members(context: Context, query: Members) -> Result<MembersPage, Failure> {
@@ -145,4 +186,9 @@ async fn members(context: Context, query: Members) -> Result<MembersPage, Failur
     }
     let Identity { app, user, .. } = context.identity()?;
     Ok(context.shared.rooms.members(app, user, &query)?)
+}
+
+async fn query(context: Context, query: QueryMembers) -> Result<MembersFound, Failure> {
+    let Identity { app, user, .. } = context.identity()?;
+    Ok(context.shared.rooms.members_of(app, user, &query)?)
 }

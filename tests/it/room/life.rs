@@ -215,3 +215,35 @@ async fn what_a_room_says_of_itself_is_told_when_it_changes() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_is_not_in_a_room_learns_how_it_stands_if_the_app_allows_it_and_never_who_is_in_it() {
+    for allowed in [false, true] {
+        let open_to_all = |config: &mut Config| {
+            config.apps.get_mut(FAST).unwrap().rooms.info_for_outsiders = allowed;
+        };
+        let town = Town::with(open_to_all).await;
+        for carrier in Carrier::ALL {
+            let (alice, _events) = town.connect(carrier, "alice").await;
+            let (bob, _events) = town.connect(carrier, "bob").await;
+            let r = room(&alice, &format!("r-{carrier:?}"));
+            r.create(Settings { info: info("Lobby"), ..open() }).await.unwrap();
+            let outside = room(&bob, &format!("r-{carrier:?}"));
+            let seen = outside.info().await;
+            if allowed {
+                let seen = seen.unwrap();
+                assert_eq!((seen.info.name.as_str(), seen.members, seen.role), ("Lobby", 1, None));
+                assert_eq!(refused(room(&bob, "none").info().await), Code::RoomNotFound);
+            } else {
+                assert_eq!(refused(seen), Code::NotInRoom);
+            }
+            assert_eq!(refused(outside.members(0, 10).await), Code::NotInRoom);
+            let asked = outside.members_of([alice.user_id().clone()]);
+            assert_eq!(refused(asked.await), Code::NotInRoom);
+            assert_eq!(r.info().await.unwrap().role, Some(Role::Owner));
+            for client in [alice, bob] {
+                within(client.close()).await;
+            }
+        }
+    }
+}

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Gives the results in turn, and then nothing but failure. Counts.
-fn dial(results: Vec<Dialed>) -> (Dial, Arc<AtomicUsize>) {
+pub(super) fn dial(results: Vec<Dialed>) -> (Dial, Arc<AtomicUsize>) {
     let (results, tries) = (Mutex::new(VecDeque::from(results)), Arc::new(AtomicUsize::new(0)));
     let count = tries.clone();
     let dial = move |_: ResumeToken| -> Pin<Box<dyn Future<Output = Dialed> + std::marker::Send>> {
@@ -33,13 +33,13 @@ fn dial(results: Vec<Dialed>) -> (Dial, Arc<AtomicUsize>) {
     (Box::new(dial), tries)
 }
 
-struct Next {
-    server: mpsc::UnboundedSender<(Lane, Bytes)>,
-    did: mpsc::UnboundedReceiver<Did>,
+pub(super) struct Next {
+    pub(super) server: mpsc::UnboundedSender<(Lane, Bytes)>,
+    pub(super) did: mpsc::UnboundedReceiver<Did>,
 }
 
 /// A connection that a dial can give, with a new session.
-fn connection(session: u8) -> (Dialed, Next) {
+pub(super) fn connection(session: u8) -> (Dialed, Next) {
     connection_with(LoggedIn { session: SessionId([session; 16]), ..logged_in() })
 }
 
@@ -50,7 +50,7 @@ fn connection_with(login: LoggedIn) -> (Dialed, Next) {
     (Ok((link, login)), Next { server, did })
 }
 
-fn comeback(dial: Dial) -> Option<Comeback> {
+pub(super) fn comeback(dial: Dial) -> Option<Comeback> {
     Some(Comeback::new(dial, Reconnect::default(), [1; 32], ResumeToken([7; 16])))
 }
 

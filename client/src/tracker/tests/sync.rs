@@ -143,7 +143,7 @@ fn a_page_that_is_refused_changes_nothing_and_one_that_has_to_wait_is_asked_agai
     assert_eq!(asked_after(&mut tracker), None);
     tracker.retry();
     assert_eq!(asked_after(&mut tracker), None);
-    tracker.give_up();
+    tracker.give_up(None);
     assert_eq!(tracker.ask(), None);
     reconnect(&mut tracker, 20);
     assert_eq!(tracker.ask(), None, "a server that has no pages is not asked for them for ever");

@@ -4,6 +4,7 @@ use quail_client::Priority;
 use quail_protocol::{
     Seq,
     bounded::{Blob, Text, TooLong},
+    id::RoomId,
     message::{Command, Custom, File, Image, Location},
 };
 
@@ -28,6 +29,10 @@ pub(super) enum Input {
     Unread,
     /// Signal that the user is writing.
     Typing,
+    /// Come into a room: lines go there then.
+    Enter(RoomId),
+    /// Leave it: lines go to the other user again.
+    Leave,
 }
 
 /// A message that is no text.
@@ -56,6 +61,7 @@ pub(super) const HELP: &str = "\
 /history [COUNT]            the newest messages, 10 unless said otherwise
 /unread                     how many messages wait for you, and where
 /typing                     tell that you are writing
+/enter ROOM, /leave         lines go to everybody in a room, or to the other user again
 /quit                       leave";
 
 impl Input {
@@ -81,6 +87,8 @@ impl Input {
             "history" => Self::History(number(rest)?),
             "unread" => Self::Unread,
             "typing" => Self::Typing,
+            "enter" => Self::Enter(RoomId::new(some(rest, "a room")?).map_err(|error| error.to_string())?),
+            "leave" => Self::Leave,
             "command" | "custom" | "file" | "image" | "location" => {
                 Self::Send(Box::new(Outgoing::parse(verb, rest)?))
             }
@@ -164,12 +172,22 @@ mod tests {
             ("/history", Input::History(10)),
             ("/history 3", Input::History(3)),
             ("/typing", Input::Typing),
+            ("/enter lobby", Input::Enter(RoomId::new("lobby").unwrap())),
+            ("/leave", Input::Leave),
         ] {
             assert_eq!(Input::parse(line), Ok(expected), "{line}");
         }
-        for line in
-            ["/nonsense", "/high", "/recall x", "/location 91 0", "/location NaN 0", "/file a", "/custom"]
-        {
+        for line in [
+            "/nonsense",
+            "/enter",
+            "/enter a b",
+            "/high",
+            "/recall x",
+            "/location 91 0",
+            "/location NaN 0",
+            "/file a",
+            "/custom",
+        ] {
             assert!(Input::parse(line).is_err(), "{line}");
         }
     }

@@ -1,28 +1,34 @@
 //! What a chat does and shows.
 
 use futures_util::{FutureExt, future::BoxFuture, stream::FuturesUnordered};
-use quail_client::{CallError, Client, Peer};
+use quail_client::{CallError, Client, Peer, Room};
 use quail_protocol::{
     Conversation, Event, Position, Seq,
     conversation::{Marked, Summary},
-    id::UserId,
-    message::{Ack, Message, MessageBody, Recalled, Sent, SignalKind},
+    id::{RoomId, UserId},
+    message::{Ack, Message, Recalled, Sent, SignalKind},
+    room::{Entered, Left, Standing},
 };
 
 use super::{
     input::{HELP, Input, Outgoing},
+    rooms::{self, Place},
     say, show,
 };
 
 /// Messages that one look into the history shows at most.
 const HISTORY_MAX: u64 = 100;
 
-/// A chat with one other user.
+/// A chat with one other user, or in a room.
 pub(super) struct Chat {
     client: Client,
     me: UserId,
     peer: Peer,
     with: Conversation,
+    /// Where lines go.
+    place: Place,
+    /// The room that is being come into.
+    entering: Option<RoomId>,
     /// The last message of one's own, which `/recall` takes back.
     last_own: Option<Position>,
     /// Up to where the other side's messages were shown and said to be read.
@@ -35,8 +41,13 @@ pub(super) struct Chat {
 /// What became of an [`Input`].
 pub(super) enum Done {
     Sent(Result<Sent, CallError>),
+    /// The same, in a room.
+    SentToRoom(Result<Sent, CallError>),
     /// A message without a number.
     Passed(Result<Sent, CallError>),
+    /// The room of before, if there is one, is where lines go if this one does not let them in.
+    Entered(Result<Box<Entered>, CallError>, Room, Option<Room>),
+    Left(Result<Left, CallError>),
     Recalled(Result<Recalled, CallError>, Seq),
     History(Result<Vec<Message>, CallError>),
     Unread(Result<Vec<Summary>, CallError>),
@@ -49,6 +60,8 @@ impl Chat {
             me: client.user_id().clone(),
             with: Conversation::Peer(peer.user_id().clone()),
             client,
+            place: Place::Peer(peer.clone()),
+            entering: None,
             peer,
             last_own: None,
             shown: None,
@@ -58,29 +71,45 @@ impl Chat {
     }
 
     /// Begins what was asked for.
-    pub(super) fn act(&self, input: Input) -> BoxFuture<'static, Done> {
-        let (client, peer, last_own) = (self.client.clone(), self.peer.clone(), self.last_own);
+    pub(super) fn act(&mut self, input: Input) -> BoxFuture<'static, Done> {
+        let (client, peer, place, last_own) =
+            (self.client.clone(), self.peer.clone(), self.place.clone(), self.last_own);
         match input {
-            Input::Text(priority, text) => {
-                let sending = peer.message(text).priority(priority).send();
-                async { Done::Sent(sending.await.map_err(Into::into)) }.boxed()
-            }
-            Input::Send(outgoing) => {
-                let sending = match *outgoing {
-                    Outgoing::Command(body) => {
-                        let sending = send(&peer, &body);
-                        return async { Done::Passed(sending.await) }.boxed();
+            Input::Text(priority, text) => sending(&place, place.message(text).priority(priority)),
+            Input::Send(outgoing) => match *outgoing {
+                Outgoing::Command(body) => {
+                    let sending = place.compose(&body).send();
+                    async { Done::Passed(sending.await.map_err(Into::into)) }.boxed()
+                }
+                Outgoing::Custom(body) => sending(&place, place.compose(&body)),
+                Outgoing::File(body) => sending(&place, place.compose(&body)),
+                Outgoing::Image(body) => sending(&place, place.compose(&body)),
+                Outgoing::Location(body) => sending(&place, place.compose(&body)),
+            },
+            Input::Enter(room) => match client.room(room.as_str()) {
+                Ok(room) => {
+                    // What is typed before the answer must not reach the other user.
+                    self.place = Place::Room(room.clone());
+                    self.entering = Some(room.id().clone());
+                    async move {
+                        let before = place.room().cloned();
+                        let entered = rooms::enter(&room, before.as_ref()).await;
+                        Done::Entered(entered.map(Box::new), room, before)
                     }
-                    Outgoing::Custom(body) => send(&peer, &body),
-                    Outgoing::File(body) => send(&peer, &body),
-                    Outgoing::Image(body) => send(&peer, &body),
-                    Outgoing::Location(body) => send(&peer, &body),
-                };
-                async { Done::Sent(sending.await) }.boxed()
+                    .boxed()
+                }
+                Err(error) => answer(format!("! {error}")),
+            },
+            Input::Leave => match place {
+                Place::Room(room) => async move { Done::Left(room.leave().await) }.boxed(),
+                Place::Peer(_) => answer("! you are in no room"),
+            },
+            Input::Recall(_) | Input::Typing if place.room().is_some() => {
+                answer("! that is for the other user: /leave the room before")
             }
             Input::Recall(seq) => async move { recall(&peer, seq, last_own).await }.boxed(),
             Input::History(count) => async move {
-                let page = peer.history_backwards(..).await;
+                let page = place.newest().await;
                 let newest = |messages: Vec<Message>| {
                     let wanted = usize::try_from(count.min(HISTORY_MAX)).unwrap_or(messages.len());
                     messages[messages.len().saturating_sub(wanted)..].to_vec()
@@ -90,12 +119,9 @@ impl Chat {
             .boxed(),
             Input::Unread => async move { Done::Unread(unread(&client).await) }.boxed(),
             Input::Typing => {
-                let said = peer.typing().map_or_else(|error| format!("! {error}"), |()| "  told".to_owned());
-                std::future::ready(Done::Said(said)).boxed()
+                answer(peer.typing().map_or_else(|error| format!("! {error}"), |()| "  told".to_owned()))
             }
-            Input::Help | Input::Nothing | Input::Quit => {
-                std::future::ready(Done::Said(HELP.to_owned())).boxed()
-            }
+            Input::Help | Input::Nothing | Input::Quit => answer(HELP),
         }
     }
 
@@ -103,6 +129,24 @@ impl Chat {
     pub(super) fn done(&mut self, done: Done) -> anyhow::Result<()> {
         match done {
             Done::Sent(Ok(sent)) => self.sent(&sent),
+            Done::SentToRoom(Ok(sent)) => say(format_args!("  sent as {}", sent.position.seq.0)),
+            Done::Entered(Ok(entered), ..) => {
+                self.entering = None;
+                say(format_args!("{}", rooms::entered(&entered)))?;
+                entered
+                    .recent
+                    .iter()
+                    .try_for_each(|message| say(format_args!("{}", show::message(message, &self.me))))
+            }
+            Done::Entered(Err(error), room, before) => {
+                self.entering = None;
+                if self.place.room().is_some_and(|now| now.id() == room.id()) {
+                    self.place = before.map_or_else(|| Place::Peer(self.peer.clone()), Place::Room);
+                }
+                failed(&error)
+            }
+            // The event says it.
+            Done::Left(Ok(_)) => Ok(()),
             Done::Passed(Ok(sent)) if sent.ack == Ack::NotDelivered => self.not_delivered(),
             Done::Passed(Ok(_)) => say(format_args!("  told")),
             Done::Recalled(Ok(_), seq) => say(format_args!("  took back message {}", seq.0)),
@@ -110,6 +154,8 @@ impl Chat {
             Done::Unread(Ok(summaries)) => unread_lines(&summaries),
             Done::Said(line) => say(format_args!("{line}")),
             Done::Sent(Err(error))
+            | Done::SentToRoom(Err(error))
+            | Done::Left(Err(error))
             | Done::Passed(Err(error))
             | Done::Recalled(Err(error), _)
             | Done::History(Err(error))
@@ -123,7 +169,10 @@ impl Chat {
     }
 
     fn not_delivered(&self) -> anyhow::Result<()> {
-        say(format_args!("! not delivered: {} is not there", self.peer.user_id()))
+        match &self.place {
+            Place::Peer(peer) => say(format_args!("! not delivered: {} is not there", peer.user_id())),
+            Place::Room(_) => say(format_args!("! not delivered: nobody else is there")),
+        }
     }
 
     fn history(&self, messages: &[Message]) -> anyhow::Result<()> {
@@ -147,7 +196,8 @@ impl Chat {
             Event::MessageSent(message) => {
                 let note = if waited { " (while you were away)" } else { "" };
                 say(format_args!("{}{note}", show::message(message, &self.me)))?;
-                if message.sender == *self.peer.user_id() {
+                let is_of_room = matches!(message.conversation, Conversation::Room(_));
+                if message.sender == *self.peer.user_id() && !is_of_room {
                     self.shown = self.shown.max(Some(message.position));
                     self.read();
                 }
@@ -158,7 +208,8 @@ impl Chat {
             }
             Event::MessagePassed(passing) => {
                 let author = show::author(&passing.sender, &passing.conversation, &self.me);
-                say(format_args!("{author}: {}", show::content(&passing.content)))
+                let place = show::place(&passing.conversation);
+                say(format_args!("{place}{author}: {}", show::content(&passing.content)))
             }
             Event::MessagesDropped(dropped) => {
                 say(format_args!("* too slow for {}: {} were dropped", dropped.conversation, dropped.count))
@@ -177,7 +228,15 @@ impl Chat {
             }
             Event::Draining(_) => say(format_args!("* the server is going away")),
             Event::TokenWillExpire(soon) => say(format_args!("* the token expires in {} s", soon.seconds)),
-            // A chat is in no room.
+            Event::RoomStateChanged(changed) => {
+                let is_here = self.place.room().is_some_and(|room| *room.id() == changed.room);
+                // While it is being come into, the answer decides.
+                let asked = self.entering.as_ref() == Some(&changed.room);
+                if changed.state == Standing::Disconnected && is_here && !asked {
+                    self.place = Place::Peer(self.peer.clone());
+                }
+                happens(event)
+            }
             Event::MessageGap(_)
             | Event::MembersJoined(_)
             | Event::MembersLeft(_)
@@ -185,10 +244,11 @@ impl Chat {
             | Event::AttributesUpdated(_)
             | Event::MemberAttributesUpdated(_)
             | Event::CountersUpdated(_)
-            | Event::RoomLeft(_)
             | Event::RoomRoleChanged(_)
             | Event::RoomRestrictionChanged(_)
-            | Event::RoomMuteAllChanged(_)
+            | Event::RoomMuteAllChanged(_) => happens(event),
+            // Where it leaves this chat is told by the client.
+            Event::RoomLeft(_)
             | Event::Signaled(_)
             | Event::PeerMarked(_)
             | Event::ConversationMarked(_)
@@ -218,9 +278,18 @@ impl Chat {
     }
 }
 
-fn send(peer: &Peer, body: &impl MessageBody) -> BoxFuture<'static, Result<Sent, CallError>> {
-    let sending = peer.compose(body).send();
-    async { sending.await.map_err(Into::into) }.boxed()
+fn sending(place: &Place, outgoing: quail_client::Outgoing) -> BoxFuture<'static, Done> {
+    let done = if place.room().is_some() { Done::SentToRoom } else { Done::Sent };
+    async move { done(outgoing.send().await.map_err(Into::into)) }.boxed()
+}
+
+fn answer(line: impl Into<String>) -> BoxFuture<'static, Done> {
+    std::future::ready(Done::Said(line.into())).boxed()
+}
+
+/// Shows what happens in a room.
+fn happens(event: &Event) -> anyhow::Result<()> {
+    rooms::line(event).map_or(Ok(()), |line| say(format_args!("{line}")))
 }
 
 async fn recall(peer: &Peer, seq: Option<Seq>, last_own: Option<Position>) -> Done {

@@ -13,7 +13,9 @@ pub(super) fn message(message: &Message, me: &UserId) -> String {
             format!("{operator} took back message {}", message.position.seq.0)
         }
         None => {
-            format!("{}: {}", author(&message.sender, &message.conversation, me), content(&message.content))
+            let place = place(&message.conversation);
+            let author = author(&message.sender, &message.conversation, me);
+            format!("{place}{author}: {}", content(&message.content))
         }
     }
 }
@@ -21,6 +23,14 @@ pub(super) fn message(message: &Message, me: &UserId) -> String {
 /// Who says something; one's own words may come from another terminal.
 pub(super) fn author(sender: &UserId, conversation: &Conversation, me: &UserId) -> String {
     if sender == me { format!("{me} elsewhere, to {conversation}") } else { sender.to_string() }
+}
+
+/// The room in which something is said, before who says it.
+pub(super) fn place(conversation: &Conversation) -> String {
+    match conversation {
+        Conversation::Room(room) => format!("[{room}] "),
+        _ => String::new(),
+    }
 }
 
 /// What a message says.
@@ -80,7 +90,7 @@ fn describe(payload: &Payload) -> String {
 }
 
 /// A stranger's text must not steer the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 

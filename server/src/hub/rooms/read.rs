@@ -7,11 +7,11 @@ use quail_protocol::{
     bounded::List,
     id::{AppId, RoomId, UserId},
     message::{ChangesPage, Page},
-    room::{Members, MembersPage, RoomState},
+    room::{Members, MembersFound, MembersPage, QueryMembers, RoomState},
 };
 
 use super::{Head, Rooms};
-use crate::{domain::room::Room as Rules, session::Session, store::RangeQuery};
+use crate::{apps, domain::room::Room as Rules, session::Session, store::RangeQuery};
 
 impl Rooms {
     /// Reads a room, for somebody in it.
@@ -28,9 +28,25 @@ impl Rooms {
         Ok(ask(&live.rules))
     }
 
-    /// How a room stands, for somebody in it.
-    pub fn state(&self, app: &AppId, room: &RoomId, user: &UserId) -> Result<RoomState, Code> {
-        self.ask(app, room, user, |rules| rules.state(user))
+    /// How a room stands, for somebody in it, and for others if the app allows that.
+    pub fn state(
+        &self,
+        (app, config): (&AppId, &apps::Rooms),
+        room: &RoomId,
+        user: &UserId,
+    ) -> Result<RoomState, Code> {
+        if !config.info_for_outsiders {
+            return self.ask(app, room, user, |rules| rules.state(user));
+        }
+        let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
+        let live = found.lock();
+        Ok(live.rules.state(user))
+    }
+
+    /// Those of some users who are in a room, for somebody in it.
+    pub fn members_of(&self, app: &AppId, user: &UserId, query: &QueryMembers) -> Result<MembersFound, Code> {
+        let members = self.ask(app, &query.room, user, |rules| rules.members_of(&query.users))?;
+        Ok(MembersFound { members: List::new(members).map_err(|_| Code::InvalidArgument)? })
     }
 
     /// Some of the users in a room, for somebody in it.

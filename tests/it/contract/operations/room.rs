@@ -73,6 +73,33 @@ pub(super) const CASES: &[Case] = &[
         }
         .boxed_local()
     }),
+    ("room.switch", |stage| {
+        async {
+            let room = stage.room().await;
+            let sent = room.alices.send("1").await.unwrap();
+            let other = room.bob.room(stage.user("other")).unwrap();
+            let switched = room.bobs.switch_to(&other, Some(Settings::default()), 0).await.unwrap();
+            assert_eq!(
+                (switched.entered.status, switched.last),
+                (EntryStatus::Created, sent.position),
+                "from one into the other"
+            );
+            assert_eq!(room.alices.info().await.unwrap().members, 1);
+        }
+        .boxed_local()
+    }),
+    ("room.query", |stage| {
+        async {
+            let room = stage.room().await;
+            let nobody = UserId::new("nobody").unwrap();
+            let asked = [nobody, room.bob.user_id().clone(), room.alice.user_id().clone()];
+            let found = room.bobs.members_of(asked.clone()).await.unwrap();
+            let found: Vec<_> = found.into_iter().map(|member| (member.user, member.role)).collect();
+            let [_, bob, alice] = asked;
+            assert_eq!(found, [(bob, Role::Member), (alice, Role::Owner)]);
+        }
+        .boxed_local()
+    }),
     ("room.set_role", |stage| {
         async {
             let room = stage.room().await;
