@@ -22,6 +22,8 @@ pub(crate) struct Order {
     pub(crate) visitor: Visitor,
     /// Whose messages are timed.
     pub(crate) urgent: String,
+    /// The room to be in, if they are said in one.
+    pub(crate) room: Option<String>,
 }
 
 /// What was to come.
@@ -46,6 +48,8 @@ pub(crate) struct Heard {
     pub(crate) missing: u64,
     /// Messages of others.
     pub(crate) others: u64,
+    /// Messages of a room that were dropped on the way, as the client was told.
+    pub(crate) dropped: u64,
     /// Times that a client was told that it missed messages and could not fetch them.
     pub(crate) behind: u64,
 }
@@ -55,9 +59,12 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let mut orders = Orders::listen();
     let order: Order = orders.first().await?;
     let (client, mut events) = order.visitor.builder()?.connect().await?;
+    if let Some(room) = &order.room {
+        client.room(room)?.join(0).await?;
+    }
     say(&())?;
     let mut came: Vec<(Duration, Duration)> = vec![];
-    let (mut others, mut behind) = (0, 0);
+    let (mut others, mut dropped, mut behind) = (0, 0, 0);
     let mut end: Option<End> = None;
     let deadline = sleep_until(Instant::now() + Duration::from_secs(3600));
     tokio::pin!(deadline);
@@ -72,6 +79,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
                         came.push((intended, now));
                     }
                     Event::MessageSent(_) => others += 1,
+                    Event::MessageGap(gap) => dropped += u64::from(gap.count),
                     Event::Behind(_) => behind += 1,
                     _ => {}
                 }
@@ -90,7 +98,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         latencies.record(now.saturating_sub(*intended));
     }
     let missing = end.urgent.saturating_sub(came.len() as u64);
-    say(&Heard { latencies, missing, others, behind })?;
+    say(&Heard { latencies, missing, others, dropped, behind })?;
     tokio::time::timeout(Duration::from_secs(5), client.close()).await.ok();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One client that sends messages of one priority to one user, at a rate or as fast as it may.
+//! One client that sends messages of one priority to one user or room, at a rate or as fast as it may.
 
 use std::{
     future::{Future, poll_fn},
@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use quail_client::Priority;
+use quail_client::{Outgoing, Peer, Priority, Room};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
@@ -26,8 +26,10 @@ use crate::{
 pub(crate) struct Order {
     /// The sender.
     pub(crate) visitor: Visitor,
-    /// The receiver.
+    /// The receiver; a room if `in_room`, which is made if it is not there.
     pub(crate) to: String,
+    /// Whether it is a room.
+    pub(crate) in_room: bool,
     /// Of every message.
     pub(crate) priority: Priority,
     /// Messages per second, whatever became of those before.
@@ -51,6 +53,21 @@ pub(crate) struct Poured {
     pub(crate) first_failure: Option<String>,
 }
 
+/// Where messages go.
+enum To {
+    Peer(Peer),
+    Room(Room),
+}
+
+impl To {
+    fn message(&self, text: String) -> Outgoing {
+        match self {
+            Self::Peer(peer) => peer.message(text),
+            Self::Room(room) => room.message(text),
+        }
+    }
+}
+
 /// When a message was meant to go, and what became of it.
 type Sending = Pin<Box<dyn Future<Output = (Duration, Result<(), String>)>>>;
 
@@ -58,8 +75,16 @@ type Sending = Pin<Box<dyn Future<Output = (Duration, Result<(), String>)>>>;
 pub(crate) async fn run() -> anyhow::Result<()> {
     let mut orders = Orders::listen();
     let order: Order = orders.first().await?;
-    let (client, _events) = order.visitor.builder()?.connect().await?;
-    let partner = client.peer(&order.to)?;
+    let (client, events) = order.visitor.builder()?.connect().await?;
+    // In a room a sender is told what others say, and would stop where nobody takes it.
+    drop(events);
+    let to = if order.in_room {
+        let room = client.room(&order.to)?;
+        room.enter(Default::default(), 0).await?;
+        To::Room(room)
+    } else {
+        To::Peer(client.peer(&order.to)?)
+    };
     say(&())?;
     orders.first::<()>().await?;
     let (begun, begun_at) = (Instant::now(), cpu::since_boot());
@@ -78,7 +103,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
             Some(answered) = flight.next(), if !flight.is_empty() => poured.answered(answered),
             () = sleep_until(begun + intended), if !full => {
                 let text = body::write(poured.sent, begun_at + intended, order.bytes);
-                let message = partner.message(text).priority(order.priority);
+                let message = to.message(text).priority(order.priority);
                 let sent = async move {
                     (begun_at + intended, message.send().await.map(drop).map_err(|unsent| unsent.error.to_string()))
                 };

@@ -1,7 +1,8 @@
 //! Urgent messages over a slow link that is full of others.
 //!
 //! Server and senders stand before the link, the receiver behind it. One sender pours messages of the lowest priority
-//! into it, faster than it carries them; another sends a few urgent ones to the same session, in open loop.
+//! into it, faster than it carries them; another sends a few urgent ones to the same session, in open loop. With `--room` all
+//! three are in one room.
 
 mod tally;
 
@@ -35,6 +36,9 @@ pub(crate) struct Options {
     /// Milliseconds of packets that wait before the link, at most.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=2000))]
     queue: u32,
+    /// Say it all in one room, in which what finds no room on its way is dropped and told, instead of to one user.
+    #[arg(long)]
+    room: bool,
     /// Urgent messages per second.
     #[arg(long, default_value_t = 50.0)]
     rate: f64,
@@ -158,27 +162,35 @@ impl Options {
         let name = |who: &str| format!("{who}-{round}-{}", variant as u8);
         let websocket = variant == Variant::WebSocket;
         let [alice, bob, carol] = ["alice", "bob", "carol"].map(name);
-        let order = listen::Order { visitor: server.visitor(bob.clone(), websocket), urgent: carol.clone() };
-        let mut listener = Child::start_in(Some(link.far()), Part::Listen, &order).await?;
-        listener.hear::<()>(PATIENCE).await?;
+        let to = if self.room { name("room") } else { bob.clone() };
         let backlog = pour::Order {
             visitor: server.visitor(alice, false),
-            to: bob.clone(),
+            to: to.clone(),
+            in_room: self.room,
             priority: Priority::Lowest,
             per_second: f64::from(self.link) * 1e6 / 8.0 / f64::from(self.backlog_bytes) * self.backlog_rate,
             in_flight: BACKLOG_IN_FLIGHT,
             bytes: self.backlog_bytes as usize,
         };
         let urgent = pour::Order {
-            visitor: server.visitor(carol, false),
-            to: bob,
+            visitor: server.visitor(carol.clone(), false),
+            to: to.clone(),
+            in_room: self.room,
             priority: if variant == Variant::OneLane { Priority::Lowest } else { Priority::High },
             per_second: self.rate,
             in_flight: URGENT_IN_FLIGHT,
             bytes: self.bytes as usize,
         };
-        let mut backlog = begin(link, &backlog).await?;
-        let mut urgent = begin(link, &urgent).await?;
+        // Whoever comes into a room first owns it, and may urge without a bound.
+        let mut urgent = open(link, &urgent).await?;
+        let room = self.room.then_some(to);
+        let order = listen::Order { visitor: server.visitor(bob, websocket), urgent: carol, room };
+        let mut listener = Child::start_in(Some(link.far()), Part::Listen, &order).await?;
+        listener.hear::<()>(PATIENCE).await?;
+        let mut backlog = open(link, &backlog).await?;
+        for sender in [&mut backlog, &mut urgent] {
+            sender.tell(&()).await?;
+        }
         sleep(seconds(self.warm_up)?).await;
         let mut pass = Pass { from: cpu::since_boot(), ..Pass::default() };
         self.watch(link, &mut pass).await?;
@@ -216,11 +228,10 @@ impl Options {
     }
 }
 
-/// Starts a sender.
-async fn begin(link: &Link, order: &pour::Order) -> anyhow::Result<Child> {
+/// Connects a sender, which begins when it is told to.
+async fn open(link: &Link, order: &pour::Order) -> anyhow::Result<Child> {
     let mut child = Child::start_in(Some(link.near()), Part::Pour, order).await?;
     child.hear::<()>(PATIENCE).await?;
-    child.tell(&()).await?;
     Ok(child)
 }
 

@@ -90,12 +90,13 @@ impl Tally {
     fn tell_of(&self, variant: Variant, report: &mut Report) -> anyhow::Result<()> {
         let name = variant.name();
         let mut all = Latencies::new()?;
-        let [mut missing, mut others, mut behind] = [0; 3];
+        let [mut missing, mut others, mut dropped, mut behind] = [0; 4];
         for pass in self.0.get(name).into_iter().flatten() {
             if let Some(heard) = &pass.heard {
                 all.merge(&heard.latencies);
                 missing += heard.missing;
                 others += heard.others;
+                dropped += heard.dropped;
                 behind += heard.behind;
             }
             for failure in [&pass.urgent, &pass.backlog]
@@ -128,6 +129,7 @@ impl Tally {
             "packets_dropped": sum(|pass| pass.drops),
             "backlog_sent": sum(|pass| pass.backlog.as_ref().map_or(0, |sender| sender.accepted)),
             "backlog_received": others,
+            "dropped_and_told": dropped,
             "missing": missing,
             "gaps_told": behind,
         }));
