@@ -4,6 +4,7 @@ mod again;
 mod life;
 mod model;
 mod moderation;
+mod receivers;
 mod restart;
 mod standing;
 mod switch;
