@@ -170,6 +170,7 @@ codes! {
     721 BannedFromRoom FixInput "Z 6000327, R 23409" "The user is kept out of the room.";
     722 MemberNotFound FixInput "" "The user who is meant is not in the room.";
     723 TooManyRestrictions FixInput "" "As many users are banned from the room, or muted in it, as can be.";
+    724 TooManyAdmins FixInput "" "As many users are admins of the room as can be.";
     730 AttributeNotOwned FixInput "Z 6000331" "Another user owns the attribute, and the change does not force it.";
     731 TooManyAttributes FixInput "Z 6000334" "The room, or the member, would have more attributes than it may.";
     732 AttributesTooLarge FixInput "Z 6000337, Z 6000351" "The attributes of the room, or of the member, would hold more bytes than they may.";

@@ -18,7 +18,8 @@ pub type Reason = Text<REASON_BYTES_MAX>;
 
 /// Make somebody an admin, or an admin a member again. The owner may; the role stays when they leave.
 ///
-/// Rejects: `RateLimited`, `NotInRoom`, `RightMissing`, `MemberNotFound`, `InvalidArgument`.
+/// Rejects: `RateLimited`, `NotInRoom`, `RightMissing`, `MemberNotFound`, `TooManyAdmins`,
+/// `InvalidArgument`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct SetRole {
     /// Where.

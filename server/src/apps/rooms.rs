@@ -24,6 +24,8 @@ pub struct Rooms {
     pub members_max: Option<NonZeroU64>,
     /// Users that one room may ban at a time, and mute. Default 10000.
     pub restrictions_max: usize,
+    /// Users that one room may have as admins at a time. Default 100.
+    pub admins_max: usize,
     /// Messages of each room that are kept, the newest. Default 1000.
     pub ring_entries: usize,
     /// Bytes of them. Default 4MiB.
@@ -52,6 +54,7 @@ impl Default for Rooms {
             per_app: 100_000,
             members_max: None,
             restrictions_max: 10_000,
+            admins_max: 100,
             ring_entries: 1000,
             ring_size: ByteSize::mib(4),
             ring_age: Duration::from_secs(24 * 3600),
@@ -71,6 +74,7 @@ impl Rooms {
         Bounds {
             members_max: self.members_max.map(NonZeroU64::get),
             restrictions_max: self.restrictions_max,
+            admins_max: self.admins_max,
             keep: Keep {
                 entries_max: self.ring_entries,
                 bytes_max: usize::try_from(self.ring_size.as_u64()).unwrap_or(usize::MAX),

@@ -55,6 +55,8 @@ use super::rate::Bucket;
 pub struct Bounds {
     /// Users that may be banned at a time, and muted.
     pub restrictions_max: usize,
+    /// Users that may be admins at a time.
+    pub admins_max: usize,
     /// Users at a time; `None` for no bound.
     pub members_max: Option<u64>,
     /// What is kept of its messages.

@@ -12,7 +12,7 @@ use quail_protocol::{
     id::{ClientMessageId, DeviceId},
     limits::{COUNTER_MAX, REPLIES_KEPT_MAX},
     message::{Barrage, Body, Content, MessageBody, MessageKind, Send, Text},
-    room::Settings,
+    room::{Role, Settings},
     session::{LoggedIn, Login, Ping, RenewToken},
     user::Feed,
 };
@@ -274,6 +274,10 @@ cases! {
     TooManyRestrictions => |stage| rooms(stage, |rooms| rooms.restrictions_max = 0, async |stage| {
         let room = stage.room().await;
         code(room.alices.mute(room.bob.user_id().clone(), Until::End, Default::default()).await)
+    }).await;
+    TooManyAdmins => |stage| rooms(stage, |rooms| rooms.admins_max = 0, async |stage| {
+        let room = stage.room().await;
+        code(room.alices.set_role(room.bob.user_id().clone(), Role::Admin).await)
     }).await;
     RoomThrottled => |stage| rooms(stage, |rooms| rooms.budget.normal = 0, async |stage| {
         code(stage.room().await.alices.send("x").await.map_err(Into::into))

@@ -131,6 +131,10 @@ impl Room {
         if !matches!(role, Role::Admin | Role::Member) || *user == self.owner {
             return Err(Code::InvalidArgument);
         }
+        let is_more = role == Role::Admin && !self.admins.contains(user);
+        if is_more && self.admins.len() >= self.bounds.admins_max {
+            return Err(Code::TooManyAdmins);
+        }
         occupant.member.role = role;
         if role == Role::Admin {
             self.admins.insert(user.clone());

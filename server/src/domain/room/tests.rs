@@ -25,6 +25,7 @@ fn session(number: u8) -> SessionId {
 fn bounds() -> Bounds {
     Bounds {
         restrictions_max: 3,
+        admins_max: 2,
         members_max: Some(3),
         keep: Keep { entries_max: 4, bytes_max: 1000, age_ms_max: 1000 },
         allowance: Allowance {

@@ -34,7 +34,7 @@ fn room() -> Room {
         all_members_bytes: 0,
         counters: 0,
     };
-    let bounds = Bounds { members_max: None, restrictions_max: 3, keep, allowance, capacity };
+    let bounds = Bounds { members_max: None, restrictions_max: 3, admins_max: 3, keep, allowance, capacity };
     let id = RoomId::new("r").unwrap();
     let mut room = Room::new(id, Settings::default(), user("owner"), Epoch(1), bounds, NOW);
     for id in ["owner", "admin", "admin2", "member", "member2"] {
@@ -240,4 +240,15 @@ fn who_is_banned_stays_out_and_the_list_is_bounded() {
     assert_eq!(page(Some("u00001"), 100), (1, Some("u00002".into()), false));
     let by_member = room.restrictions(&user("member"), RestrictionKind::Ban, None, 1);
     assert_eq!(by_member.unwrap_err(), Code::RightMissing);
+}
+
+#[test]
+fn there_are_so_many_admins_and_one_who_was_makes_room() {
+    let mut room = room();
+    let set = |room: &mut Room, id: &str, role| room.set_role(&user("owner"), &user(id), role).map(drop);
+    assert_eq!(set(&mut room, "member", Role::Admin), Ok(()));
+    assert_eq!(set(&mut room, "member2", Role::Admin), Err(Code::TooManyAdmins));
+    assert_eq!(set(&mut room, "admin", Role::Admin), Ok(()), "who is one is no more");
+    assert_eq!(set(&mut room, "admin", Role::Member), Ok(()));
+    assert_eq!(set(&mut room, "member2", Role::Admin), Ok(()));
 }
