@@ -8,8 +8,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Address, Seat, Telling, address};
+use super::{Address, Seat, Telling, address, run::Run};
 use crate::telemetry::Metrics;
+
+/// Answers somebody.
+pub(super) type Answer = Box<dyn FnOnce() + Send>;
 
 /// Something that happens in a shard.
 pub(super) enum Item {
@@ -20,7 +23,7 @@ pub(super) enum Item {
     /// Something is told to all but one.
     Told(Arc<Telling>, Option<Address>),
     /// Somebody in this shard is answered.
-    Answer(Box<dyn FnOnce() + Send>),
+    Answer(Address, Option<Answer>),
     /// The room is over, which is told to all but one.
     Ended(Bytes, Option<Address>),
 }
@@ -31,7 +34,7 @@ impl fmt::Debug for Item {
             Self::Came(..) => "Came",
             Self::Left(..) => "Left",
             Self::Told(..) => "Told",
-            Self::Answer(_) => "Answer",
+            Self::Answer(..) => "Answer",
             Self::Ended(..) => "Ended",
         })
     }
@@ -92,10 +95,19 @@ impl Line {
         }
     }
 
-    /// Lets the next thing happen. False if there is none.
+    /// Lets the next thing happen, and with it what may happen together with it. False if there is none.
     fn step(&self) -> bool {
         let mut seats = lock(&self.seats);
         let mut items = lock(&self.items);
+        let mut run = Run::default();
+        while items.waiting.front().is_some_and(|item| run.takes(item)) {
+            items.waiting.pop_front().into_iter().for_each(|item| run.push(item));
+        }
+        if !run.is_empty() {
+            drop(items);
+            run.happen(&seats, &self.metrics);
+            return true;
+        }
         let Some(item) = items.waiting.pop_front() else {
             items.walked = false;
             return false;
@@ -114,10 +126,8 @@ impl Line {
                     seat.session.outbox.push_notice(notice);
                 }
             }
-            Item::Told(telling, but) => {
-                telling.walk(seats.iter().flatten(), but, &self.metrics);
-            }
-            Item::Answer(answer) => answer(),
+            // A run takes these.
+            Item::Told(..) | Item::Answer(..) => {}
             Item::Ended(notice, but) => {
                 notify(seats.iter().flatten(), &notice, but);
                 seats.clear();
