@@ -226,12 +226,12 @@ impl Outbox {
     }
 
     /// Queues several events of a room, one behind the other. `None` if not all have room: they are to be pushed one by one.
-    pub fn push_run(&self, lane: Lane, frames: Bytes, events: u32, of: &Conversation) -> Option<Pushed> {
+    pub fn push_run(&self, lane: Lane, frames: Bytes, events: usize, of: &Conversation) -> Option<Pushed> {
         let mut queues = self.lock();
         if !queues.takes_in() {
             return Some(Pushed::Away);
         }
-        if !queues.lanes[lane.index()].push_run(&self.config, frames, events as usize, of) {
+        if !queues.lanes[lane.index()].push_run(&self.config, frames, events, of) {
             return None;
         }
         wake(queues);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::{runtime::Handle, task::yield_now};
 
 use super::{Address, Seat, Telling, address, run::Run};
 use crate::telemetry::Metrics;
@@ -55,6 +56,8 @@ pub(super) struct Line {
     items: Mutex<Items>,
     waiting_max: usize,
     metrics: Arc<Metrics>,
+    /// Where its task runs, whichever thread it is that brings something.
+    runtime: Handle,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -70,7 +73,13 @@ pub(super) fn notify<'a>(seats: impl Iterator<Item = &'a Arc<Seat>>, notice: &By
 
 impl Line {
     pub(super) fn new(waiting_max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { seats: Mutex::default(), items: Mutex::default(), waiting_max, metrics }
+        Self {
+            seats: Mutex::default(),
+            items: Mutex::default(),
+            waiting_max,
+            metrics,
+            runtime: Handle::current(),
+        }
     }
 
     /// Adds what happens next. A task is begun for it if none is under way; it ends by itself.
@@ -80,7 +89,7 @@ impl Line {
         let is_long = items.waiting.len() > self.waiting_max;
         if !items.walked {
             items.walked = true;
-            tokio::spawn(self.clone().walk());
+            self.runtime.spawn(self.clone().walk());
         }
         drop(items);
         if is_long {
@@ -91,7 +100,7 @@ impl Line {
 
     async fn walk(self: Arc<Self>) {
         while self.step() {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     }
 

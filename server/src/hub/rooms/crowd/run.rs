@@ -44,45 +44,60 @@ impl Telling {
         for seat in seats.filter(|seat| Some(address(&seat.session)) != but) {
             told.count(self, self.push(&seat.session), 1);
         }
-        told.report(self.priority, metrics);
-        told.placed[0] + told.passing[0] > 0
+        told.report(metrics);
+        told.passing[0] + told.placed[self.priority.index()][0] > 0
     }
 }
 
 /// In how many outboxes events wait, and at how many they were dropped.
 #[derive(Clone, Copy, Debug, Default)]
 struct Told {
-    placed: [u64; 2],
+    placed: [[u64; 2]; Priority::COUNT],
     passing: [u64; 2],
 }
 
 impl Told {
     fn count(&mut self, telling: &Telling, pushed: Pushed, outboxes: u64) {
-        let side = if telling.position.is_some() { &mut self.placed } else { &mut self.passing };
+        let [queued, dropped] = match telling.position {
+            Some(_) => &mut self.placed[telling.priority.index()],
+            None => &mut self.passing,
+        };
         match pushed {
-            Pushed::Queued => side[0] += outboxes,
-            Pushed::Dropped => side[1] += outboxes,
+            Pushed::Queued => *queued += outboxes,
+            Pushed::Dropped => *dropped += outboxes,
             Pushed::Away => {}
         }
     }
 
-    fn report(self, priority: Priority, metrics: &Metrics) {
-        let Self { placed: [placed, gone], passing: [passing, dropped] } = self;
-        metrics.room_told(priority, placed, gone);
-        metrics.passed(passing, dropped);
+    fn report(self, metrics: &Metrics) {
+        for priority in Priority::ALL {
+            let [queued, dropped] = self.placed[priority.index()];
+            metrics.room_told(priority, queued, dropped);
+        }
+        let [queued, dropped] = self.passing;
+        metrics.passed(queued, dropped);
     }
 }
 
-/// Bytes that are told together at most: what one write on a lane takes.
+/// Bytes of a priority that are told together at most: what one write on a lane takes.
 const BYTES_MAX: usize = 16 * 1024;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Run {
     items: Vec<Item>,
+    /// Of each priority. They go different ways, and nobody is promised an order between them.
+    parts: [Part; Priority::COUNT],
+}
+
+#[derive(Clone, Debug, Default)]
+struct Part {
     bytes: usize,
-    events: u32,
-    priority: Option<Priority>,
+    events: usize,
+    /// The first of them.
+    first: Option<Arc<Telling>>,
+    /// Outboxes that took all of it.
+    whole: u64,
 }
 
 impl Run {
@@ -94,8 +109,8 @@ impl Run {
     pub(super) fn takes(&self, item: &Item) -> bool {
         match item {
             Item::Told(telling, _) => {
-                self.priority.is_none_or(|priority| priority == telling.priority)
-                    && (self.events == 0 || self.bytes + telling.frame.len() <= BYTES_MAX)
+                let part = &self.parts[telling.priority.index()];
+                part.events == 0 || part.bytes + telling.frame.len() <= BYTES_MAX
             }
             Item::Answer(..) => true,
             Item::Came(..) | Item::Left(..) | Item::Ended(..) => false,
@@ -104,44 +119,47 @@ impl Run {
 
     pub(super) fn push(&mut self, item: Item) {
         if let Item::Told(telling, _) = &item {
-            self.priority = Some(telling.priority);
-            self.bytes += telling.frame.len();
-            self.events += 1;
+            let part = &mut self.parts[telling.priority.index()];
+            part.first.get_or_insert_with(|| telling.clone());
+            part.bytes += telling.frame.len();
+            part.events += 1;
         }
         self.items.push(item);
     }
 
-    /// Tells everybody. Whoever is answered, or is not told all of it, is told one by one.
+    /// Tells everybody, the most urgent first. Whoever is answered, or is not told all of it, is told one by one.
     pub(super) fn happen(self, seats: &[Option<Arc<Seat>>], metrics: &Metrics) {
-        let Self { mut items, bytes, events, priority } = self;
+        let Self { mut items, mut parts } = self;
         let mut told = Told::default();
         let apart = apart(&items);
-        let (all, first) = join(&items, bytes);
-        let mut whole = 0;
+        let frames = parts.each_ref().map(|part| join(&items, part));
         for seat in seats.iter().flatten() {
             let it = address(&seat.session);
             if apart.binary_search(&it).is_ok() {
-                one_by_one(&mut items, seat, it, &mut told);
-            } else if let (Some(first), true) = (&first, seat.is_there()) {
-                let lane = first.priority.lane();
-                match seat.session.outbox.push_run(lane, all.clone(), events, &first.conversation) {
-                    Some(Pushed::Queued) => whole += 1,
+                one_by_one(&mut items, seat, it, &Priority::ALL, &mut told);
+                continue;
+            }
+            for (part, frames) in parts.iter_mut().zip(&frames).rev() {
+                let Some(first) = part.first.as_ref().filter(|_| seat.is_there()) else { continue };
+                let (lane, frames) = (first.priority.lane(), frames.clone());
+                match seat.session.outbox.push_run(lane, frames, part.events, &first.conversation) {
+                    Some(Pushed::Queued) => part.whole += 1,
                     Some(_) => {}
-                    None => one_by_one(&mut items, seat, it, &mut told),
+                    None => one_by_one(&mut items, seat, it, &[first.priority], &mut told),
                 }
             }
         }
         for item in items {
             match item {
-                Item::Told(telling, _) => told.count(&telling, Pushed::Queued, whole),
+                Item::Told(telling, _) => {
+                    told.count(&telling, Pushed::Queued, parts[telling.priority.index()].whole);
+                }
                 // Whoever has no seat any more is answered all the same.
                 Item::Answer(_, answer) => answer.into_iter().for_each(|answer| answer()),
                 Item::Came(..) | Item::Left(..) | Item::Ended(..) => {}
             }
         }
-        if let Some(priority) = priority {
-            told.report(priority, metrics);
-        }
+        told.report(metrics);
     }
 }
 
@@ -158,26 +176,30 @@ fn apart(items: &[Item]) -> Vec<Address> {
     named
 }
 
-/// The bytes of all, and the first of them.
-fn join(items: &[Item], bytes: usize) -> (Bytes, Option<Arc<Telling>>) {
-    let mut tellings = items.iter().filter_map(|item| match item {
-        Item::Told(telling, _) => Some(telling),
-        _ => None,
-    });
-    let Some(first) = tellings.next() else { return (Bytes::new(), None) };
-    if first.frame.len() == bytes {
-        return (first.frame.clone(), Some(first.clone()));
+/// The bytes of a part.
+fn join(items: &[Item], part: &Part) -> Bytes {
+    let Some(first) = &part.first else { return Bytes::new() };
+    if part.events == 1 {
+        return first.frame.clone();
     }
-    let mut joined = BytesMut::with_capacity(bytes);
-    joined.extend_from_slice(&first.frame);
-    tellings.for_each(|telling| joined.extend_from_slice(&telling.frame));
-    (joined.freeze(), Some(first.clone()))
+    let mut joined = BytesMut::with_capacity(part.bytes);
+    for item in items {
+        if let Item::Told(telling, _) = item
+            && telling.priority == first.priority
+        {
+            joined.extend_from_slice(&telling.frame);
+        }
+    }
+    joined.freeze()
 }
 
-fn one_by_one(items: &mut [Item], seat: &Seat, it: Address, told: &mut Told) {
+/// What a session is told of these priorities, and answered.
+fn one_by_one(items: &mut [Item], seat: &Seat, it: Address, priorities: &[Priority], told: &mut Told) {
     for item in items {
         match item {
-            Item::Told(telling, but) if *but != Some(it) && seat.is_there() => {
+            Item::Told(telling, but)
+                if *but != Some(it) && priorities.contains(&telling.priority) && seat.is_there() =>
+            {
                 told.count(telling, telling.push(&seat.session), 1);
             }
             Item::Answer(whom, answer) if *whom == it => {

@@ -10,7 +10,7 @@ use crate::session::outbox::{self, Attachment};
 
 const BOUNDS: Bounds = Bounds { direct_max: 4, shard_max: 3, waiting_max: 4 };
 const NOTICE: u8 = 99;
-/// What begins with it is told on another lane, and so not together with what is below.
+/// What is told on the lane Low begins here.
 const LOW: u8 = 50;
 
 struct Hall {
@@ -155,17 +155,34 @@ async fn the_lock_is_free_while_many_are_told() {
     let (mut hall, sessions) = Hall::of(11);
     hall.rest().await;
     let room = Mutex::new(&mut hall);
-    {
+    let newcomer = {
         let mut live = room.lock().unwrap();
-        assert!(live.tell(1, None) && live.tell(LOW, None));
+        assert!(live.tell(1, None));
+        let newcomer = live.come();
+        assert!(live.tell(2, None));
+        newcomer
+    };
+    yield_now().await;
+    // The newcomer is in their shard, and comes between the two.
+    assert!(sessions[9..].iter().all(|session| told(session) == [1]), "the other is on its way");
+    assert!(room.try_lock().unwrap().crowd.has(&newcomer));
+    hall.rest().await;
+    assert!(sessions[9..].iter().all(|session| told(session) == [2]));
+    assert_eq!(told(&newcomer), [2]);
+}
+
+#[tokio::test]
+async fn an_urgent_event_is_not_told_behind_all_others() {
+    let (mut hall, sessions) = Hall::of(11);
+    hall.rest().await;
+    for byte in [1, LOW, 2, LOW + 1] {
+        hall.tell(byte, None);
     }
     yield_now().await;
-    let low = |session: &Arc<Session>| heard(session, Lane::Low);
-    assert!(sessions.iter().all(|session| (told(session), low(session)) == (vec![1], vec![])), "one is told");
-    let newcomer = room.try_lock().unwrap().come();
-    hall.rest().await;
-    assert!(sessions.iter().all(|session| low(session) == [LOW]), "the other was on its way");
-    assert!(told(&newcomer).is_empty());
+    for session in &sessions {
+        assert_eq!((told(session), heard(session, Lane::Low)), (vec![1, 2], vec![LOW, LOW + 1]), "at once");
+    }
+    assert_eq!(hall.queued(), 44);
 }
 
 #[tokio::test]
