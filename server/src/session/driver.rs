@@ -4,6 +4,7 @@
 //! for one of them: with a task per lane, a client that grants large windows would starve its urgent lanes.
 
 mod decoders;
+mod inputs;
 mod strangers;
 mod write;
 
@@ -30,7 +31,7 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use self::{decoders::Decoders, write::Write};
+use self::{decoders::Decoders, inputs::Inputs, write::Write};
 use super::{
     Resumption, Session,
     connected::{Connected, End},
@@ -90,6 +91,7 @@ struct Driver<C> {
     router: Arc<Router>,
     state: State,
     decoders: Decoders,
+    inputs: Inputs,
     serving: FuturesUnordered<Serving>,
     writes: [Option<Write>; Lane::COUNT],
     /// Where the frames of each lane go: the lane itself, or Control if it was not open when it had its first. It stays
@@ -135,6 +137,7 @@ impl<C: Carrier> Driver<C> {
             router,
             state,
             decoders: Decoders::new(),
+            inputs: Inputs::new(),
             serving: FuturesUnordered::new(),
             writes: Default::default(),
             ways: Default::default(),
@@ -155,6 +158,7 @@ impl<C: Carrier> Driver<C> {
         if !self.context.session.outbox.register(self.attachment, cx.waker()) {
             return Poll::Ready(End::Close(Close::Superseded));
         }
+        self.inputs.register(cx);
         let attachment = self.attachment;
         match self.turn(cx) {
             ControlFlow::Break(end) => Poll::Ready(end),
@@ -175,6 +179,17 @@ impl<C: Carrier> Driver<C> {
         if self.context.session.outbox.is_overrun() {
             return ControlFlow::Break(End::Close(Close::Slow));
         }
+        // Most turns write what was pushed; looking at every stream for that would cost more than the writing.
+        if self.inputs.take() || self.paused {
+            let waker = self.inputs.waker();
+            self.take_in(&mut TaskContext::from_waker(&waker))?;
+        }
+        self.write(cx)?;
+        self.wait(cx)
+    }
+
+    /// Sees to whatever came in. `cx` is that of [`Inputs`].
+    fn take_in(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
         if !self.drained && self.draining.as_mut().poll(cx).is_ready() {
             self.drained = true;
             // Whoever waits for the answer to a login is told by the close alone.
@@ -189,9 +204,7 @@ impl<C: Carrier> Driver<C> {
         while let Poll::Ready(Some(())) = self.serving.poll_next_unpin(cx) {
             self.after_serving()?;
         }
-        self.read(cx)?;
-        self.write(cx)?;
-        self.wait(cx)
+        self.read(cx)
     }
 
     /// Reads while the state allows it. What was read may be answered at once, so writing comes after.

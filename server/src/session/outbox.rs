@@ -225,6 +225,19 @@ impl Outbox {
         pushed
     }
 
+    /// Queues several events of a room, one behind the other. `None` if not all have room: they are to be pushed one by one.
+    pub fn push_run(&self, lane: Lane, frames: Bytes, events: usize, of: &Conversation) -> Option<Pushed> {
+        let mut queues = self.lock();
+        if !queues.takes_in() {
+            return Some(Pushed::Away);
+        }
+        if !queues.lanes[lane.index()].push_run(&self.config, frames, events, of) {
+            return None;
+        }
+        wake(queues);
+        Some(Pushed::Queued)
+    }
+
     /// Queues a signal.
     pub fn push_signal(&self, frame: Bytes) -> Pushed {
         let mut queues = self.lock();

@@ -6,6 +6,7 @@
 //! stands in it where the event would be.
 
 mod line;
+mod run;
 
 use std::{
     collections::HashMap,
@@ -17,13 +18,11 @@ use std::{
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use quail_protocol::{Conversation, Position, Priority, id::SessionId};
+use quail_protocol::id::SessionId;
 
 use self::line::{Item, Line};
-use crate::{
-    session::{Session, outbox::Pushed},
-    telemetry::Metrics,
-};
+pub(super) use self::run::Telling;
+use crate::{session::Session, telemetry::Metrics};
 
 /// From how many sessions on a room is told by shards, and how large these are.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +37,7 @@ pub(super) struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { direct_max: 512, shard_max: 1000, waiting_max: 256 }
+        Self { direct_max: 32, shard_max: 1000, waiting_max: 256 }
     }
 }
 
@@ -54,51 +53,6 @@ struct Seat {
 impl Seat {
     fn is_there(&self) -> bool {
         !self.gone.load(Ordering::Acquire)
-    }
-}
-
-/// What everybody is told.
-#[derive(Clone, Debug)]
-pub(super) struct Telling {
-    /// The event.
-    pub(super) frame: Bytes,
-    /// Of which room.
-    pub(super) conversation: Conversation,
-    /// How urgent.
-    pub(super) priority: Priority,
-    /// Its place, unless it is an event without one.
-    pub(super) position: Option<Position>,
-}
-
-impl Telling {
-    fn push(&self, session: &Session) -> Pushed {
-        let Self { frame, conversation, priority, position } = self;
-        match position {
-            Some(position) => session.outbox.push_live(*priority, frame.clone(), conversation, *position),
-            None => session.outbox.push_passing(priority.lane(), frame.clone(), conversation),
-        }
-    }
-
-    /// Tells all of them but one, and counts.
-    fn walk<'a>(
-        &self,
-        seats: impl Iterator<Item = &'a Arc<Seat>>,
-        but: Option<Address>,
-        metrics: &Metrics,
-    ) -> u64 {
-        let (mut queued, mut dropped) = (0, 0);
-        for seat in seats.filter(|seat| Some(address(&seat.session)) != but && seat.is_there()) {
-            match self.push(&seat.session) {
-                Pushed::Queued => queued += 1,
-                Pushed::Dropped => dropped += 1,
-                Pushed::Away => {}
-            }
-        }
-        match self.position {
-            Some(_) => metrics.room_told(self.priority, queued, dropped),
-            None => metrics.passed(queued, dropped),
-        }
-        queued
     }
 }
 
@@ -246,7 +200,7 @@ impl Crowd {
         self.gather();
         let but = but.map(address);
         if self.shards.is_empty() {
-            return telling.walk(self.seats.iter(), but, &self.metrics) > 0;
+            return telling.tell(self.seats.iter(), but, &self.metrics);
         }
         let telling = Arc::new(telling);
         for shard in self.shards.iter().filter(|shard| shard.sessions() > 0) {
@@ -259,7 +213,7 @@ impl Crowd {
     /// Answers a session in the room, behind everything that it was told before.
     pub(super) fn answer(&mut self, session: &Arc<Session>, answer: impl FnOnce() + Send + 'static) {
         match self.places.get(&address(session)).and_then(|place| self.shards.get(place.shard)) {
-            Some(shard) => shard.line.push(Item::Answer(Box::new(answer))),
+            Some(shard) => shard.line.push(Item::Answer(address(session), Some(Box::new(answer)))),
             None => answer(),
         }
     }

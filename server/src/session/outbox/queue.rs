@@ -21,6 +21,8 @@ enum Item {
     Event(Bytes, Subject),
     /// A message without a number.
     Passing(Bytes),
+    /// So many events of a room.
+    Run(Bytes, usize),
     /// Where messages without a number were dropped.
     Dropped(Conversation),
     /// Where messages of a room were dropped, by the number of the gap.
@@ -129,6 +131,25 @@ impl Queue {
         self.push_passing(frame);
     }
 
+    /// Queues several events of a room. False if there is no room for all of them.
+    pub(super) fn push_run(
+        &mut self,
+        config: &Config,
+        frames: Bytes,
+        events: usize,
+        of: &Conversation,
+    ) -> bool {
+        let fits = self.events + events <= config.lane_items
+            && self.event_bytes + frames.len() <= config.lane_bytes.as_u64() as usize;
+        if fits {
+            self.open_gaps.remove(of);
+            self.events += events;
+            self.event_bytes += frames.len();
+            self.items.push_back(Item::Run(frames, events));
+        }
+        fits
+    }
+
     /// Notes a message of a room that was dropped. There are no more gaps than messages that wait and rooms.
     pub(super) fn note_gap(&mut self, conversation: &Conversation, priority: Priority, position: Position) {
         if let Some(missing) = self.open_gaps.get(conversation).and_then(|gap| self.gaps.get_mut(gap)) {
@@ -204,39 +225,48 @@ impl Queue {
     /// Takes the frames that stand first, as many as fit into `bytes_max` but at least one, and says how many bytes of
     /// them are replies.
     pub(super) fn take(&mut self, bytes_max: usize) -> Option<(Batch, usize)> {
-        let first = self.front_bytes()?;
-        let mut taken = BytesMut::with_capacity(first.max(bytes_max.min(1024)));
-        let mut alone = None;
-        let (mut replies, mut reply_bytes) = (0, 0);
-        while let Some(length) = self.front_bytes() {
-            if alone.is_some() || (!taken.is_empty() && taken.len() + length > bytes_max) {
+        let (mut count, mut length) = (0, 0);
+        for item in &self.items {
+            let bytes = self.bytes(item);
+            if count > 0 && length + bytes > bytes_max {
                 break;
             }
-            let Some(item) = self.items.pop_front() else { break };
+            (count, length) = (count + 1, length + bytes);
+        }
+        let (mut replies, mut reply_bytes) = (0, 0);
+        let mut next = |queue: &mut Self| {
+            let item = queue.items.pop_front()?;
             if let Item::Reply(frame) = &item {
                 replies += 1;
                 reply_bytes += frame.len();
             }
-            let bytes = self.frame(item);
-            if taken.is_empty() && self.items.is_empty() {
-                alone = Some(bytes);
-            } else {
-                taken.extend_from_slice(&bytes);
+            Some(queue.frame(item))
+        };
+        let first = next(self)?;
+        let bytes = if count == 1 {
+            first
+        } else {
+            let mut joined = BytesMut::with_capacity(length);
+            joined.extend_from_slice(&first);
+            for _ in 1..count {
+                next(self).into_iter().for_each(|frame| joined.extend_from_slice(&frame));
             }
-        }
-        Some((Batch { bytes: alone.unwrap_or_else(|| taken.freeze()), replies }, reply_bytes))
+            joined.freeze()
+        };
+        Some((Batch { bytes, replies }, reply_bytes))
     }
 
-    /// Bytes of what stands first.
-    fn front_bytes(&self) -> Option<usize> {
-        Some(match self.items.front()? {
-            Item::Reply(frame) | Item::Notice(frame) | Item::Event(frame, _) | Item::Passing(frame) => {
-                frame.len()
-            }
+    fn bytes(&self, item: &Item) -> usize {
+        match item {
+            Item::Reply(frame)
+            | Item::Notice(frame)
+            | Item::Event(frame, _)
+            | Item::Passing(frame)
+            | Item::Run(frame, _) => frame.len(),
             Item::Latest(latest) => self.latest.get(latest).map_or(0, Bytes::len),
             // Small, whatever it says.
             Item::Dropped(_) | Item::Gap(_) => 1,
-        })
+        }
     }
 
     /// The frame of an item that waits no longer.
@@ -252,6 +282,11 @@ impl Queue {
                 self.events -= 1;
                 self.event_bytes -= frame.len();
                 frame
+            }
+            Item::Run(frames, events) => {
+                self.events -= events;
+                self.event_bytes -= frames.len();
+                frames
             }
             Item::Dropped(conversation) => {
                 let count = self.dropped.remove(&conversation).unwrap_or_default();

@@ -7,9 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::{runtime::Handle, task::yield_now};
 
-use super::{Address, Seat, Telling, address};
+use super::{Address, Seat, Telling, address, run::Run};
 use crate::telemetry::Metrics;
+
+/// Answers somebody.
+pub(super) type Answer = Box<dyn FnOnce() + Send>;
 
 /// Something that happens in a shard.
 pub(super) enum Item {
@@ -20,7 +24,7 @@ pub(super) enum Item {
     /// Something is told to all but one.
     Told(Arc<Telling>, Option<Address>),
     /// Somebody in this shard is answered.
-    Answer(Box<dyn FnOnce() + Send>),
+    Answer(Address, Option<Answer>),
     /// The room is over, which is told to all but one.
     Ended(Bytes, Option<Address>),
 }
@@ -31,7 +35,7 @@ impl fmt::Debug for Item {
             Self::Came(..) => "Came",
             Self::Left(..) => "Left",
             Self::Told(..) => "Told",
-            Self::Answer(_) => "Answer",
+            Self::Answer(..) => "Answer",
             Self::Ended(..) => "Ended",
         })
     }
@@ -52,6 +56,8 @@ pub(super) struct Line {
     items: Mutex<Items>,
     waiting_max: usize,
     metrics: Arc<Metrics>,
+    /// Where its task runs, whichever thread it is that brings something.
+    runtime: Handle,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -67,7 +73,13 @@ pub(super) fn notify<'a>(seats: impl Iterator<Item = &'a Arc<Seat>>, notice: &By
 
 impl Line {
     pub(super) fn new(waiting_max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { seats: Mutex::default(), items: Mutex::default(), waiting_max, metrics }
+        Self {
+            seats: Mutex::default(),
+            items: Mutex::default(),
+            waiting_max,
+            metrics,
+            runtime: Handle::current(),
+        }
     }
 
     /// Adds what happens next. A task is begun for it if none is under way; it ends by itself.
@@ -77,7 +89,7 @@ impl Line {
         let is_long = items.waiting.len() > self.waiting_max;
         if !items.walked {
             items.walked = true;
-            tokio::spawn(self.clone().walk());
+            self.runtime.spawn(self.clone().walk());
         }
         drop(items);
         if is_long {
@@ -88,14 +100,23 @@ impl Line {
 
     async fn walk(self: Arc<Self>) {
         while self.step() {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     }
 
-    /// Lets the next thing happen. False if there is none.
+    /// Lets the next thing happen, and with it what may happen together with it. False if there is none.
     fn step(&self) -> bool {
         let mut seats = lock(&self.seats);
         let mut items = lock(&self.items);
+        let mut run = Run::default();
+        while items.waiting.front().is_some_and(|item| run.takes(item)) {
+            items.waiting.pop_front().into_iter().for_each(|item| run.push(item));
+        }
+        if !run.is_empty() {
+            drop(items);
+            run.happen(&seats, &self.metrics);
+            return true;
+        }
         let Some(item) = items.waiting.pop_front() else {
             items.walked = false;
             return false;
@@ -114,10 +135,8 @@ impl Line {
                     seat.session.outbox.push_notice(notice);
                 }
             }
-            Item::Told(telling, but) => {
-                telling.walk(seats.iter().flatten(), but, &self.metrics);
-            }
-            Item::Answer(answer) => answer(),
+            // A run takes these.
+            Item::Told(..) | Item::Answer(..) => {}
             Item::Ended(notice, but) => {
                 notify(seats.iter().flatten(), &notice, but);
                 seats.clear();

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, Weak};
 
-use quail_protocol::{Lane, id::RoomId};
+use quail_protocol::{Conversation, Lane, Priority, id::RoomId};
 use tokio::task::yield_now;
 
 use super::*;
@@ -10,6 +10,8 @@ use crate::session::outbox::{self, Attachment};
 
 const BOUNDS: Bounds = Bounds { direct_max: 4, shard_max: 3, waiting_max: 4 };
 const NOTICE: u8 = 99;
+/// What is told on the lane Low begins here.
+const LOW: u8 = 50;
 
 struct Hall {
     crowd: Crowd,
@@ -27,7 +29,11 @@ impl Hall {
     }
 
     fn come(&mut self) -> Arc<Session> {
-        let session = Arc::new(Session::new(outbox::Config::default()));
+        self.come_with(outbox::Config::default())
+    }
+
+    fn come_with(&mut self, config: outbox::Config) -> Arc<Session> {
+        let session = Arc::new(Session::new(config));
         self.came += 1;
         self.crowd.add(SessionId([self.came; 16]), session.clone());
         session
@@ -55,7 +61,8 @@ impl Hall {
 
 fn telling(byte: u8) -> Telling {
     let conversation = Conversation::Room(RoomId::new("r").unwrap());
-    Telling { frame: vec![byte].into(), conversation, priority: Priority::Normal, position: None }
+    let priority = if byte < LOW { Priority::Normal } else { Priority::Low };
+    Telling { frame: vec![byte].into(), conversation, priority, position: None }
 }
 
 /// What waits for a session, which takes it.
@@ -148,19 +155,34 @@ async fn the_lock_is_free_while_many_are_told() {
     let (mut hall, sessions) = Hall::of(11);
     hall.rest().await;
     let room = Mutex::new(&mut hall);
-    {
+    let newcomer = {
         let mut live = room.lock().unwrap();
-        assert!(live.tell(1, None) && live.tell(2, None));
+        assert!(live.tell(1, None));
+        let newcomer = live.come();
+        assert!(live.tell(2, None));
+        newcomer
+    };
+    yield_now().await;
+    // The newcomer is in their shard, and comes between the two.
+    assert!(sessions[9..].iter().all(|session| told(session) == [1]), "the other is on its way");
+    assert!(room.try_lock().unwrap().crowd.has(&newcomer));
+    hall.rest().await;
+    assert!(sessions[9..].iter().all(|session| told(session) == [2]));
+    assert_eq!(told(&newcomer), [2]);
+}
+
+#[tokio::test]
+async fn an_urgent_event_is_not_told_behind_all_others() {
+    let (mut hall, sessions) = Hall::of(11);
+    hall.rest().await;
+    for byte in [1, LOW, 2, LOW + 1] {
+        hall.tell(byte, None);
     }
     yield_now().await;
-    assert!(
-        sessions.iter().all(|session| told(session) == [1]),
-        "one is told, the other is still on its way"
-    );
-    let newcomer = room.try_lock().unwrap().come();
-    hall.rest().await;
-    assert!(sessions.iter().all(|session| told(session) == [2]));
-    assert!(told(&newcomer).is_empty());
+    for session in &sessions {
+        assert_eq!((told(session), heard(session, Lane::Low)), (vec![1, 2], vec![LOW, LOW + 1]), "at once");
+    }
+    assert_eq!(hall.queued(), 44);
 }
 
 #[tokio::test]
@@ -202,13 +224,26 @@ async fn a_crowd_that_shrank_is_told_directly_but_nothing_is_overtaken() {
 async fn whoever_tells_more_than_is_walked_lends_a_hand() {
     let (mut hall, sessions) = Hall::of(11);
     hall.rest().await;
-    (1..=10).for_each(|byte| _ = hall.tell(byte, None));
+    (1..=9).for_each(|byte| _ = hall.tell(byte, None));
     for session in &sessions {
-        assert_eq!(told(session), [1, 2, 3, 4, 5, 6], "four wait in each line");
+        assert_eq!(told(session), [1, 2, 3, 4, 5], "four wait in each line");
     }
     hall.rest().await;
-    assert!(sessions.iter().all(|session| told(session) == [7, 8, 9, 10]));
-    assert_eq!(hall.queued(), 110, "each delivery is counted once");
+    assert!(sessions.iter().all(|session| told(session) == [6, 7, 8, 9]));
+    assert_eq!(hall.queued(), 99, "each delivery is counted once");
+}
+
+#[tokio::test]
+async fn what_finds_no_room_together_is_told_as_far_as_it_does() {
+    let (mut hall, sessions) = Hall::of(11);
+    hall.rest().await;
+    let slow = hall.come_with(outbox::Config { lane_items: 2, ..outbox::Config::default() });
+    (1..=3).for_each(|byte| _ = hall.tell(byte, None));
+    hall.rest().await;
+    assert!(sessions.iter().all(|session| told(session) == [1, 2, 3]));
+    let behind = told(&slow);
+    assert!(behind.starts_with(&[1, 2]) && behind.len() > 3, "and what tells of the third: {behind:?}");
+    assert_eq!(hall.queued(), 35);
 }
 
 #[tokio::test]
