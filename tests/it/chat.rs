@@ -74,6 +74,10 @@ fn a_chat_in_a_room_says_there_what_is_typed_and_shows_who_comes_and_goes() {
     alice.until("! that is for the other user");
     alice.say("/history 1");
     alice.until("2  bob: I am");
+    // Alice owns the room, and may take back what others said.
+    alice.say("/recall 2");
+    alice.until("took back message 2");
+    bob.until("* [lobby] alice took back message 2");
     // From one room into another, and back to the other user.
     bob.say("/enter den");
     bob.until("* in room den, which is new: 1 are there");

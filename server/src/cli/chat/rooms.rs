@@ -2,8 +2,8 @@
 
 use quail_client::{CallError, Outgoing, Peer, Room};
 use quail_protocol::{
-    Event,
-    message::{MessageBody, Page},
+    Conversation, Event, Position,
+    message::{MessageBody, Page, Recalled},
     room::{
         Entered, EntryStatus, LeaveCause, RestrictionKind, RoomStateChanged, Standing, StandingCause,
         StandingDetail,
@@ -46,6 +46,22 @@ impl Place {
         match self {
             Self::Peer(peer) => peer.history_backwards(..).await,
             Self::Room(room) => room.history_backwards(..).await,
+        }
+    }
+
+    /// Takes a message back.
+    pub(super) async fn recall(&self, position: Position) -> Result<Recalled, CallError> {
+        match self {
+            Self::Peer(peer) => peer.recall(position).await,
+            Self::Room(room) => room.recall(position).await,
+        }
+    }
+
+    /// What it is on the wire.
+    pub(super) fn conversation(&self) -> Conversation {
+        match self {
+            Self::Peer(peer) => Conversation::Peer(peer.user_id().clone()),
+            Self::Room(room) => Conversation::Room(room.id().clone()),
         }
     }
 

@@ -29,8 +29,8 @@ pub(super) struct Chat {
     place: Place,
     /// The room that is being come into.
     entering: Option<RoomId>,
-    /// The last message of one's own, which `/recall` takes back.
-    last_own: Option<Position>,
+    /// The last message of one's own and where it was said, which `/recall` takes back there.
+    last_own: Option<(Conversation, Position)>,
     /// Up to where the other side's messages were shown and said to be read.
     shown: Option<Position>,
     marked: Option<Position>,
@@ -40,9 +40,7 @@ pub(super) struct Chat {
 
 /// What became of an [`Input`].
 pub(super) enum Done {
-    Sent(Result<Sent, CallError>),
-    /// The same, in a room.
-    SentToRoom(Result<Sent, CallError>),
+    Sent(Result<Sent, CallError>, Conversation),
     /// A message without a number.
     Passed(Result<Sent, CallError>),
     /// The room of before, if there is one, is where lines go if this one does not let them in.
@@ -72,8 +70,7 @@ impl Chat {
 
     /// Begins what was asked for.
     pub(super) fn act(&mut self, input: Input) -> BoxFuture<'static, Done> {
-        let (client, peer, place, last_own) =
-            (self.client.clone(), self.peer.clone(), self.place.clone(), self.last_own);
+        let (client, peer, place) = (self.client.clone(), self.peer.clone(), self.place.clone());
         match input {
             Input::Text(priority, text) => sending(&place, place.message(text).priority(priority)),
             Input::Send(outgoing) => match *outgoing {
@@ -104,10 +101,13 @@ impl Chat {
                 Place::Room(room) => async move { Done::Left(room.leave().await) }.boxed(),
                 Place::Peer(_) => answer("! you are in no room"),
             },
-            Input::Recall(_) | Input::Typing if place.room().is_some() => {
+            Input::Typing if place.room().is_some() => {
                 answer("! that is for the other user: /leave the room before")
             }
-            Input::Recall(seq) => async move { recall(&peer, seq, last_own).await }.boxed(),
+            Input::Recall(seq) => {
+                let last = self.last_own.clone().filter(|(said, _)| *said == place.conversation());
+                async move { recall(&place, seq, last.map(|(_, position)| position)).await }.boxed()
+            }
             Input::History(count) => async move {
                 let page = place.newest().await;
                 let newest = |messages: Vec<Message>| {
@@ -128,8 +128,7 @@ impl Chat {
     /// Shows what became of it.
     pub(super) fn done(&mut self, done: Done) -> anyhow::Result<()> {
         match done {
-            Done::Sent(Ok(sent)) => self.sent(&sent),
-            Done::SentToRoom(Ok(sent)) => say(format_args!("  sent as {}", sent.position.seq.0)),
+            Done::Sent(Ok(sent), place) => self.sent(&sent, place),
             Done::Entered(Ok(entered), ..) => {
                 self.entering = None;
                 say(format_args!("{}", rooms::entered(&entered)))?;
@@ -153,8 +152,7 @@ impl Chat {
             Done::History(Ok(messages)) => self.history(&messages),
             Done::Unread(Ok(summaries)) => unread_lines(&summaries),
             Done::Said(line) => say(format_args!("{line}")),
-            Done::Sent(Err(error))
-            | Done::SentToRoom(Err(error))
+            Done::Sent(Err(error), _)
             | Done::Left(Err(error))
             | Done::Passed(Err(error))
             | Done::Recalled(Err(error), _)
@@ -163,8 +161,8 @@ impl Chat {
         }
     }
 
-    fn sent(&mut self, sent: &Sent) -> anyhow::Result<()> {
-        self.last_own = Some(sent.position);
+    fn sent(&mut self, sent: &Sent, place: Conversation) -> anyhow::Result<()> {
+        self.last_own = Some((place, sent.position));
         say(format_args!("  sent as {}", sent.position.seq.0))
     }
 
@@ -279,8 +277,8 @@ impl Chat {
 }
 
 fn sending(place: &Place, outgoing: quail_client::Outgoing) -> BoxFuture<'static, Done> {
-    let done = if place.room().is_some() { Done::SentToRoom } else { Done::Sent };
-    async move { done(outgoing.send().await.map_err(Into::into)) }.boxed()
+    let place = place.conversation();
+    async move { Done::Sent(outgoing.send().await.map_err(Into::into), place) }.boxed()
 }
 
 fn answer(line: impl Into<String>) -> BoxFuture<'static, Done> {
@@ -292,17 +290,17 @@ fn happens(event: &Event) -> anyhow::Result<()> {
     rooms::line(event).map_or(Ok(()), |line| say(format_args!("{line}")))
 }
 
-async fn recall(peer: &Peer, seq: Option<Seq>, last_own: Option<Position>) -> Done {
+async fn recall(place: &Place, seq: Option<Seq>, last_own: Option<Position>) -> Done {
     let position = match (seq, last_own) {
         (Some(seq), Some(last)) => Position { seq, ..last },
-        (Some(seq), None) => match peer.history(seq.0..=seq.0).await {
+        (Some(seq), None) => match place.newest().await {
             Ok(page) => Position { seq, ..page.head },
             Err(error) => return Done::Recalled(Err(error), seq),
         },
         (None, Some(last)) => last,
-        (None, None) => return Done::Said("! you have sent nothing to take back".to_owned()),
+        (None, None) => return Done::Said("! you have sent nothing here to take back".to_owned()),
     };
-    Done::Recalled(peer.recall(position).await, position.seq)
+    Done::Recalled(place.recall(position).await, position.seq)
 }
 
 async fn unread(client: &Client) -> Result<Vec<Summary>, CallError> {

@@ -8,12 +8,12 @@ use quail_protocol::{
 
 /// A placed message.
 pub(super) fn message(message: &Message, me: &UserId) -> String {
+    let place = place(&message.conversation);
     match &message.recall {
         Some(RecallNote { operator, .. }) => {
-            format!("{operator} took back message {}", message.position.seq.0)
+            format!("{place}{operator} took back message {}", message.position.seq.0)
         }
         None => {
-            let place = place(&message.conversation);
             let author = author(&message.sender, &message.conversation, me);
             format!("{place}{author}: {}", content(&message.content))
         }
