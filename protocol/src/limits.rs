@@ -182,5 +182,9 @@ pub const DEDUP_WINDOW_MS: u64 = 7 * 24 * 3600 * 1000;
 /// The same in rooms: five minutes.
 pub const ROOM_DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
 
+/// How far the time of the id of an increase may be ahead of the server's, in milliseconds: ten seconds. After a start of the
+/// server ids are refused that are no newer than the newest that was used.
+pub const COUNTER_ID_AHEAD_MS: u64 = 10 * 1000;
+
 /// How far the time of a client message id may be ahead of the server's, in milliseconds: ten minutes.
 pub const ID_AHEAD_MS: u64 = 10 * 60 * 1000;

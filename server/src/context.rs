@@ -69,10 +69,17 @@ impl Shared {
     /// Queues a write for the committer, which answers; refuses it at once when too many wait.
     pub fn submit(&self, write: Write, ticket: Ticket) {
         if let Err(refused) = self.committer.submit(Submission { write, ticket }) {
-            let wait = self.entropy.jittered(COMMIT_QUEUE_RETRY);
-            let reject = Reject { retry_after_ms: Some(wait.as_millis() as u32), ..Code::Unavailable.into() };
-            refused.ticket.refuse(reject);
+            refused.ticket.refuse(self.with_wait(Code::Unavailable.into()));
         }
+    }
+
+    /// A refusal as it goes out: if too much waits, with the time to wait.
+    pub fn with_wait(&self, reject: Reject) -> Reject {
+        if reject.code != Code::Unavailable || reject.retry_after_ms.is_some() {
+            return reject;
+        }
+        let wait = self.entropy.jittered(COMMIT_QUEUE_RETRY);
+        Reject { retry_after_ms: Some(wait.as_millis() as u32), ..reject }
     }
 
     /// Queues a write of `sender`, a session that need not be logged in yet, and returns when it is kept.

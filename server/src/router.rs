@@ -92,7 +92,7 @@ impl Router {
                 let answer = handler(context, operation);
                 let result = match tokio::time::timeout(shared.session.request_timeout, answer).await {
                     Ok(Ok(reply)) => Ok(reply),
-                    Ok(Err(Failure::Reject(reject))) => Err(reject),
+                    Ok(Err(Failure::Reject(reject))) => Err(shared.with_wait(reject)),
                     Ok(Err(Failure::Internal(error))) => {
                         Err(internal(shared.entropy.trace_id(), O::INFO.name, &*error))
                     }

@@ -250,7 +250,8 @@ impl Room {
         self.orphan_attributes(user, role);
         self.news.left(Gone { user: user.clone(), cause });
         if self.members.is_empty() {
-            self.empty_since = Some(now);
+            // Others may still be on their way back.
+            self.empty_since = Some(self.returning_until.map_or(now, |until| until.max(now)));
         }
         Ok(true)
     }

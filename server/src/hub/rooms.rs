@@ -9,6 +9,7 @@ mod kept;
 mod moderation;
 mod read;
 mod room;
+mod talk;
 mod values;
 
 use std::{
@@ -22,10 +23,9 @@ use std::{
 
 use foldhash::fast::FixedState;
 use quail_protocol::{
-    Code, Epoch, Reject, Timestamp,
+    Code, Epoch, Priority, Timestamp,
     event::EventBody,
     id::{AppId, RoomId, UserId},
-    message::Sent,
     room::{
         Dismissed, Entered, EntryStatus, InfoChanged, LeaveCause, Left, Reason, RoomLeft, Settings,
         UpdateInfo,
@@ -40,7 +40,7 @@ pub use self::{
 use super::fanout::Ticket;
 use crate::{
     apps,
-    domain::room::{Came, Newcomer, Room as Rules, Sending},
+    domain::room::{Came, Newcomer, Room as Rules},
     session::Session,
     store::commit::Committer,
     telemetry::Metrics,
@@ -81,6 +81,8 @@ pub enum Asked {
 #[derive(Debug)]
 struct Room {
     live: Mutex<Live>,
+    /// That it was made is synced.
+    is_kept: Arc<AtomicBool>,
 }
 
 impl Room {
@@ -126,6 +128,20 @@ impl Rooms {
         self.rooms.read().unwrap_or_else(PoisonError::into_inner).get(&(app.clone(), room.clone())).cloned()
     }
 
+    /// Does something in a room that is there, under its lock; `absent` if it is not, or has ended.
+    fn within<R>(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        absent: Code,
+        act: impl FnOnce(&mut Live) -> Result<R, Code>,
+    ) -> Result<R, Code> {
+        let found = self.find(app, room).ok_or(absent)?;
+        let mut live = found.lock();
+        // Whoever ended it was here between the look and the lock.
+        if live.is_over() { Err(absent) } else { act(&mut live) }
+    }
+
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<Key, Arc<Room>, FixedState>> {
         self.rooms.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,7 +184,7 @@ impl Rooms {
             };
             let entered = Entered { status, state: live.rules.state(user), recent: live.recent(recent) };
             self.tell_news(app.0, room, &mut live, now);
-            return Ok(Answer::at_once(entered));
+            return Ok(self.let_in(app.0, room, &found, &mut live, (who.1, entered)));
         }
     }
 
@@ -210,7 +226,9 @@ impl Rooms {
         let entered = Entered { status: EntryStatus::Created, state, recent: Default::default() };
         // Behind what removes the room that had this name before: that is queued before it goes from the table.
         let answer = self.keep(app, room, &mut live, entered);
-        rooms.insert(key, Arc::new(Room { live: Mutex::new(live) }));
+        let made = Room { live: Mutex::new(live), is_kept: Arc::default() };
+        let answer = answer.settling(&made.is_kept);
+        rooms.insert(key, Arc::new(made));
         Ok(Some(answer))
     }
 
@@ -268,6 +286,9 @@ impl Rooms {
         self.ready()?;
         let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
         let live = found.lock();
+        if live.is_over() {
+            return Err(Code::RoomNotFound);
+        }
         live.rules.may_dismiss(user)?;
         let last = live.rules.head();
         let ended = self.end(app, room, &found, live, LeaveCause::Dismissed, Some((user, session)));
@@ -285,7 +306,7 @@ impl Rooms {
         operator: Option<(&UserId, &Arc<Session>)>,
     ) -> Answer<()> {
         if !live.end(room, cause, operator) {
-            return Answer::at_once(());
+            return Answer::new((), None);
         }
         let (maker, answer) = (live.rules.maker().clone(), self.wipe(app, room, &live, ()));
         drop(live);
@@ -308,54 +329,19 @@ impl Rooms {
         update: UpdateInfo,
     ) -> Result<Answer<InfoChanged>, Code> {
         self.ready()?;
-        let found = self.find(app, &update.room).ok_or(Code::RoomNotFound)?;
-        let mut live = found.lock();
         let room = update.room.clone();
-        let updated = live.rules.update_info(user, update)?;
-        let info = updated.info.clone();
-        live.tell_passing(&updated, Some(session));
-        Ok(self.keep(app, &room, &mut live, InfoChanged { info }))
-    }
-
-    /// Gives a message its place, or none if it is to have none, and tells everybody in the room. `answer` tells the
-    /// sender, in the same order.
-    pub fn send(
-        &self,
-        app: &AppId,
-        room: &RoomId,
-        session: &Arc<Session>,
-        sending: Sending,
-        now: Now,
-        answer: impl FnOnce(Result<Sent, Reject>) + Send + 'static,
-    ) {
-        let Some(found) = self.find(app, room) else { return answer(Err(Code::NotInRoom.into())) };
-        let mut live = found.lock();
-        if !live.has(session) {
-            return answer(Err(Code::NotInRoom.into()));
-        }
-        if sending.content.options.persist {
-            live.place(session, sending, now, &self.metrics, answer);
-        } else {
-            live.pass(session, sending, now, &self.metrics, answer);
-        }
-    }
-
-    /// The first result of a message that was placed before.
-    pub fn placed_before(
-        &self,
-        app: &AppId,
-        room: &RoomId,
-        sending: &Sending,
-    ) -> Option<Result<Sent, Reject>> {
-        let found = self.find(app, room)?;
-        let live = found.lock();
-        live.placed_before(sending)
+        self.within(app, &room, Code::RoomNotFound, |live| {
+            let updated = live.rules.update_info(user, update)?;
+            let info = updated.info.clone();
+            live.tell_passing(&updated, Priority::Normal, Some(session));
+            Ok(self.keep(app, &room, live, InfoChanged { info }))
+        })
     }
 
     fn tell_news(&self, app: &AppId, room: &RoomId, live: &mut Live, now: Now) {
         live.tell(now);
         // What went with an owner who left.
-        _ = self.keep(app, room, live, ());
+        self.keep_unasked(app, room, live);
         if live.rules.has_news() {
             lock(&self.pending).insert((app.clone(), room.clone()));
         }
@@ -366,9 +352,11 @@ impl Rooms {
         // The lock is given back before the loop, which takes it again for what has to wait once more.
         let pending = std::mem::take(&mut *lock(&self.pending));
         for (app, room) in pending {
-            if let Some(found) = self.find(&app, &room) {
-                self.tell_news(&app, &room, &mut found.lock(), now);
-            }
+            // One that has ended has nothing to tell.
+            _ = self.within(&app, &room, Code::RoomNotFound, |live| {
+                self.tell_news(&app, &room, live, now);
+                Ok(())
+            });
         }
     }
 
@@ -379,6 +367,9 @@ impl Rooms {
         drop(rooms);
         for ((app, room), found) in all {
             let mut live = found.lock();
+            if live.is_over() {
+                continue;
+            }
             live.rules.age(now.time);
             live.tell_expired(now);
             self.tell_news(&app, &room, &mut live, now);
@@ -393,3 +384,6 @@ impl Rooms {
         self.rooms.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
+
+#[cfg(test)]
+mod tests;

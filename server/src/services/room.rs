@@ -116,7 +116,20 @@ async fn come(
         leave_rooms(shared, &app, &user, session, LeaveCause::LoggedOut);
         return Err(Code::NotLoggedIn.into());
     }
-    Ok(entered.kept().await?)
+    match entered.kept().await {
+        Ok(entered) => Ok(entered),
+        Err(reject) => {
+            // Whoever is told that they are not in is not.
+            _ = shared.rooms.leave(
+                &app,
+                room,
+                (&user, session, Asked::Here),
+                LeaveCause::Left,
+                shared.moment(),
+            );
+            Err(reject.into())
+        }
+    }
 }
 
 /// Lets a session that ended out of its rooms, unless it ended with the server: then they are there when it is again.

@@ -9,7 +9,7 @@ use quail_protocol::{
     Code, Timestamp,
     bounded::List,
     id::{ClientMessageId, UserId},
-    limits::COUNTER_MAX,
+    limits::{COUNTER_ID_AHEAD_MS, COUNTER_MAX},
     room::{
         Counter, CounterKey, CountersChanged, CountersPage, CountersUpdated, Increase, IncreaseCounters,
         Role, SetCounters,
@@ -19,6 +19,7 @@ use quail_protocol::{
 use super::{
     Room, Row,
     attributes::{Change, check_keys},
+    kept::Counts,
     rights::{Right, may},
 };
 
@@ -37,6 +38,8 @@ pub(super) struct Counters {
     by_age: VecDeque<(Key, Timestamp)>,
     /// Ids that were made up to here may have been forgotten; 0 if none was.
     forgotten: u64,
+    /// When the newest of all ids was made, as it says.
+    pub(super) newest: u64,
 }
 
 impl Counters {
@@ -50,9 +53,12 @@ impl Counters {
         }
     }
 
-    /// What was there before a start of the server. Increases that were made before may be in it.
-    pub(super) fn restore(&mut self, version: u64, values: BTreeMap<CounterKey, i64>, now: Timestamp) {
-        (self.version, self.values, self.forgotten) = (version, values, now.0);
+    /// What was there before a start of the server. Increases may be in it that were made before, or whose ids are no newer
+    /// than the newest, whatever the clocks said.
+    pub(super) fn restore(&mut self, before: Counts, now: Timestamp) {
+        let Counts { version, values, newest } = before;
+        (self.version, self.values, self.newest) = (version, values, newest);
+        self.forgotten = now.0.max(newest);
     }
 
     fn remember(&mut self, user: UserId, change: &IncreaseCounters, now: Timestamp) {
@@ -63,6 +69,7 @@ impl Counters {
             self.forgotten = self.forgotten.max(oldest.1.unix_ms().min(added.0));
             self.added.remove(&oldest);
         }
+        self.newest = self.newest.max(change.id.unix_ms());
         let key = (user, change.id);
         self.by_age.push_back((key.clone(), now));
         self.added.insert(key, hash(&change.increases));
@@ -138,12 +145,16 @@ impl Room {
             return Ok((self.counters_changed(counters), None));
         }
         let role = self.may_count(user)?;
+        if change.id.unix_ms() > now.0 + COUNTER_ID_AHEAD_MS {
+            return Err(Code::MessageIdStale);
+        }
         let sum = |increase: &Increase| {
             let value = self.counters.values.get(&increase.key).copied().unwrap_or_default();
             Some((increase.key.clone(), value.checked_add(increase.by)?))
         };
         let set: Option<_> = change.increases.iter().map(sum).collect();
         let changed = self.change_counters(user, role, set.ok_or(Code::CounterOutOfRange)?, vec![])?;
+        // Before the row is taken, which holds the newest id.
         self.counters.remember(user.clone(), &change, now);
         Ok(changed)
     }

@@ -50,10 +50,12 @@ struct Whole {
     all_muted: Option<AllMuted>,
 }
 
+/// The counters, and how new the newest id is with which something was added.
 #[derive(Debug, Serialize, Deserialize)]
-struct Counts {
-    version: u64,
-    values: BTreeMap<CounterKey, i64>,
+pub(super) struct Counts {
+    pub(super) version: u64,
+    pub(super) values: BTreeMap<CounterKey, i64>,
+    pub(super) newest: u64,
 }
 
 impl Row {
@@ -134,7 +136,7 @@ impl Room {
             Row::AttributesVersion => Some(encode_body(&self.attributes.version)),
             Row::Counters => {
                 let (version, values) = (self.counters.version, self.counters.values.clone());
-                Some(encode_body(&Counts { version, values }))
+                Some(encode_body(&Counts { version, values, newest: self.counters.newest }))
             }
         }
     }
@@ -163,10 +165,7 @@ impl Room {
                 Row::Mute(user) => room.put_back(RestrictionKind::Mute, &user, value(&bytes)?)?,
                 Row::Attribute(key) => room.attributes.insert(key, value::<Held>(&bytes)?),
                 Row::AttributesVersion => room.attributes.version = value(&bytes)?,
-                Row::Counters => {
-                    let Counts { version, values } = value(&bytes)?;
-                    room.counters.restore(version, values, now);
-                }
+                Row::Counters => room.counters.restore(value(&bytes)?, now),
             }
         }
         room.touched.clear();

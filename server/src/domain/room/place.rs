@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use quail_protocol::{
-    Code, Conversation, Position, Priority, Rev, Timestamp,
+    Code, Conversation, Position, Priority, Timestamp,
     id::{ClientMessageId, MessageId, UserId},
     message::{Content, Message, SenderNote},
 };
@@ -91,7 +91,7 @@ impl Room {
             position: self.head,
             prev,
             ordinal: self.head.seq.0,
-            rev: Rev(0),
+            rev: self.rev,
             recall: None,
             priority,
             time,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use quail_protocol::{
-    Code, Position, Priority, Seq, Timestamp,
+    Code, Position, Priority, Rev, Seq, Timestamp,
     id::{ClientMessageId, MessageId, UserId},
     limits::ROOM_DEDUP_WINDOW_MS,
     message::Message,
@@ -21,6 +21,8 @@ pub struct Place {
     pub position: Position,
     /// The number of the previous message of the same priority, 0 if there is none.
     pub prev: Seq,
+    /// The room's newest change of a message before it was placed.
+    pub rev: Rev,
     /// The priority that it got.
     pub priority: Priority,
     /// When it was placed.
@@ -30,8 +32,8 @@ pub struct Place {
 impl Place {
     /// The place of `message`.
     pub fn of(message: &Message) -> Self {
-        let Message { id, position, prev, priority, time, .. } = *message;
-        Self { id, position, prev, priority, time }
+        let Message { id, position, prev, rev, priority, time, .. } = *message;
+        Self { id, position, prev, rev, priority, time }
     }
 }
 

@@ -99,13 +99,22 @@ pub(super) struct Crowd {
     places: HashMap<Address, Place, FixedState>,
     /// None while all are told directly.
     shards: Vec<Shard>,
+    /// The shards of some who were put out: whoever comes again hears that behind it in the same line.
+    put_out: HashMap<Address, usize, FixedState>,
     metrics: Arc<Metrics>,
 }
 
 impl Crowd {
     /// Nobody.
     pub(super) fn new(bounds: Bounds, metrics: Arc<Metrics>) -> Self {
-        Self { bounds, seats: Vec::new(), places: HashMap::default(), shards: Vec::new(), metrics }
+        Self {
+            bounds,
+            seats: Vec::new(),
+            places: HashMap::default(),
+            shards: Vec::new(),
+            put_out: HashMap::default(),
+            metrics,
+        }
     }
 
     pub(super) fn has(&self, session: &Arc<Session>) -> bool {
@@ -127,7 +136,8 @@ impl Crowd {
     /// Gives a seat a place in a shard.
     fn assign(&mut self, index: usize) {
         let seat = self.seats[index].clone();
-        let shard = self.shards.iter().position(|shard| shard.sessions() < self.bounds.shard_max);
+        let with_room = || self.shards.iter().position(|shard| shard.sessions() < self.bounds.shard_max);
+        let shard = self.put_out.remove(&address(&seat.session)).or_else(with_room);
         let shard = shard.unwrap_or_else(|| {
             let line = Arc::new(Line::new(self.bounds.waiting_max, self.metrics.clone()));
             self.shards.push(Shard { line, slots: 0, free: Vec::new() });
@@ -166,6 +176,12 @@ impl Crowd {
         {
             place.index = index;
         }
+        if notice.is_some() && !self.shards.is_empty() {
+            // Where nothing waits, nothing can be overtaken.
+            self.put_out
+                .retain(|_, shard| self.shards.get(*shard).is_some_and(|shard| !shard.line.is_idle()));
+            self.put_out.insert(address(session), shard);
+        }
         match (self.shards.get_mut(shard), notice) {
             (Some(shard), notice) => {
                 shard.free.push(slot);
@@ -191,6 +207,7 @@ impl Crowd {
             shard.line.push(Item::Ended(notice.clone(), but));
         }
         self.places.clear();
+        self.put_out.clear();
         std::mem::take(&mut self.seats).into_iter().map(|seat| seat.session.clone())
     }
 
@@ -225,6 +242,7 @@ impl Crowd {
             && self.shards.iter().all(|shard| shard.line.is_idle())
         {
             self.shards.clear();
+            self.put_out.clear();
         }
     }
 }

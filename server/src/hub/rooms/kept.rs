@@ -1,6 +1,9 @@
 //! Keeping what of rooms is to outlive the server, and making rooms of it when one starts.
 
-use std::sync::{Arc, Mutex, atomic::Ordering};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use quail_protocol::{
     Code, Reject, Timestamp,
@@ -13,6 +16,7 @@ use crate::{
     apps,
     domain::room::Room as Rules,
     hub::fanout::Ticket,
+    session::Session,
     store::{RoomChange, RoomsKept, Write, commit::Submission},
 };
 
@@ -22,24 +26,40 @@ use crate::{
 pub struct Answer<R> {
     value: R,
     kept: Option<oneshot::Receiver<Result<(), Reject>>>,
+    /// Ready when all that stands before it in its line was told.
+    told: Option<oneshot::Receiver<()>>,
+    /// To be set when it is kept.
+    settles: Option<Arc<AtomicBool>>,
 }
 
 impl<R> Answer<R> {
-    /// One that need not be kept.
-    pub(super) fn at_once(value: R) -> Self {
-        Self { value, kept: None }
+    pub(super) fn new(value: R, kept: Option<oneshot::Receiver<Result<(), Reject>>>) -> Self {
+        Self { value, kept, told: None, settles: None }
     }
 
     /// Another one that waits for the same.
     pub(super) fn with<T>(self, value: T) -> Answer<T> {
-        Answer { value, kept: self.kept }
+        let Self { kept, told, settles, .. } = self;
+        Answer { value, kept, told, settles }
     }
 
-    /// Returns it when all that it tells of will outlive the server.
+    /// Notes in `is_kept` when it is.
+    pub(super) fn settling(self, is_kept: &Arc<AtomicBool>) -> Self {
+        Self { settles: Some(is_kept.clone()), ..self }
+    }
+
+    /// Returns it when all that it tells of will outlive the server, and whoever asked was told what happened before.
     pub async fn kept(self) -> Result<R, Reject> {
         if let Some(kept) = self.kept {
             // Without an answer the committer is gone.
             kept.await.unwrap_or(Err(Code::Unavailable.into()))?;
+        }
+        if let Some(is_kept) = self.settles {
+            is_kept.store(true, Ordering::Release);
+        }
+        if let Some(told) = self.told {
+            // Without an answer it went with its line.
+            _ = told.await;
         }
         Ok(self.value)
     }
@@ -59,22 +79,48 @@ impl Rooms {
         if self.committer.is_full() { Err(Code::Unavailable) } else { Ok(()) }
     }
 
-    /// Has written what changed of a room. The answer waits until it is.
+    /// Has written what changed of a room. The answer waits until it is; also if nothing changed, for it may tell of what
+    /// changed before and is on its way.
     pub(super) fn keep<R>(&self, app: &AppId, room: &RoomId, live: &mut Live, value: R) -> Answer<R> {
-        if !live.rules.is_touched() {
-            return Answer::at_once(value);
-        }
         let rows = live.rules.take_touched();
         let change =
             RoomChange { app: app.clone(), room: room.clone(), epoch: live.rules.head().epoch, rows };
-        Answer { value, kept: Some(self.submit(change)) }
+        Answer::new(value, Some(self.submit(change)))
+    }
+
+    /// The same for what nobody asked for.
+    pub(super) fn keep_unasked(&self, app: &AppId, room: &RoomId, live: &mut Live) {
+        if live.rules.is_touched() {
+            _ = self.keep(app, room, live, ());
+        }
+    }
+
+    /// Answers a session that came in behind everything that it was told before, and not before there is such a room for
+    /// good.
+    pub(super) fn let_in<R>(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        found: &Room,
+        live: &mut Live,
+        (session, value): (&Arc<Session>, R),
+    ) -> Answer<R> {
+        let answer = if found.is_kept.load(Ordering::Acquire) {
+            Answer::new(value, None)
+        } else {
+            self.keep(app, room, live, value).settling(&found.is_kept)
+        };
+        let (tell, told) = oneshot::channel();
+        // Whoever was given up waits no more.
+        live.answer(session, move || _ = tell.send(()));
+        Answer { told: Some(told), ..answer }
     }
 
     /// Has removed what is kept of a room that is over.
     pub(super) fn wipe<R>(&self, app: &AppId, room: &RoomId, live: &Live, value: R) -> Answer<R> {
         let (epoch, rows) = (live.rules.head().epoch, live.rules.wiped());
         let change = RoomChange { app: app.clone(), room: room.clone(), epoch, rows };
-        Answer { value, kept: Some(self.submit(change)) }
+        Answer::new(value, Some(self.submit(change)))
     }
 
     fn submit(&self, change: RoomChange) -> oneshot::Receiver<Result<(), Reject>> {
@@ -106,15 +152,22 @@ impl Rooms {
             let rows: Vec<_> = rows.iter().map(|row| (row.name.clone(), row.value.clone())).collect();
             let epoch = self.next_epoch(now.time);
             let restored = Rules::restored(room.clone(), &rows, epoch, config.bounds(), (now.time, until));
-            let Ok(Some(rules)) = restored else { return Err(Unreadable { app, room }) };
+            let Ok(restored) = restored else { return Err(Unreadable { app, room }) };
+            let Some(rules) = restored else {
+                tracing::error!(%app, %room, "rows of a room that is over are removed");
+                let rows = rows.into_iter().map(|(name, _)| (name, None)).collect();
+                _ = self.submit(RoomChange { app, room, epoch, rows });
+                continue;
+            };
             lock(&self.counts).restore(&app, rules.maker());
             self.metrics.rooms_changed(1);
-            let live = Arc::new(Room { live: Mutex::new(Live::new(rules, self.metrics.clone())) });
+            let live = Mutex::new(Live::new(rules, self.metrics.clone()));
+            let live = Arc::new(Room { live, is_kept: Arc::new(AtomicBool::new(true)) });
             self.write().insert((app.clone(), room.clone()), live);
             last = Some((app, room, epoch));
         }
         let remember = |(app, room, epoch)| self.submit(RoomChange { app, room, epoch, rows: vec![] });
-        Ok(Answer { value: (), kept: last.map(remember) })
+        Ok(Answer::new((), last.map(remember)))
     }
 
     /// Says that the server ends: its rooms are to be there when it starts again.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quail_protocol::{
-    Code,
+    Code, Priority,
     bounded::List,
     id::{AppId, RoomId, UserId},
     room::{
@@ -25,11 +25,11 @@ impl Rooms {
         set: &SetRole,
     ) -> Result<Answer<RoleSet>, Code> {
         self.ready()?;
-        let found = self.find(app, &set.room).ok_or(Code::NotInRoom)?;
-        let mut live = found.lock();
-        let changed = live.rules.set_role(by, &set.user, set.role)?;
-        live.tell_passing(&changed, Some(session));
-        Ok(self.keep(app, &set.room, &mut live, RoleSet { role: changed.role }))
+        self.within(app, &set.room, Code::NotInRoom, |live| {
+            let changed = live.rules.set_role(by, &set.user, set.role)?;
+            live.tell_passing(&changed, Priority::Normal, Some(session));
+            Ok(self.keep(app, &set.room, live, RoleSet { role: changed.role }))
+        })
     }
 
     /// Gives a room to somebody in it.
@@ -41,21 +41,21 @@ impl Rooms {
         transfer: &Transfer,
     ) -> Result<Answer<Transferred>, Code> {
         self.ready()?;
-        let found = self.find(app, &transfer.room).ok_or(Code::NotInRoom)?;
-        let mut live = found.lock();
-        let changed = live.rules.transfer(by, &transfer.user)?;
-        live.tell_passing(&changed, Some(session));
-        Ok(self.keep(app, &transfer.room, &mut live, Transferred { owner: changed.user }))
+        self.within(app, &transfer.room, Code::NotInRoom, |live| {
+            let changed = live.rules.transfer(by, &transfer.user)?;
+            live.tell_passing(&changed, Priority::Normal, Some(session));
+            Ok(self.keep(app, &transfer.room, live, Transferred { owner: changed.user }))
+        })
     }
 
     /// Puts somebody out.
     pub fn kick(&self, app: &AppId, by: &UserId, kick: &Kick, now: Now) -> Result<Kicked, Code> {
-        let found = self.find(app, &kick.room).ok_or(Code::NotInRoom)?;
-        let mut live = found.lock();
-        live.rules.may_kick(by, &kick.user)?;
-        live.put_out(&kick.user, LeaveCause::KickedOut, (by, &kick.reason), now);
-        self.tell_news(app, &kick.room, &mut live, now);
-        Ok(Kicked {})
+        self.within(app, &kick.room, Code::NotInRoom, |live| {
+            live.rules.may_kick(by, &kick.user)?;
+            live.put_out(&kick.user, LeaveCause::KickedOut, (by, &kick.reason), now);
+            self.tell_news(app, &kick.room, live, now);
+            Ok(Kicked {})
+        })
     }
 
     /// Forbids somebody something, or allows it again. Whoever is kept out from now on is put out.
@@ -68,18 +68,19 @@ impl Rooms {
         now: Now,
     ) -> Result<Answer<Restricted>, Code> {
         self.ready()?;
-        let found = self.find(app, room).ok_or(Code::NotInRoom)?;
-        let mut live = found.lock();
-        let changed = live.rules.restrict(by, restrict, now.time)?;
-        if changed.kind == RestrictionKind::Ban && changed.until.is_some() {
-            live.put_out(&changed.user, LeaveCause::Banned, (by, &changed.reason), now);
-            live.tell_passing(&changed, Some(session));
-            let answer = self.keep(app, room, &mut live, Restricted {});
-            self.tell_news(app, room, &mut live, now);
-            return Ok(answer);
-        }
-        live.tell_passing(&changed, Some(session));
-        Ok(self.keep(app, room, &mut live, Restricted {}))
+        self.within(app, room, Code::NotInRoom, |live| {
+            let changed = live.rules.restrict(by, restrict, now.time)?;
+            let puts_out = changed.kind == RestrictionKind::Ban && changed.until.is_some();
+            if puts_out {
+                live.put_out(&changed.user, LeaveCause::Banned, (by, &changed.reason), now);
+            }
+            live.tell_passing(&changed, Priority::Normal, Some(session));
+            let answer = self.keep(app, room, live, Restricted {});
+            if puts_out {
+                self.tell_news(app, room, live, now);
+            }
+            Ok(answer)
+        })
     }
 
     /// Forbids everybody to speak but some, or allows it again.
@@ -91,12 +92,12 @@ impl Rooms {
         now: Now,
     ) -> Result<Answer<Restricted>, Code> {
         self.ready()?;
-        let found = self.find(app, &mute.room).ok_or(Code::NotInRoom)?;
-        let mut live = found.lock();
         let room = mute.room.clone();
-        let changed = live.rules.mute_all(by, mute, now.time)?;
-        live.tell_passing(&changed, Some(session));
-        Ok(self.keep(app, &room, &mut live, Restricted {}))
+        self.within(app, &room, Code::NotInRoom, |live| {
+            let changed = live.rules.mute_all(by, mute, now.time)?;
+            live.tell_passing(&changed, Priority::Normal, Some(session));
+            Ok(self.keep(app, &room, live, Restricted {}))
+        })
     }
 
     /// Some of those who are kept out or muted.
@@ -106,10 +107,10 @@ impl Rooms {
         by: &UserId,
         query: &Restrictions,
     ) -> Result<RestrictionsPage, Code> {
-        let found = self.find(app, &query.room).ok_or(Code::NotInRoom)?;
-        let live = found.lock();
-        let after = query.after.as_ref();
-        let (page, more) = live.rules.restrictions(by, query.kind, after, query.limit.into())?;
-        Ok(RestrictionsPage { restrictions: List::new(page).map_err(|_| Code::InvalidArgument)?, more })
+        self.within(app, &query.room, Code::NotInRoom, |live| {
+            let after = query.after.as_ref();
+            let (page, more) = live.rules.restrictions(by, query.kind, after, query.limit.into())?;
+            Ok(RestrictionsPage { restrictions: List::new(page).map_err(|_| Code::InvalidArgument)?, more })
+        })
     }
 }

@@ -54,6 +54,16 @@ impl Live {
         self.ended || self.rules.has_ended(now)
     }
 
+    /// True if it was ended: nobody is in it, and nothing of it changes any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended
+    }
+
+    /// Lets `answer` happen behind everything that a session was told before.
+    pub(super) fn answer(&mut self, session: &Arc<Session>, answer: impl FnOnce() + Send + 'static) {
+        self.crowd.answer(session, answer);
+    }
+
     pub(super) fn has(&self, session: &Arc<Session>) -> bool {
         self.crowd.has(session)
     }
@@ -132,8 +142,8 @@ impl Live {
     pub(super) fn tell_expired(&mut self, now: Now) {
         for expired in self.rules.expired(now.time) {
             match expired {
-                Expired::Restriction(changed) => self.tell_passing(&changed, None),
-                Expired::MuteAll(changed) => self.tell_passing(&changed, None),
+                Expired::Restriction(changed) => self.tell_passing(&changed, Priority::Normal, None),
+                Expired::MuteAll(changed) => self.tell_passing(&changed, Priority::Normal, None),
             }
         }
     }
@@ -189,20 +199,25 @@ impl Live {
         let orphaned = self.rules.take_orphaned();
         let tidings = self.rules.news(now.instant);
         for orphaned in orphaned {
-            self.tell_passing(&orphaned, None);
+            self.tell_passing(&orphaned, Priority::Normal, None);
         }
         for tidings in tidings {
             match tidings {
-                Tidings::Joined(joined) => self.tell_passing(&joined, None),
-                Tidings::Left(left) => self.tell_passing(&left, None),
+                Tidings::Joined(joined) => self.tell_passing(&joined, Priority::Normal, None),
+                Tidings::Left(left) => self.tell_passing(&left, Priority::Normal, None),
             }
         }
     }
 
     /// Tells an event that has no place and may be dropped where it finds no room.
-    pub(super) fn tell_passing(&mut self, event: &impl EventBody, but: Option<&Arc<Session>>) {
+    pub(super) fn tell_passing(
+        &mut self,
+        event: &impl EventBody,
+        priority: Priority,
+        but: Option<&Arc<Session>>,
+    ) {
         let Some(conversation) = self.conversation.clone() else { return };
-        let (frame, priority) = (event.to_frame(), Priority::Normal);
+        let frame = event.to_frame();
         self.crowd.tell(Telling { frame, conversation, priority, position: None }, but);
     }
 
@@ -281,8 +296,8 @@ impl Live {
 
 /// What the sender of a message is told that is lost with the server.
 fn sent(place: &Place) -> Sent {
-    let Place { id, position, prev, priority, time } = *place;
-    Sent { id, position, prev, rev: Rev(0), priority, time, ack: Ack::Accepted }
+    let Place { id, position, prev, rev, priority, time } = *place;
+    Sent { id, position, prev, rev, priority, time, ack: Ack::Accepted }
 }
 
 fn reject(refused: Refused) -> Reject {

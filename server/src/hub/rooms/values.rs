@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use quail_protocol::{
-    Code,
+    Code, Priority,
     event::EventBody,
     id::{AppId, RoomId},
-    message::{Changed, Recalled},
 };
 
 use super::{Answer, Rooms};
@@ -16,23 +15,6 @@ use crate::{
 };
 
 impl Rooms {
-    /// Changes a message of a room, and tells everybody in it but `session`, which did it. Nothing of it is kept.
-    pub fn change_message(
-        &self,
-        app: &AppId,
-        room: &RoomId,
-        session: &Arc<Session>,
-        change: impl FnOnce(&mut Rules) -> Change<Recalled, Changed>,
-    ) -> Result<Recalled, Code> {
-        let found = self.find(app, room).ok_or(Code::NotInRoom)?;
-        let mut live = found.lock();
-        let (answer, event) = change(&mut live.rules)?;
-        if let Some(event) = event {
-            live.tell_passing(&event, Some(session));
-        }
-        Ok(answer)
-    }
-
     /// Changes a room, and tells everybody in it but `session`, which did it, if something changed. Whoever reads too
     /// slowly is told that they missed something: changes may be large, and must not end anybody else's connection.
     pub fn change<R, E: EventBody>(
@@ -43,12 +25,12 @@ impl Rooms {
         change: impl FnOnce(&mut Rules) -> Change<R, E>,
     ) -> Result<Answer<R>, Code> {
         self.ready()?;
-        let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
-        let mut live = found.lock();
-        let (answer, event) = change(&mut live.rules)?;
-        if let Some(event) = event {
-            live.tell_passing(&event, Some(session));
-        }
-        Ok(self.keep(app, room, &mut live, answer))
+        self.within(app, room, Code::RoomNotFound, |live| {
+            let (answer, event) = change(&mut live.rules)?;
+            if let Some(event) = event {
+                live.tell_passing(&event, Priority::Normal, Some(session));
+            }
+            Ok(self.keep(app, room, live, answer))
+        })
     }
 }

@@ -24,6 +24,7 @@ pub(super) struct Attribute {
 
 #[derive(Clone, Debug)]
 pub(super) struct Room {
+    /// It does not end when it is empty, by its lifetime or because the server has just started.
     kept: bool,
     pub(super) owner: &'static str,
     pub(super) name: String,
@@ -90,6 +91,7 @@ impl Model {
     pub(super) fn start(&mut self) {
         for room in self.rooms.values_mut() {
             room.inside.clear();
+            room.kept = true;
             room.placed = 0;
         }
     }

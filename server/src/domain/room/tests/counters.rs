@@ -1,6 +1,6 @@
 use quail_protocol::{
     bounded::{List, Text},
-    limits::COUNTER_MAX,
+    limits::{COUNTER_ID_AHEAD_MS, COUNTER_MAX},
     room::{Counter, Increase, IncreaseCounters, SetCounters},
 };
 
@@ -133,6 +133,26 @@ fn a_repeated_increase_adds_nothing_and_learns_how_the_counters_stand() {
 }
 
 #[test]
+fn an_increase_whose_id_is_of_far_ahead_is_refused_and_one_of_a_little_counts_once_over_a_start() {
+    let mut room = counting(true);
+    let a = user("a");
+    let ahead = COUNTER_ID_AHEAD_MS;
+    assert_eq!(
+        room.increase_counters(&a, add(id(ahead + 1, 1), "k=1"), NOW).map(drop),
+        Err(Code::MessageIdStale)
+    );
+    room.increase_counters(&a, add(id(ahead, 1), "k=1"), NOW).unwrap();
+    let rows: Vec<_> =
+        room.take_touched().into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let start = (Timestamp(NOW.0 + 1), NOW);
+    let mut room = Room::restored(room.id.clone(), &rows, Epoch(8), bounds(), start).unwrap().unwrap();
+    come(&mut room, "a", 1).unwrap();
+    let again = room.increase_counters(&a, add(id(ahead, 1), "k=1"), start.0);
+    assert_eq!(again.map(drop), Err(Code::MessageIdStale));
+    room.increase_counters(&a, add(id(ahead + 1, 1), "k=1"), start.0).unwrap();
+}
+
+#[test]
 fn increases_that_may_have_been_forgotten_are_refused() {
     let mut room = counting(true);
     let (a, b) = (user("a"), user("b"));
@@ -142,12 +162,12 @@ fn increases_that_may_have_been_forgotten_are_refused() {
     };
     assert_eq!(add(&a, id(0, 1), 0), Ok(2));
     // One that claims to be of much later.
-    assert_eq!(add(&a, id(99_999, 2), 1), Ok(3));
+    assert_eq!(add(&a, id(9_999, 2), 1), Ok(3));
     for number in 2..=1024 {
         assert_eq!(add(&b, id(number, 1), number), Ok(2 + number as i64));
     }
     assert_eq!(add(&a, id(0, 1), 1025), Err(Code::MessageIdStale), "forgotten");
-    assert_eq!(add(&a, id(99_999, 2), 1025), Ok(1026), "remembered");
+    assert_eq!(add(&a, id(9_999, 2), 1025), Ok(1026), "remembered");
     for number in 1025..=1026 {
         assert_eq!(add(&b, id(number, 1), number), Ok(2 + number as i64), "it makes nobody's stale");
     }

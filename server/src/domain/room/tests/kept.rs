@@ -108,6 +108,24 @@ fn a_room_that_was_kept_waits_for_those_who_were_in_it() {
 }
 
 #[test]
+fn the_first_who_comes_back_and_leaves_ends_no_room_for_the_others() {
+    let mut shelf = Shelf::new();
+    keep(&mut shelf, with_everything().take_touched());
+    let until = Timestamp(NOW.0 + 1000);
+    let mut room = restored(&shelf, until).unwrap().unwrap();
+    for id in ["olga", "stranger"] {
+        come(&mut room, id, 1).unwrap();
+        room.leave(&user(id), session(1), LeaveCause::Left, Timestamp(NOW.0 + 1)).unwrap();
+        assert!(!room.has_ended(Timestamp(until.0 - 1)), "{id}");
+    }
+    assert!(room.has_ended(until));
+    come(&mut room, "a", 2).unwrap();
+    room.age(until);
+    room.leave(&user("a"), session(2), LeaveCause::Left, Timestamp(until.0 + 1)).unwrap();
+    assert!(room.has_ended(Timestamp(until.0 + 1)), "from then on as ever");
+}
+
+#[test]
 fn rows_that_say_something_else_are_refused() {
     let mut shelf = Shelf::new();
     keep(&mut shelf, with_everything().take_touched());

@@ -122,6 +122,23 @@ async fn whoever_is_put_out_hears_all_before_and_nothing_behind() {
 }
 
 #[tokio::test]
+async fn whoever_is_put_out_and_comes_again_hears_it_in_this_order() {
+    for size in SIZES {
+        let (mut hall, sessions) = Hall::of(size);
+        hall.tell(1, None);
+        let out = sessions[size - 1].clone();
+        hall.crowd.put_out(|session| std::ptr::eq(session, &*out), &vec![NOTICE].into());
+        // The first shard has room by now.
+        hall.crowd.remove(&sessions[0]);
+        hall.crowd.add(SessionId([77; 16]), out.clone());
+        let answered = out.clone();
+        hall.crowd.answer(&out, move || answered.outbox.push_reply(Lane::Control, vec![7].into()));
+        hall.rest().await;
+        assert_eq!(heard(&out, Lane::Control), [NOTICE, 7], "{size}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_comes_again_hears_nothing_of_before() {
     for size in SIZES {
         let (mut hall, sessions) = Hall::of(size);
