@@ -1,6 +1,7 @@
 //! What was sent to a store, and what of it must be there.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -11,14 +12,15 @@ use bytesize::ByteSize;
 use quail_protocol::{
     Conversation, Epoch, Priority, Seq, Timestamp,
     bounded::Text,
-    id::{AppId, ClientMessageId, MessageId, UserId},
+    id::{AppId, ClientMessageId, MessageId, RoomId, UserId},
     message::{Body, Content, Direction, Message, MessageKind},
 };
 use quail_server::{
     clock::Clock,
     domain::conversation::Marks,
     store::{
-        Append, Appended, ConversationKey, MarkChange, ProfileChange, RangeQuery, Store, Write, Written,
+        Append, Appended, ConversationKey, MarkChange, ProfileChange, RangeQuery, RoomChange, RoomRow,
+        RoomsKept, Store, Write, Written,
         embedded::{Config, Embedded},
     },
 };
@@ -68,6 +70,26 @@ fn conversation(conversation: usize) -> Conversation {
 /// What the sender asks for behind a batch: all of it delivered, and read behind every other.
 fn asked(batch: usize) -> Marks {
     Marks { delivered: Seq(u64::MAX), read: Seq(if batch.is_multiple_of(2) { u64::MAX } else { 0 }) }
+}
+
+/// What a batch does to a room.
+fn room_change(batch: usize) -> RoomChange {
+    let value = (!batch.is_multiple_of(3)).then(|| batch.to_be_bytes().to_vec());
+    let (room, epoch) = (RoomId::new("r").unwrap(), Epoch(1 + batch as u64));
+    RoomChange { app: app(), room, epoch, rows: vec![(vec![(batch % 5) as u8], value)] }
+}
+
+/// What is kept of rooms after so many batches.
+fn rooms_after(batches: usize) -> RoomsKept {
+    let mut rows = BTreeMap::new();
+    for (name, value) in (0..batches).flat_map(|batch| room_change(batch).rows) {
+        match value {
+            Some(value) => _ = rows.insert(name, value),
+            None => _ = rows.remove(&name),
+        }
+    }
+    let row = |(name, value)| RoomRow { app: app(), room: RoomId::new("r").unwrap(), name, value };
+    RoomsKept { last_epoch: Epoch(batches as u64), rows: rows.into_iter().map(row).collect() }
 }
 
 fn appended(outcomes: &[Written]) -> impl Iterator<Item = &Appended> {
@@ -138,7 +160,8 @@ impl Log {
         }
     }
 
-    /// A batch, behind which the sender has received all of one conversation and may have read it, and has a new name.
+    /// A batch, behind which the sender has received all of one conversation and may have read it, and has a new name, and
+    /// a room has another row, or one less.
     fn writes(&self, batch: usize) -> Vec<Write> {
         let mark = MarkChange {
             app: app(),
@@ -157,7 +180,7 @@ impl Log {
             extension: None,
             time: Timestamp(batch as u64),
         };
-        let others = [Write::Mark(mark), Write::Profile(rename)];
+        let others = [Write::Mark(mark), Write::Profile(rename), Write::Room(room_change(batch))];
         self.batches[batch].iter().cloned().map(Write::Append).chain(others).collect()
     }
 
@@ -215,8 +238,10 @@ impl Log {
             };
             expected.into_iter().enumerate().all(is) && feed == Seq(batches as u64)
         };
+        let rooms = store.rooms().await.map_err(text)?;
         let holds = |batches: usize| {
             holds_marks(batches)
+                && rooms == rooms_after(batches)
                 && (0..CONVERSATIONS).all(|conversation| {
                     let sent = self.batches[..batches].iter().flatten();
                     let sent: Vec<_> = sent.filter(|append| append.key == key(conversation)).collect();
