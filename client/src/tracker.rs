@@ -256,7 +256,7 @@ impl Tracker {
     }
 
     fn message(&mut self, message: Message) {
-        if self.is_late(&message) {
+        if self.is_late(&message.conversation, message.position) {
             return;
         }
         let mine = message.sender == self.me;
@@ -304,16 +304,6 @@ impl Tracker {
             }
             self.follow(conversation.clone(), track);
             self.want(conversation);
-        }
-    }
-
-    /// What a message is in, as this user names it.
-    fn named(&self, message: &Message) -> Conversation {
-        match &message.conversation {
-            Conversation::Peer(user) if message.sender != self.me && *user == self.me => {
-                Conversation::Peer(message.sender.clone())
-            }
-            named => named.clone(),
         }
     }
 

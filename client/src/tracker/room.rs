@@ -1,11 +1,6 @@
 //! Rooms: what is followed from the moment of coming in to that of going out.
 
-use quail_protocol::{
-    Conversation, Event, Position, Rev, Seq,
-    id::RoomId,
-    message::{Gap, Message},
-    room::RoomLeft,
-};
+use quail_protocol::{Conversation, Event, Position, Rev, Seq, id::RoomId, message::Gap, room::RoomLeft};
 
 use super::{Tracker, change, track::Track};
 
@@ -16,7 +11,9 @@ impl Tracker {
     /// This session is in a room. What is placed behind `head` comes as events, and some may have come already.
     pub(crate) fn entered(&mut self, room: &RoomId, head: Position, rev: Rev) {
         let conversation = Conversation::Room(room.clone());
-        self.left.retain(|(left, _)| *left != conversation);
+        // What is late of an earlier stay stays late. What is placed from here on is not, however that stay ended.
+        let before = self.left.iter_mut().filter(|(left, _)| *left == conversation);
+        before.for_each(|(_, last)| *last = head.min(*last));
         if !self.tracks.contains_key(&conversation) {
             self.follow(conversation.clone(), Track::starting_at(conversation, head, rev));
         }
@@ -52,11 +49,9 @@ impl Tracker {
         self.ready.tell(Event::RoomLeft(event));
     }
 
-    /// True if a message is of a room that was left, and was placed before that.
-    pub(super) fn is_late(&self, message: &Message) -> bool {
-        let before = |(left, last): &(Conversation, Position)| {
-            *left == message.conversation && message.position <= *last
-        };
+    /// True if what stands at `position` is of a room that was left, and was placed before that.
+    pub(super) fn is_late(&self, conversation: &Conversation, position: Position) -> bool {
+        let before = |(left, last): &(Conversation, Position)| *left == *conversation && position <= *last;
         self.left.iter().any(before)
     }
 

@@ -1,6 +1,6 @@
 //! What is told of messages that were dropped on the way.
 
-use quail_protocol::message::Gap;
+use quail_protocol::{id::RoomId, message::Gap};
 
 use super::*;
 
@@ -40,4 +40,57 @@ fn a_gap_behind_a_hole_loses_nothing_that_arrived() {
     tracker.event(gap(&story, 5, 2));
     tracker.event(Event::MessageSent(story.message(6)));
     assert_eq!(heard(&mut tracker), ["behind 5", "3", "gap to 5", "6"]);
+}
+
+fn lobby() -> RoomId {
+    RoomId::new("lobby").unwrap()
+}
+
+/// A message of a room.
+fn said(story: &Story, seq: u64) -> Event {
+    let conversation = Conversation::Room(lobby());
+    Event::MessageSent(Message { conversation, ..story.message(seq) })
+}
+
+#[test]
+fn what_is_late_when_a_room_is_left_stays_so_when_the_app_comes_in_again() {
+    let (story, mut tracker) = (Story("nnnnnnn"), tracker());
+    let head = |seq| story.message(seq).position;
+    tracker.entered(&lobby(), head(1), Rev(0));
+    tracker.event(said(&story, 2));
+    tracker.left(&lobby(), head(5));
+    tracker.event(said(&story, 3));
+    tracker.entered(&lobby(), head(6), Rev(0));
+    tracker.event(said(&story, 4));
+    tracker.event(said(&story, 5));
+    tracker.event(said(&story, 7));
+    assert_eq!(heard(&mut tracker), ["2", "7"]);
+    assert!(tracker.ask().is_none());
+}
+
+#[test]
+fn what_comes_after_leaving_all_rooms_and_coming_in_again_is_told() {
+    let (story, mut tracker) = (Story("nnnn"), tracker());
+    tracker.entered(&lobby(), story.message(1).position, Rev(0));
+    tracker.left_all();
+    tracker.event(said(&story, 2));
+    tracker.entered(&lobby(), story.message(3).position, Rev(0));
+    tracker.event(said(&story, 4));
+    assert_eq!(heard(&mut tracker), ["4"]);
+}
+
+#[test]
+fn an_answer_that_comes_after_a_room_was_left_does_not_tell_what_is_said_meanwhile() {
+    let (story, mut tracker) = (Story("nnnnn"), tracker());
+    let room = Conversation::Room(lobby());
+    tracker.entered(&lobby(), story.message(1).position, Rev(0));
+    let (own, sent) = story.sent(2);
+    let own = OwnMessage { conversation: room, ..own };
+    tracker.sending(&own);
+    tracker.left(&lobby(), story.message(2).position);
+    tracker.sent(&own, &sent);
+    tracker.entered(&lobby(), story.message(4).position, Rev(0));
+    tracker.event(said(&story, 5));
+    assert_eq!(heard(&mut tracker), ["5"]);
+    assert!(tracker.ask().is_none(), "3 and 4 were said to others");
 }
