@@ -76,6 +76,8 @@ pub(crate) struct Tracker {
     /// Sends without an answer from before the last reconnect: they may stand before what this connection tells of.
     earlier: HashSet<ClientMessageId>,
     paging: Paging,
+    /// The session has outlived a connection: answers may be older than this one.
+    went_on: bool,
     /// Rooms that were left last, and their newest position then.
     left: VecDeque<(Conversation, Position)>,
 }
@@ -98,6 +100,7 @@ impl Tracker {
             sent: VecDeque::new(),
             earlier: HashSet::new(),
             paging: Paging::default(),
+            went_on: false,
             left: VecDeque::new(),
         }
     }
@@ -130,6 +133,7 @@ impl Tracker {
         if !resumed {
             self.retry();
         }
+        self.went_on = resumed;
         self.ready.connected(login);
         self.paging.reconnected(login, matches!(self.asked, Some(Query::Sync(_))));
         self.earlier.clone_from(&self.unanswered);

@@ -15,7 +15,11 @@ impl Tracker {
         let before = self.left.iter_mut().filter(|(left, _)| *left == conversation);
         before.for_each(|(_, last)| *last = head.min(*last));
         if !self.tracks.contains_key(&conversation) {
-            self.follow(conversation.clone(), Track::starting_at(conversation, head, rev));
+            self.follow(conversation.clone(), Track::starting_at(conversation.clone(), head, rev));
+            if self.went_on {
+                // The answer may be from before a connection was lost, and what was told since lost with it.
+                self.unsure.push_back(conversation);
+            }
         }
     }
 

@@ -94,3 +94,12 @@ fn an_answer_that_comes_after_a_room_was_left_does_not_tell_what_is_said_meanwhi
     assert_eq!(heard(&mut tracker), ["5"]);
     assert!(tracker.ask().is_none(), "3 and 4 were said to others");
 }
+
+#[test]
+fn what_was_told_between_coming_in_and_an_answer_that_took_two_connections_is_asked_for() {
+    let mut tracker = tracker();
+    tracker.reconnected(true, Timestamp(1));
+    tracker.entered(&lobby(), Story("n").message(1).position, Rev(0));
+    let Some(Query::Resume(Resume { cursors })) = tracker.ask() else { panic!("it asks what it missed") };
+    assert_eq!(cursors[0].conversation, Conversation::Room(lobby()));
+}
