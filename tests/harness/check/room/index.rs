@@ -79,6 +79,14 @@ impl<'a> Index<'a> {
         };
         let mut places = HashMap::new();
         for (record, at) in history.iter().enumerate() {
+            if at.what == What::ServerEnded {
+                // What was on its way may have been placed, and be refused by the server that starts.
+                index
+                    .sends
+                    .values_mut()
+                    .filter(|send| send.fate == Fate::Unknown)
+                    .for_each(|send| send.lost = true);
+            }
             let What::Room { room, what } = &at.what else { continue };
             index.outcome(room, at.device.as_ref(), what, record);
             match what {
