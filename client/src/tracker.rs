@@ -82,6 +82,8 @@ pub(crate) struct Tracker {
     /// Sends without an answer from before the last reconnect: they may stand before what this connection tells of.
     earlier: HashSet<ClientMessageId>,
     paging: Paging,
+    /// The session has outlived a connection: answers may be older than this one.
+    went_on: bool,
     /// Rooms that were left last, and their newest position then.
     left: VecDeque<(Conversation, Position)>,
     places: Places,
@@ -105,6 +107,7 @@ impl Tracker {
             sent: VecDeque::new(),
             earlier: HashSet::new(),
             paging: Paging::default(),
+            went_on: false,
             left: VecDeque::new(),
             places: Places::default(),
         }
@@ -241,7 +244,7 @@ impl Tracker {
     }
 
     fn message(&mut self, message: Message) {
-        if self.is_late(&message) {
+        if self.is_late(&message.conversation, message.position) {
             return;
         }
         let mine = message.sender == self.me;
@@ -289,16 +292,6 @@ impl Tracker {
             }
             self.follow(conversation.clone(), track);
             self.want(conversation);
-        }
-    }
-
-    /// What a message is in, as this user names it.
-    fn named(&self, message: &Message) -> Conversation {
-        match &message.conversation {
-            Conversation::Peer(user) if message.sender != self.me && *user == self.me => {
-                Conversation::Peer(message.sender.clone())
-            }
-            named => named.clone(),
         }
     }
 

@@ -113,6 +113,11 @@ impl<L: Listener> Assembly<L> {
         Ok(Self { config, endpoint, websocket, admin, shared, router, committing })
     }
 
+    /// What it counts.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.shared.metrics.clone()
+    }
+
     /// Serves until `stop` is ready, then tells every client, gives them a moment, and closes.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let (drain, draining) = watch::channel(false);

@@ -33,6 +33,7 @@ mod index;
 mod mark;
 mod order;
 mod place;
+pub mod room;
 mod settle;
 
 /// A record may be so much later than what it tells of.

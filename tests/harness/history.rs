@@ -4,10 +4,14 @@
 
 use std::time::Duration;
 
+mod room;
+
 use quail_protocol::{
     Position, Priority, Seq,
-    id::{ClientMessageId, SessionId, UserId},
+    id::{ClientMessageId, RoomId, SessionId, UserId},
 };
+
+pub use self::room::{Counted, InRoom};
 
 /// A terminal of a user. It keeps its name when its app starts again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -202,4 +206,13 @@ pub enum What {
         /// Up to here.
         through: Position,
     },
+    /// Something that has to do with a room.
+    Room {
+        /// Which.
+        room: RoomId,
+        /// What.
+        what: InRoom,
+    },
+    /// What the servers of the run counted of rooms, all lives of them together.
+    Counted(Counted),
 }

@@ -31,7 +31,7 @@ use crate::{
     plan::{Device, Plan},
     server::{Flaw, certificate, serve},
     town::{Town, entry, hash},
-    world::{Failure, simulation},
+    world::{Failure, TCP_CAPACITY, simulation},
 };
 
 /// How long a disk takes to sync: much less, and longer, than a client takes to come back.
@@ -59,6 +59,7 @@ fn plan(carrier: Carrier) -> Plan {
         grace: Duration::from_secs(30),
         entries_max: None,
         lane_items: None,
+        rooms: Default::default(),
         one_session: false,
         watchers: vec![],
         length: Duration::ZERO,
@@ -182,7 +183,7 @@ fn exchange(carrier: Carrier, sync: Duration, cut: CutAt) -> Result<bool, Failur
     network.cut_at(0, cut);
     let disk = Disk::exact(sync);
     let town = Arc::new(Town::new(plan, network.clone(), certificate().fingerprint));
-    let mut sim = simulation(town.plan.seed, town.plan.latencies[0]..=town.plan.latencies[0]);
+    let mut sim = simulation(town.plan.seed, town.plan.latencies[0]..=town.plan.latencies[0], TCP_CAPACITY);
     sim.host("server", {
         let (town, disk) = (town.clone(), disk.clone());
         move || serve(town.clone(), disk.clone(), Flaw::NONE, Arc::default(), Arc::default())

@@ -2,7 +2,7 @@
 //! about everything, so what went wrong once goes wrong again.
 //!
 //! `SIM_SEEDS` says how many worlds there are to be, `SIM_SEED` which one `one_seed` runs; with `SIM_HISTORY` that prints
-//! every record, and with `QUAIL_LOG` what server and client log.
+//! every record, and with `QUAIL_LOG` what server and client log. Worlds of rooms have seeds of their own, see `rooms`.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "the time is simulated")]
@@ -13,6 +13,7 @@ mod disk;
 mod judge;
 mod network;
 mod plan;
+mod rooms;
 mod server;
 mod town;
 mod watcher;

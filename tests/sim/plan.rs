@@ -3,6 +3,7 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use quail_protocol::{Priority, id::UserId};
+use quail_server::apps::Rooms;
 use quail_tests::{Carrier, history};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
@@ -31,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) entries_max: Option<NonZeroU64>,
     /// So many events may wait for a reader: few, or as many as usual.
     pub(crate) lane_items: Option<usize>,
+    /// What rooms may have.
+    pub(crate) rooms: Rooms,
     /// A user has one session, the newest, and watchers.
     pub(crate) one_session: bool,
     pub(crate) watchers: Vec<Watcher>,
@@ -149,6 +152,7 @@ impl Plan {
             grace: Duration::from_secs(if rng.random_bool(0.3) { 2 } else { 30 }),
             entries_max: rng.random_bool(0.5).then(|| rng.random_range(20..=60)).and_then(NonZeroU64::new),
             lane_items: rng.random_bool(0.25).then(|| rng.random_range(1..=3)),
+            rooms: Rooms::default(),
             one_session,
             watchers,
             length,
@@ -182,7 +186,7 @@ fn watchers(rng: &mut StdRng, users: &[UserId], devices: usize, length: Duration
     [true, false].into_iter().enumerate().map(watcher).collect()
 }
 
-fn user(number: usize) -> UserId {
+pub(crate) fn user(number: usize) -> UserId {
     UserId::new(format!("user{number}")).expect("a user id")
 }
 

@@ -66,6 +66,7 @@ pub(crate) async fn serve(
         let life = lives.fetch_add(1, Ordering::Relaxed);
         let socket = town.network.udp(End::Server, QUIC_PORT).await?;
         let assembly = assemble(&town, &disk, flaw, socket.clone(), life).await?;
+        town.diary().metrics.push(assembly.metrics());
         let (sender, stopped) = oneshot::channel();
         *stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         town.record(None, What::ServerStarted { epoch_stepped: disk.take_older() });
@@ -129,6 +130,7 @@ fn config(town: &Town) -> Config {
         rates: Rates { text: 1_000_000, query: 1000, change: 1000, ..Rates::all(1000) },
         multi_login: if town.plan.one_session { MultiLogin::OnePerClass } else { MultiLogin::Many },
         history: History { entries_max: town.plan.entries_max },
+        rooms: town.plan.rooms.clone(),
         ..apps::Config::default()
     };
     config.apps.insert(FAST.into(), app);

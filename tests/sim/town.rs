@@ -11,6 +11,7 @@ use quail_protocol::{Position, id::SessionId, message::Message, session::Platfor
 use quail_server::{
     apps::{self, Secret},
     domain::token::Claims,
+    telemetry::Metrics,
 };
 use quail_tests::{
     Carrier, FAST, KID, SECRET,
@@ -56,6 +57,8 @@ pub(crate) struct Diary {
     pub(crate) moves: Vec<Option<mpsc::UnboundedSender<()>>>,
     /// The newest that each device was handed of a thread.
     pub(crate) newest: BTreeMap<(history::Device, Thread), Position>,
+    /// What each life of the server counts.
+    pub(crate) metrics: Vec<Arc<Metrics>>,
     /// The last session of each device.
     sessions: BTreeMap<history::Device, SessionId>,
 }
@@ -165,6 +168,8 @@ impl Town {
                 async move { network.connect(number, address).await }
             })
             .call_timeout(self.plan.call_timeout)
+            // The apps come in by themselves: what they asked for is what they are held to.
+            .reenter_rooms(false)
             .reconnect(Reconnect::within([500, 1000, 2000, 4000].map(Duration::from_millis)))
             .carrier(match device.carrier {
                 Carrier::Quic => CarrierKind::Quic,
@@ -201,13 +206,17 @@ pub(crate) fn entry(message: &Message) -> (Thread, Entry) {
         Conversation::Peer(user) => user,
         other => panic!("a message between two users stands in {other}"),
     };
-    let entry = Entry {
+    (Thread::of(&message.sender, recipient), placed(message))
+}
+
+/// A message, as far as rules ask for it.
+pub(crate) fn placed(message: &Message) -> Entry {
+    Entry {
         id: message.client_id,
         sender: message.sender.clone(),
         position: message.position,
         prev: message.prev,
         priority: message.priority,
         hash: hash(message.content.body.as_ref()),
-    };
-    (Thread::of(&message.sender, recipient), entry)
+    }
 }

@@ -68,7 +68,7 @@ pub(crate) async fn live(town: Arc<Town>, device: Device) {
 }
 
 /// Sends a message, again and again with the same id until there is an answer.
-async fn send(town: Arc<Town>, device: Device, client: Client, sending: Sending) {
+pub(crate) async fn send(town: Arc<Town>, device: Device, client: Client, sending: Sending) {
     let name = device.name.clone();
     let Sending { to, priority, body, .. } = sending;
     let mut message: Outgoing =
@@ -113,30 +113,32 @@ async fn send(town: Arc<Town>, device: Device, client: Client, sending: Sending)
 
 async fn receive(town: Arc<Town>, device: Device, client: Client, mut events: Events) {
     while let Some(event) = events.recv().await {
-        match event {
-            Event::MessageSent(message) => {
-                town.notice(&device, &client);
-                let (thread, entry) = entry(&message);
-                let mut diary = town.diary();
-                let newest = diary.newest.entry((device.name.clone(), thread.clone())).or_default();
-                *newest = entry.position.max(*newest);
-                drop(diary);
-                town.record(Some(&device.name), What::Received { thread, entry });
-            }
-            Event::Behind(behind) => {
-                let Behind { conversation: Conversation::Peer(peer), head, cause, .. } = behind else {
-                    continue;
-                };
-                let thread = Thread::of(&device.name.user, &peer);
-                let answer = match cause {
-                    BehindCause::EpochChanged => Answer::EpochChanged,
-                    BehindCause::NotMember => Answer::NotMember,
-                    _ => Answer::Trimmed,
-                };
-                town.record(Some(&device.name), What::Gap { thread, through: head, answer });
-            }
-            _ => {}
+        hear(&town, &device, &client, event);
+    }
+}
+
+/// Writes down what the app is told of the threads of its user.
+pub(crate) fn hear(town: &Town, device: &Device, client: &Client, event: Event) {
+    match event {
+        Event::MessageSent(message) => {
+            town.notice(device, client);
+            let (thread, entry) = entry(&message);
+            let mut diary = town.diary();
+            let newest = diary.newest.entry((device.name.clone(), thread.clone())).or_default();
+            *newest = entry.position.max(*newest);
+            drop(diary);
+            town.record(Some(&device.name), What::Received { thread, entry });
         }
+        Event::Behind(Behind { conversation: Conversation::Peer(peer), head, cause, .. }) => {
+            let thread = Thread::of(&device.name.user, &peer);
+            let answer = match cause {
+                BehindCause::EpochChanged => Answer::EpochChanged,
+                BehindCause::NotMember => Answer::NotMember,
+                _ => Answer::Trimmed,
+            };
+            town.record(Some(&device.name), What::Gap { thread, through: head, answer });
+        }
+        _ => {}
     }
 }
 
@@ -173,7 +175,7 @@ async fn mark(town: Arc<Town>, device: Device, client: Client, start: Instant) {
     }
 }
 
-async fn watch(town: Arc<Town>, device: Device, client: Client, mut states: States) {
+pub(crate) async fn watch(town: Arc<Town>, device: Device, client: Client, mut states: States) {
     while let Some(state) = states.changed().await {
         let connected = state == State::Connected;
         let was = std::mem::replace(&mut town.diary().connected[device.number], connected);
@@ -211,7 +213,7 @@ async fn watch(town: Arc<Town>, device: Device, client: Client, mut states: Stat
 }
 
 /// Lets QUIC go on from another address, as after a change of the network.
-async fn follow_moves(
+pub(crate) async fn follow_moves(
     town: Arc<Town>,
     device: usize,
     endpoint: Endpoint,

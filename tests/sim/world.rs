@@ -157,22 +157,51 @@ fn count(history: &[Record]) -> Counts {
     counts
 }
 
+/// Segments of a TCP connection that may be under way, and more connections than anyone has.
+pub(crate) const TCP_CAPACITY: usize = 4096;
+
 /// An empty world whose packets are under way for some time of `latency`.
-pub(crate) fn simulation(seed: u64, latency: RangeInclusive<Duration>) -> turmoil::Sim<'static> {
+pub(crate) fn simulation(
+    seed: u64,
+    latency: RangeInclusive<Duration>,
+    tcp_capacity: usize,
+) -> turmoil::Sim<'static> {
     turmoil::Builder::new()
         .rng_seed(seed)
         .simulation_duration(Duration::from_secs(600))
         .min_message_latency(*latency.start())
         .max_message_latency(*latency.end())
         .udp_capacity(4096)
-        .tcp_capacity(4096)
+        .tcp_capacity(tcp_capacity)
         .tick_duration(TICK)
         .build()
 }
 
 fn happen(town: &Arc<Town>, disk: &Disk, flaw: Flaw) -> Result<(), Failure> {
-    let Plan { seed, latencies, length, .. } = town.plan;
-    let mut sim = simulation(seed, Duration::from_millis(2)..=latencies[0]);
+    let people = |town: &Arc<Town>, host: &str| {
+        let mut living = JoinSet::new();
+        for device in town.plan.devices.iter().filter(|device| host_of(device.number) == host) {
+            living.spawn(live(town.clone(), device.clone()));
+        }
+        for watcher in town.plan.watchers.iter().filter(|watcher| host_of(watcher.number) == host) {
+            living.spawn(watch(town.clone(), watcher.clone()));
+        }
+        living
+    };
+    let sim = simulation(town.plan.seed, Duration::from_millis(2)..=town.plan.latencies[0], TCP_CAPACITY);
+    let mut sim = live_through(sim, town, disk, flaw, people)?;
+    judge(&mut sim, town, read_everything(town.clone()))
+}
+
+/// Lives through all that a plan has in store, until everything is calm. Who there is on a host is up to `people`.
+pub(crate) fn live_through<'a>(
+    mut sim: turmoil::Sim<'a>,
+    town: &Arc<Town>,
+    disk: &Disk,
+    flaw: Flaw,
+    people: impl Fn(&Arc<Town>, &str) -> JoinSet<()> + Clone + 'static,
+) -> Result<turmoil::Sim<'a>, Failure> {
+    let Plan { latencies, length, .. } = town.plan;
     let stop: Stop = Arc::default();
     let lives = Arc::new(AtomicU64::new(0));
     sim.host("server", {
@@ -180,15 +209,9 @@ fn happen(town: &Arc<Town>, disk: &Disk, flaw: Flaw) -> Result<(), Failure> {
         move || serve(town.clone(), disk.clone(), flaw, stop.clone(), lives.clone())
     });
     for host in ["near", "far"] {
-        let town = town.clone();
+        let (town, people) = (town.clone(), people.clone());
         sim.client(host, async move {
-            let mut living = JoinSet::new();
-            for device in town.plan.devices.iter().filter(|device| host_of(device.number) == host) {
-                living.spawn(live(town.clone(), device.clone()));
-            }
-            for watcher in town.plan.watchers.iter().filter(|watcher| host_of(watcher.number) == host) {
-                living.spawn(watch(town.clone(), watcher.clone()));
-            }
+            let mut living = people(&town, host);
             while let Some(ended) = living.join_next().await {
                 ended?;
             }
@@ -221,7 +244,16 @@ fn happen(town: &Arc<Town>, disk: &Disk, flaw: Flaw) -> Result<(), Failure> {
     }
     town.record_at(sim.elapsed(), None, What::Healed);
     settle(&mut sim, town)?;
-    sim.client("judge", read_everything(town.clone()));
+    Ok(sim)
+}
+
+/// Has everything read from the server; the last that is written down is a `Complete`.
+pub(crate) fn judge(
+    sim: &mut turmoil::Sim<'_>,
+    town: &Town,
+    reading: impl Future<Output = Result<(), Failure>> + 'static,
+) -> Result<(), Failure> {
+    sim.client("judge", reading);
     let done = sim.elapsed() + CALM_WITHIN;
     while !matches!(town.diary().history.last(), Some(Record { what: What::Complete { .. }, .. })) {
         sim.step()?;

@@ -2,7 +2,7 @@
 
 use quail_protocol::{
     Conversation,
-    message::{Ack, Recalled, Sent},
+    message::{Ack, Message, Recalled, Sent},
 };
 
 use super::{Held, Ready, Track, Tracker, UNANSWERED_MAX, change};
@@ -24,7 +24,8 @@ impl Tracker {
     /// A send has its place.
     pub(crate) fn sent(&mut self, own: &OwnMessage, sent: &Sent) {
         self.unanswered.remove(&own.id);
-        if sent.ack == Ack::NotDelivered {
+        // An answer that comes after the room was left begins nothing.
+        if sent.ack == Ack::NotDelivered || self.is_late(&own.conversation, sent.position) {
             self.earlier.remove(&own.id);
             return;
         }
@@ -34,6 +35,16 @@ impl Tracker {
         if self.earlier.remove(&own.id) && !followed {
             // What was placed between it and the new connection is told by no event.
             self.unsure.push_back(own.conversation.clone());
+        }
+    }
+
+    /// What a message is in, as this user names it.
+    pub(super) fn named(&self, message: &Message) -> Conversation {
+        match &message.conversation {
+            Conversation::Peer(user) if message.sender != self.me && *user == self.me => {
+                Conversation::Peer(message.sender.clone())
+            }
+            named => named.clone(),
         }
     }
 

@@ -16,6 +16,7 @@ impl Tracker {
         if !resumed {
             self.retry();
         }
+        self.went_on = resumed;
         self.ready.connected(login);
         self.paging.reconnected(login, matches!(self.asked, Some(Query::Sync(_))));
         self.earlier.clone_from(&self.unanswered);

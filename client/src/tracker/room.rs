@@ -3,7 +3,7 @@
 use quail_protocol::{
     Advice, Code, Conversation, Event, Position, Reject, Seq,
     id::RoomId,
-    message::{Gap, Message},
+    message::Gap,
     room::{Enter, Entered, Join, RoomLeft, RoomState, StandingCause, StandingDetail, Switched},
 };
 
@@ -64,12 +64,22 @@ impl Tracker {
         }
     }
 
-    fn follow_room(&mut self, room: &RoomId, state: &RoomState, is_unsure: bool) {
+    pub(super) fn follow_room(&mut self, room: &RoomId, state: &RoomState, is_unsure: bool) {
         let conversation = Conversation::Room(room.clone());
-        self.left.retain(|(left, _)| *left != conversation);
-        if !self.tracks.contains_key(&conversation) {
-            self.follow(conversation.clone(), Track::starting_at(conversation, state.head, state.rev));
-        } else if is_unsure && !self.unsure.contains(&conversation) {
+        // What is late of an earlier stay stays late. What is placed from here on is not, however that stay ended.
+        let before = self.left.iter_mut().filter(|(left, _)| *left == conversation);
+        before.for_each(|(_, last)| *last = state.head.min(*last));
+        let is_new = !self.tracks.contains_key(&conversation);
+        if is_new {
+            self.follow(
+                conversation.clone(),
+                Track::starting_at(conversation.clone(), state.head, state.rev),
+            );
+        }
+        if is_new && self.went_on {
+            // The answer may be from before a connection was lost, and what was told since lost with it.
+            self.unsure.push_back(conversation);
+        } else if !is_new && is_unsure && !self.unsure.contains(&conversation) {
             // It was in before: whatever was placed since is told by no event.
             self.unsure.push_front(conversation);
         }
@@ -175,7 +185,7 @@ impl Tracker {
     }
 
     /// This session is out of a room, whose newest position was `last`.
-    fn left(&mut self, room: &RoomId, last: Position) {
+    pub(super) fn left(&mut self, room: &RoomId, last: Position) {
         let conversation = Conversation::Room(room.clone());
         self.abandon(&conversation);
         if self.left.len() == LEFT_MAX {
@@ -204,11 +214,9 @@ impl Tracker {
         self.places.put_out(&event, &mut self.ready);
     }
 
-    /// True if a message is of a room that was left, and was placed before that.
-    pub(super) fn is_late(&self, message: &Message) -> bool {
-        let before = |(left, last): &(Conversation, Position)| {
-            *left == message.conversation && message.position <= *last
-        };
+    /// True if what stands at `position` is of a room that was left, and was placed before that.
+    pub(super) fn is_late(&self, conversation: &Conversation, position: Position) -> bool {
+        let before = |(left, last): &(Conversation, Position)| *left == *conversation && position <= *last;
         self.left.iter().any(before)
     }
 

@@ -1,6 +1,10 @@
 //! What is told of messages that were dropped on the way.
 
-use quail_protocol::message::Gap;
+use quail_protocol::{
+    id::RoomId,
+    message::Gap,
+    room::{Lifetime, RoomInfo, RoomState},
+};
 
 use super::*;
 
@@ -40,4 +44,87 @@ fn a_gap_behind_a_hole_loses_nothing_that_arrived() {
     tracker.event(gap(&story, 5, 2));
     tracker.event(Event::MessageSent(story.message(6)));
     assert_eq!(heard(&mut tracker), ["behind 5", "3", "gap to 5", "6"]);
+}
+
+fn lobby() -> RoomId {
+    RoomId::new("lobby").unwrap()
+}
+
+fn come_in(tracker: &mut Tracker, head: Position) {
+    let state = RoomState {
+        room: lobby(),
+        info: RoomInfo::default(),
+        lifetime: Lifetime::default(),
+        counters_for_members: false,
+        omit_notes: false,
+        owner: UserId::new("alice").unwrap(),
+        members: 1,
+        head,
+        first: Seq(1),
+        rev: Rev(0),
+        created: Timestamp(0),
+        role: None,
+        attributes_version: 0,
+        member_attributes_version: 0,
+        counters_version: 0,
+    };
+    tracker.follow_room(&lobby(), &state, true);
+}
+
+/// A message of a room.
+fn said(story: &Story, seq: u64) -> Event {
+    let conversation = Conversation::Room(lobby());
+    Event::MessageSent(Message { conversation, ..story.message(seq) })
+}
+
+#[test]
+fn what_is_late_when_a_room_is_left_stays_so_when_the_app_comes_in_again() {
+    let (story, mut tracker) = (Story("nnnnnnn"), tracker());
+    let head = |seq| story.message(seq).position;
+    come_in(&mut tracker, head(1));
+    tracker.event(said(&story, 2));
+    tracker.left(&lobby(), head(5));
+    tracker.event(said(&story, 3));
+    come_in(&mut tracker, head(6));
+    tracker.event(said(&story, 4));
+    tracker.event(said(&story, 5));
+    tracker.event(said(&story, 7));
+    assert_eq!(heard(&mut tracker), ["2", "7"]);
+    assert!(tracker.ask().is_none());
+}
+
+#[test]
+fn what_comes_after_leaving_all_rooms_and_coming_in_again_is_told() {
+    let (story, mut tracker) = (Story("nnnn"), tracker());
+    come_in(&mut tracker, story.message(1).position);
+    tracker.left_all();
+    tracker.event(said(&story, 2));
+    come_in(&mut tracker, story.message(3).position);
+    tracker.event(said(&story, 4));
+    assert_eq!(heard(&mut tracker), ["4"]);
+}
+
+#[test]
+fn an_answer_that_comes_after_a_room_was_left_does_not_tell_what_is_said_meanwhile() {
+    let (story, mut tracker) = (Story("nnnnn"), tracker());
+    let room = Conversation::Room(lobby());
+    come_in(&mut tracker, story.message(1).position);
+    let (own, sent) = story.sent(2);
+    let own = OwnMessage { conversation: room, ..own };
+    tracker.sending(&own);
+    tracker.left(&lobby(), story.message(2).position);
+    tracker.sent(&own, &sent);
+    come_in(&mut tracker, story.message(4).position);
+    tracker.event(said(&story, 5));
+    assert_eq!(heard(&mut tracker), ["5"]);
+    assert!(tracker.ask().is_none(), "3 and 4 were said to others");
+}
+
+#[test]
+fn what_was_told_between_coming_in_and_an_answer_that_took_two_connections_is_asked_for() {
+    let mut tracker = tracker();
+    tracker.reconnected(true, Timestamp(1));
+    come_in(&mut tracker, Story("n").message(1).position);
+    let Some(Query::Resume(Resume { cursors })) = tracker.ask() else { panic!("it asks what it missed") };
+    assert_eq!(cursors[0].conversation, Conversation::Room(lobby()));
 }
