@@ -64,6 +64,14 @@ impl<O: Operation> Responder<O> {
         Self { ask: Some(ask), operation: PhantomData }
     }
 
+    /// The same, on another lane.
+    pub fn on_lane(mut self, lane: Lane) -> Self {
+        if let Some(ask) = &mut self.ask {
+            ask.lane = lane;
+        }
+        self
+    }
+
     /// Queues the reply on the session's outbox.
     pub fn reply(mut self, result: Result<O::Reply, Reject>) {
         let Some(ask) = self.ask.take() else { return };
@@ -88,5 +96,39 @@ impl<O: Operation> Drop for Responder<O> {
 impl<O: Operation> fmt::Debug for Responder<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Responder for {}", O::INFO.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quail_protocol::{
+        Timestamp,
+        session::{Ping, Pong},
+    };
+
+    use super::*;
+    use crate::{
+        context::Shared,
+        session::outbox::{self, Attachment},
+    };
+
+    #[test]
+    fn the_answer_to_a_lowered_message_stands_on_the_lane_that_it_was_lowered_to() {
+        let shared = Shared::empty(Timestamp(1));
+        let session = Arc::new(Session::new(outbox::Config::default()));
+        let ask = Ask {
+            session: session.clone(),
+            metrics: shared.metrics.clone(),
+            clock: shared.clock,
+            operation: Ping::INFO.name,
+            class: Ping::INFO.class,
+            request_id: 1,
+            lane: Lane::High,
+            arrived: shared.clock.now(),
+        };
+        let pong = Ok(Pong { time: Timestamp(1) });
+        Responder::<Ping>::new(ask).on_lane(Lane::Normal).reply(pong);
+        let is_on = |lane| session.outbox.take(Attachment::default(), lane, 1024).is_some();
+        assert_eq!([Lane::High, Lane::Normal].map(is_on), [false, true]);
     }
 }

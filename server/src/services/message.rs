@@ -69,7 +69,11 @@ fn send_to_room(context: &Context, room: &RoomId, send: Send, responder: Respond
         return responder.reply(rooms.placed_before(&app, room, &sending).unwrap_or(Err(reject)));
     }
     let now = context.shared.moment();
-    rooms.send(&app, room, &context.session, sending, now, |result| responder.reply(result));
+    rooms.send(&app, room, &context.session, sending, now, |result| match &result {
+        // Where the event would be: on the lane of the priority that it got, which may be less than was asked for.
+        Ok(sent) => responder.on_lane(sent.priority.lane()).reply(result),
+        Err(_) => responder.reply(result),
+    });
 }
 
 fn prepare_for_room(context: &Context, send: Send) -> Result<(AppId, Sending), Reject> {
