@@ -38,7 +38,7 @@ impl Tracker {
     }
 
     pub(super) fn ask_changes(&mut self) -> Option<Query> {
-        while let Some(conversation) = self.unchanged.pop_front() {
+        while let Some(conversation) = self.next_of(|tracker| &mut tracker.unchanged) {
             let track = self.tracks.get(&conversation);
             let Some(since) = track.and_then(|track| track.wanted_changes()) else { continue };
             return Some(Query::Changes(Changes { conversation, since, limit: HISTORY_ENTRIES_MAX as u16 }));
