@@ -169,6 +169,15 @@ fn a_room_that_is_gone_is_not_found_again() {
 }
 
 #[test]
+fn an_own_message_that_is_answered_after_the_room_was_left_does_not_follow_the_room_again() {
+    let (mut tracker, _) = played("join, in, leave");
+    tracker.left_as_asked(&Own::Leave(room()), Position { epoch: Epoch(EPOCH), seq: Seq(6) });
+    let (own, sent) = Story("nnnnnn").sent(6);
+    tracker.sent(&OwnMessage { conversation: conversation(), ..own }, &sent);
+    assert!(!tracker.tracks.contains_key(&conversation()));
+}
+
+#[test]
 fn what_waits_for_a_room_to_be_come_into_holds_nothing_else_back() {
     let (mut tracker, _) = played("join, in");
     let story = Story("nnnn");
