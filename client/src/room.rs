@@ -42,8 +42,9 @@ use crate::{
 /// that the room still has come as after any reconnect, before what follows;
 /// [`Event::Behind`](crate::protocol::Event::Behind) says if some are gone (`Trimmed`), if the room is another
 /// (`EpochChanged`), or that the client is out (`NotMember`). Attributes and counters are not repeated: compare their
-/// versions. Where the client stands is asked if answers and notices overtook each other, or if the answer to a request to
-/// come in says that it may have happened: until then the room is `Connecting`. A room that was left, or that the client was put out of, is not come into again, unless that happened while it
+/// versions. A change of a message that was dropped on the way is fetched, as is where the client stands if answers and
+/// notices overtook each other, or if the answer to a request to come in says that it may have happened: until then the room
+/// is `Connecting`. A room that was left, or that the client was put out of, is not come into again, unless that happened while it
 /// was away and the room lets it in. [`Builder::reenter_rooms`](crate::Builder::reenter_rooms) turns all of this off.
 ///
 /// ```no_run

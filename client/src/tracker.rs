@@ -114,6 +114,7 @@ impl Tracker {
             Event::MessageChanged(changed) => self.changed(changed),
             Event::MessageGap(gap) => self.gap(gap),
             Event::RoomLeft(left) => self.room_left(left),
+            Event::MessagesDropped(dropped) => self.dropped(dropped),
             event => self.ready.tell(event),
         }
     }

@@ -136,7 +136,12 @@ impl Tracker {
             }
             Some(Query::Sync(query)) => self.paging.go_on(query.after),
             Some(Query::History(query)) => self.holes.push_front(query.conversation),
-            Some(Query::Changes(query)) => self.unchanged.push_front(query.conversation),
+            Some(Query::Changes(query)) => {
+                if let Some(track) = self.tracks.get_mut(&query.conversation) {
+                    track.suspect_changes(true);
+                }
+                self.unchanged.push_front(query.conversation);
+            }
             Some(Query::Enter(Enter { room, .. }) | Query::Join(Join { room, .. })) => {
                 self.places.retry(room);
             }
