@@ -7,7 +7,11 @@ use quail_protocol::{
     room::{Enter, Entered, Join, Leave, RoomLeft, RoomState, StandingCause, StandingDetail, Switched},
 };
 
-use super::{Query, Tracker, change, standing::Verdict, track::Track};
+use super::{
+    Query, Tracker, change,
+    standing::{Verdict, may_have_happened},
+    track::Track,
+};
 use crate::{
     outbox::{Door, Entry, Own},
     state::Cause,
@@ -32,8 +36,9 @@ impl Tracker {
         match own {
             Own::Enter(entry) => {
                 self.places.kept_out(entry, Some(reject), &mut self.ready);
-                if self.ask_whether_in(&entry.room)
-                    && let Some(from) = &entry.from
+                self.ask_whether_in(&entry.room);
+                if let Some(from) = &entry.from
+                    && may_have_happened(reject)
                 {
                     self.places.may_have_left(from, StandingCause::Switching);
                     self.ask_whether_in(from);
@@ -201,7 +206,10 @@ impl Tracker {
     pub(super) fn known(&mut self, conversation: &Conversation, is_in: bool) {
         let Conversation::Room(room) = conversation else { return };
         if !is_in && self.places.is_doubtful(room) {
-            self.left_somewhere(room);
+            match self.places.doubtful_since(room) {
+                Some(last) => self.left(room, last),
+                None => self.left_somewhere(room),
+            }
         }
         self.places.known(room, is_in, &mut self.ready);
     }

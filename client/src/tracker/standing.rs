@@ -20,7 +20,7 @@ use crate::{
 mod again;
 mod doubt;
 
-pub(super) use doubt::Verdict;
+pub(super) use doubt::{Verdict, may_have_happened};
 
 /// What the client knows of a room.
 #[derive(Debug)]
@@ -74,6 +74,7 @@ impl Places {
     /// The app asks to come in.
     pub(super) fn coming(&mut self, entry: &Entry, out: &mut Ready) {
         self.stray.retain(|room| *room != entry.room);
+        self.is_not_of_all(&entry.room);
         let place = self.places.entry(entry.room.clone()).or_default();
         place.coming += 1;
         if place.standing == Standing::Disconnected {
@@ -131,7 +132,7 @@ impl Places {
                 (Some(_), Door::Create(_)) => StandingCause::CreateFailed,
                 (Some(_), Door::Join | Door::Enter(_)) => StandingCause::EnterFailed,
             };
-            if reject.is_some_and(doubt::may_have_happened) {
+            if reject.is_some_and(may_have_happened) {
                 let made = matches!(entry.door, Door::Create(_));
                 let door = Some(if made { entry.door.clone() } else { Door::Join });
                 place.doubt = Some(Doubt { door, ..Doubt::new(cause, refused(reject)) });
@@ -153,6 +154,11 @@ impl Places {
         self.all.push_back(self.rooms());
     }
 
+    /// What was asked for all rooms is not about this one any more.
+    fn is_not_of_all(&mut self, room: &RoomId) {
+        self.all.iter_mut().for_each(|rooms| rooms.retain(|leaving| leaving != room));
+    }
+
     /// That is refused. True if the client is not in the room all the same.
     pub(super) fn stays(&mut self, room: &RoomId, reject: &Reject, out: &mut Ready) -> bool {
         let Some(place) = self.places.get_mut(room) else { return false };
@@ -164,7 +170,8 @@ impl Places {
         is_out
     }
 
-    /// A request to leave all rooms is answered. Returns those that it was about and that the client is not out of since.
+    /// A request to leave all rooms is answered. Returns those that it was about and that the client is not out of
+    /// since, nor on its way into again.
     pub(super) fn answered_all(&mut self) -> Vec<RoomId> {
         self.all.pop_front().unwrap_or_default()
     }
@@ -178,7 +185,7 @@ impl Places {
         out: &mut Ready,
     ) {
         self.again.retain(|again| again != room);
-        self.all.iter_mut().for_each(|rooms| rooms.retain(|leaving| leaving != room));
+        self.is_not_of_all(room);
         let Some(place) = self.places.get_mut(room) else { return };
         let was_in = place.door.is_some();
         let before = std::mem::take(place);

@@ -68,7 +68,8 @@ impl Places {
 
     fn suspect(&mut self, room: &RoomId, doubt: Doubt) {
         if let Some(place) = self.places.get_mut(room) {
-            place.doubt = Some(Doubt { overtook: place.coming > 0, ..doubt });
+            let door = place.doubt.take().and_then(|doubt| doubt.door);
+            place.doubt = Some(Doubt { door, overtook: place.coming > 0, ..doubt });
         }
     }
 
@@ -76,6 +77,11 @@ impl Places {
     pub(in crate::tracker) fn is_doubtful(&self, room: &RoomId) -> bool {
         let doubt = self.places.get(room).and_then(|place| place.doubt.as_ref());
         doubt.is_some_and(|doubt| !doubt.overtook)
+    }
+
+    /// The room's newest position when the client was put out of it, if that is what is in doubt.
+    pub(in crate::tracker) fn doubtful_since(&self, room: &RoomId) -> Option<Position> {
+        self.places.get(room)?.doubt.as_ref()?.left.as_ref().map(|left| left.last)
     }
 
     /// True if the client is in a room, or may be, or is on its way into it.
@@ -142,6 +148,6 @@ pub(super) fn why(left: &RoomLeft) -> (RoomId, StandingCause, StandingDetail) {
 }
 
 /// Whether what is refused so may have been done all the same.
-pub(super) fn may_have_happened(reject: &Reject) -> bool {
+pub(in crate::tracker) fn may_have_happened(reject: &Reject) -> bool {
     matches!(reject.code, Code::TimedOut | Code::Unavailable | Code::ReplyForgotten)
 }

@@ -124,6 +124,9 @@ fn an_entry_that_may_have_happened_is_looked_into_before_the_app_is_told_that_it
         ("join, late, join, no, > cursor, caught up", "~Entering +Success"),
         ("join, in, join, late, > nothing", "~Entering +Success"),
         ("join, in, switch, switched late, > cursor", "~Entering +Success ~Switching"),
+        // Whatever else happens before the answer.
+        ("join, late, leave all, join, in, out of all, > cursor, caught up", "~Entering +Success"),
+        ("join, late, leave, not in, > nothing", "~Entering -Left"),
         // It is in, and comes in again like whoever joined.
         ("join, late, > cursor, caught up, lost, anew, > join", "~Entering +Success ~Interrupted"),
     ]);
@@ -159,6 +162,8 @@ fn leaving_all_rooms_puts_nobody_out_of_the_room_that_they_came_into_afterwards(
         ("leave all, join, in, out of all, > cursor, caught up, > nothing", "~Entering +Success"),
         ("leave all, join, in, out of all, > cursor, no member, > nothing", "~Entering +Success -Left"),
         ("leave all, join, out of all, in, > cursor, caught up, > nothing", "~Entering +Success"),
+        ("join, in, leave all, join, in, out of all, > cursor, caught up", "~Entering +Success"),
+        ("join, in, leave all, join, no, out of all, > cursor, no member", "~Entering +Success -Left"),
     ]);
 }
 
