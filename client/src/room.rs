@@ -34,13 +34,17 @@ use crate::{
 /// Where the client stands with the room, and why, is told by
 /// [`Event::RoomStateChanged`](crate::protocol::Event::RoomStateChanged), in the order of the other events. A session that
 /// goes on after a lost connection is still in its rooms. After the server was started anew, or this client was away for
-/// longer than the grace, it is in none, and comes into those again that it was in, the last used first, by the way it
-/// came: what it made or entered it enters with the same settings, so that it is made again if it is gone, what it joined
-/// it joins. The app is told `Rejoined` with how the room stands, or that it is out and what the server answered. Messages
+/// longer than the grace, it is in none, and comes into those again that it was in, the last used first. What it made, with
+/// [`create`](Room::create) or [`enter`](Room::enter), it enters with the same settings, so that it is made again if it is
+/// gone. What was there when it came it joins, however it came: it makes no room of its own where it was a guest, and
+/// the app is told `NotFound` if the room is gone. The app is told `Rejoined` with how the room stands, or that it is out and
+/// what the server answered. Messages
 /// that the room still has come as after any reconnect, before what follows;
 /// [`Event::Behind`](crate::protocol::Event::Behind) says if some are gone (`Trimmed`), if the room is another
 /// (`EpochChanged`), or that the client is out (`NotMember`). Attributes and counters are not repeated: compare their
-/// versions. A room that was left, or that the client was put out of, is not come into again, unless that happened while it
+/// versions. A change of a message that was dropped on the way is fetched, as is where the client stands if answers and
+/// notices overtook each other, or if the answer to a request to come in says that it may have happened: until then the room
+/// is `Connecting`. A room that was left, or that the client was put out of, is not come into again, unless that happened while it
 /// was away and the room lets it in. [`Builder::reenter_rooms`](crate::Builder::reenter_rooms) turns all of this off.
 ///
 /// ```no_run

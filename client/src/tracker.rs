@@ -5,13 +5,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use quail_protocol::{
-    Conversation, Event, Position, Reject, Seq, conversation,
-    frame::{self, Malformed},
+    Conversation, Event, Position, Seq,
     id::{ClientMessageId, UserId},
-    limits::HISTORY_ENTRIES_MAX,
-    message::{Behind, BehindCause, Changes, Direction, History, Message, Page},
-    room::{Enter, Join},
-    session::Resume,
+    message::{Behind, BehindCause, Message},
 };
 
 use crate::tracker::{
@@ -23,6 +19,7 @@ use crate::tracker::{
 
 mod change;
 mod own;
+mod query;
 mod ready;
 mod restore;
 mod resume;
@@ -31,6 +28,7 @@ mod standing;
 mod sync;
 mod track;
 
+pub(crate) use query::Query;
 pub(crate) use ready::{Note, Told};
 pub(crate) use restore::Restored;
 
@@ -42,23 +40,6 @@ const HELD_MAX: usize = 256;
 
 /// Sends whose fate is not known are remembered until so many others followed.
 const UNANSWERED_MAX: usize = 4096;
-
-/// What to ask the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Query {
-    /// What the app has missed of some conversations.
-    Resume(Resume),
-    /// Which conversations there are.
-    Sync(conversation::Sync),
-    /// The entries it has missed.
-    History(History),
-    /// The changes it has missed.
-    Changes(Changes),
-    /// To come into a room again, and to make it if it is gone.
-    Enter(Enter),
-    /// To come into a room again.
-    Join(Join),
-}
 
 pub(crate) struct Tracker {
     me: UserId,
@@ -136,111 +117,9 @@ impl Tracker {
             Event::MessageChanged(changed) => self.changed(changed),
             Event::MessageGap(gap) => self.gap(gap),
             Event::RoomLeft(left) => self.room_left(left),
+            Event::MessagesDropped(dropped) => self.dropped(dropped),
             event => self.ready.tell(event),
         }
-    }
-
-    /// True if there is something to ask and nothing on its way.
-    pub(crate) fn wants(&self) -> bool {
-        let nothing = self.holes.is_empty()
-            && self.unchanged.is_empty()
-            && self.unsure.is_empty()
-            && !self.paging.is_due();
-        self.wants_in() || self.asked.is_none() && self.ready.is_empty() && !nothing
-    }
-
-    /// What to ask next, if `wants`. Answered by `fetched`, `retry` or `give_up`.
-    pub(crate) fn ask(&mut self) -> Option<Query> {
-        if !self.wants() {
-            return None;
-        }
-        self.asked = self.places.ask();
-        self.asked = self.asked.take().or_else(|| self.ask_resume());
-        self.asked = self.asked.take().or_else(|| self.ask_sync());
-        self.asked = self.asked.take().or_else(|| self.ask_history());
-        self.asked = self.asked.take().or_else(|| self.ask_changes());
-        self.asked.clone()
-    }
-
-    fn ask_history(&mut self) -> Option<Query> {
-        while let Some(conversation) = self.holes.pop_front() {
-            let Some((from, to)) = self.tracks.get(&conversation).and_then(Track::wanted) else { continue };
-            let (limit, direction) = (HISTORY_ENTRIES_MAX as u16, Direction::Forwards);
-            let (from, to) = (Seq(from), Seq(to));
-            return Some(Query::History(History { conversation, from, to, limit, direction }));
-        }
-        None
-    }
-
-    /// The server's answer to what was asked. After an error `give_up` is due.
-    pub(crate) fn fetched(&mut self, body: &[u8]) -> Result<(), Malformed> {
-        match self.asked {
-            Some(Query::Resume(_)) => self.answered(frame::decode(body)?),
-            Some(Query::Sync(_)) => self.listed(frame::decode(body)?),
-            Some(Query::History(_)) => self.page(frame::decode(body)?),
-            Some(Query::Changes(_)) => self.changes(frame::decode(body)?),
-            Some(Query::Enter(_) | Query::Join(_)) => self.came_again(&frame::decode(body)?),
-            None => {}
-        }
-        Ok(())
-    }
-
-    /// What was fetched.
-    fn page(&mut self, page: Page) {
-        let Some(Query::History(query)) = self.asked.take() else { return };
-        let (me, unanswered) = (&self.me, &self.unanswered);
-        let Some(track) = self.tracks.get_mut(&query.conversation) else { return };
-        let own = |message: &Message| message.sender == *me && unanswered.contains(&message.client_id);
-        change(track, &mut self.held, &mut self.ready, |track, ready| track.page(&query, page, own, ready));
-        match track.wanted() {
-            None => {}
-            // A server that answers with nothing would be asked for ever.
-            Some((from, _)) if from == query.from.0 => self.forget(&query.conversation),
-            Some(_) => self.holes.push_back(query.conversation),
-        }
-    }
-
-    /// The server could not answer now: the same again.
-    pub(crate) fn retry(&mut self) {
-        match self.asked.take() {
-            Some(Query::Resume(Resume { cursors })) => {
-                for cursor in cursors.into_vec().into_iter().rev() {
-                    self.unsure.push_front(cursor.conversation);
-                }
-            }
-            Some(Query::Sync(query)) => self.paging.go_on(query.after),
-            Some(Query::History(query)) => self.holes.push_front(query.conversation),
-            Some(Query::Changes(query)) => self.unchanged.push_front(query.conversation),
-            Some(Query::Enter(Enter { room, .. }) | Query::Join(Join { room, .. })) => {
-                self.places.retry(room);
-            }
-            None => {}
-        }
-    }
-
-    /// The server refuses: the app gets what there is, and learns that something is missing.
-    pub(crate) fn give_up(&mut self, reject: Option<&Reject>) {
-        match self.asked.take() {
-            Some(Query::Resume(Resume { cursors })) => {
-                for cursor in cursors.into_vec() {
-                    self.known(&cursor.conversation, true);
-                    self.refused(&cursor.conversation);
-                }
-            }
-            Some(Query::History(query)) => self.refused(&query.conversation),
-            Some(Query::Changes(query)) => self.give_up_changes(&query.conversation),
-            Some(Query::Enter(Enter { room, .. }) | Query::Join(Join { room, .. })) => {
-                self.stays_out(&room, reject);
-            }
-            Some(Query::Sync(_)) | None => {}
-        }
-    }
-
-    fn refused(&mut self, conversation: &Conversation) {
-        if let Some(track) = self.tracks.get_mut(conversation) {
-            track.suspect();
-        }
-        self.forget(conversation);
     }
 
     fn message(&mut self, message: Message) {

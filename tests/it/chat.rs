@@ -45,6 +45,26 @@ fn a_chat_shows_kinds_receipts_unread_counts_recalls_and_history() {
 }
 
 #[test]
+fn a_chat_that_is_out_of_its_room_comes_into_another_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = Process::serve(directory.path());
+    let chat = ["chat", "--as", "alice", "--to", "bob"];
+    let mut alice = Process::start(quail(directory.path(), chat).stdin(Stdio::piped()));
+    alice.until("connected");
+    alice.say("/enter lobby");
+    alice.until("* in room lobby");
+    // It is out when it asks to switch.
+    alice.say("/leave\n/enter den");
+    alice.until("* in room den");
+    alice.say("/leave\n/leave");
+    alice.until("* [den] left it");
+    alice.say("to bob");
+    alice.until("sent as 1");
+    alice.say("/quit");
+    alice.until("left");
+}
+
+#[test]
 fn a_chat_in_a_room_says_there_what_is_typed_and_shows_who_comes_and_goes() {
     let directory = tempfile::tempdir().unwrap();
     let _server = Process::serve(directory.path());

@@ -20,6 +20,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// When the next page may be asked for.
 pub(super) struct Pace {
     next: Instant,
+    /// When the next room may be come into again.
+    next_room: Instant,
     interval: Duration,
     /// Between rooms that are come into again: half the rate of changes.
     between_rooms: Duration,
@@ -29,16 +31,18 @@ impl Pace {
     pub(super) fn new(limits: &Limits, now: Instant) -> Self {
         let twice = Duration::from_secs(2);
         let interval = twice / limits.queries_per_second.max(1);
-        Self { next: now, interval, between_rooms: twice / limits.changes_per_second.max(1) }
+        let between_rooms = twice / limits.changes_per_second.max(1);
+        Self { next: now, next_room: now, interval, between_rooms }
     }
 }
 
 impl Driver {
     /// When to fetch, if there is anything to fetch and nothing on its way.
     pub(super) fn fetch_at(&self) -> Option<Instant> {
+        let room = self.tracker.wants_in().then_some(self.pace.next.max(self.pace.next_room));
         // An app that wants no events wants its rooms all the same.
-        let wants = if self.events.is_closed() { self.tracker.wants_in() } else { self.tracker.wants() };
-        (wants && self.logout.is_none()).then_some(self.pace.next)
+        let page = (!self.events.is_closed() && self.tracker.wants()).then_some(self.pace.next);
+        room.into_iter().chain(page).min().filter(|_| self.logout.is_none())
     }
 
     /// Asks for the next page if it is time.
@@ -47,16 +51,14 @@ impl Driver {
         if self.fetch_at().is_none_or(|at| at > now) {
             return;
         }
-        let mut interval = self.pace.interval;
-        let request = match self.tracker.ask() {
-            Some(Query::Enter(enter)) => {
-                interval = self.pace.between_rooms;
-                fetching(&enter)
-            }
-            Some(Query::Join(join)) => {
-                interval = self.pace.between_rooms;
-                fetching(&join)
-            }
+        let query = if now < self.pace.next_room { self.tracker.ask_else() } else { self.tracker.ask() };
+        if query.as_ref().is_some_and(Query::is_of_rooms) {
+            self.pace.next_room = now + self.pace.between_rooms;
+        }
+        let request = match query {
+            Some(Query::Enter(enter)) => fetching(&enter),
+            Some(Query::Join(join)) => fetching(&join),
+            Some(Query::Leave(leave)) => fetching(&leave),
             Some(Query::Resume(resume)) => fetching(&resume),
             Some(Query::Sync(sync)) => fetching(&sync),
             Some(Query::History(history)) => fetching(&history),
@@ -64,7 +66,7 @@ impl Driver {
             None => return,
         };
         self.outbox.push(request);
-        self.pace.next = now + interval;
+        self.pace.next = now + self.pace.interval;
     }
 
     /// The answer to what was asked for.
@@ -78,7 +80,12 @@ impl Driver {
             }
             Err(CallError::Reject(reject)) if self.tracker.asks_again(&reject) => {
                 let wait = reject.retry_after_ms.map_or(RETRY_AFTER, |ms| Duration::from_millis(ms.into()));
-                self.pace.next = Instant::now() + wait.max(self.pace.interval);
+                let next = Instant::now() + wait.max(self.pace.interval);
+                if self.tracker.asked_is_of_rooms() {
+                    self.pace.next_room = next;
+                } else {
+                    self.pace.next = next;
+                }
                 if reject.code != Code::RateLimited {
                     tracing::debug!(%reject, "not now");
                 }

@@ -3,7 +3,7 @@
 use quail_protocol::{
     Conversation, Event,
     limits::HISTORY_ENTRIES_MAX,
-    message::{Changed, Changes, ChangesPage, Message},
+    message::{Changed, Changes, ChangesPage, Dropped, Message},
 };
 
 use super::{Query, Tracker, change};
@@ -29,6 +29,18 @@ impl Tracker {
         }
     }
 
+    /// Events that have no number in a conversation were dropped on the way here. In a room, changes of messages are
+    /// among them: those of them that matter can be read.
+    pub(super) fn dropped(&mut self, dropped: Dropped) {
+        if matches!(dropped.conversation, Conversation::Room(_))
+            && let Some(track) = self.tracks.get_mut(&dropped.conversation)
+        {
+            track.suspect_changes(true);
+            self.want_changes(&dropped.conversation);
+        }
+        self.ready.tell(Event::MessagesDropped(dropped));
+    }
+
     pub(super) fn want_changes(&mut self, conversation: &Conversation) {
         let wanted = self.tracks.get(conversation).is_some_and(|track| track.wanted_changes().is_some());
         let asked = matches!(&self.asked, Some(Query::Changes(query)) if query.conversation == *conversation);
@@ -38,9 +50,10 @@ impl Tracker {
     }
 
     pub(super) fn ask_changes(&mut self) -> Option<Query> {
-        while let Some(conversation) = self.unchanged.pop_front() {
-            let track = self.tracks.get(&conversation);
-            let Some(since) = track.and_then(|track| track.wanted_changes()) else { continue };
+        while let Some(conversation) = self.next_of(|tracker| &mut tracker.unchanged) {
+            let Some(track) = self.tracks.get_mut(&conversation) else { continue };
+            let Some(since) = track.wanted_changes() else { continue };
+            track.suspect_changes(false);
             return Some(Query::Changes(Changes { conversation, since, limit: HISTORY_ENTRIES_MAX as u16 }));
         }
         None
@@ -53,7 +66,7 @@ impl Tracker {
         let (me, unanswered) = (&self.me, &self.unanswered);
         let own = |message: &Message| message.sender == *me && unanswered.contains(&message.client_id);
         change(track, &mut self.held, &mut self.ready, |track, ready| track.changes(page, own, ready));
-        if track.wanted_changes() == Some(query.since) {
+        if track.lacks_changes() && track.rev() == query.since {
             // A server that answers with nothing would be asked for ever.
             self.give_up_changes(&query.conversation);
         } else {

@@ -4,12 +4,16 @@ use quail_protocol::{
     Advice, Code, Conversation, Event, Position, Reject, Seq,
     id::RoomId,
     message::Gap,
-    room::{Enter, Entered, Join, RoomLeft, RoomState, StandingCause, StandingDetail, Switched},
+    room::{Enter, Entered, Join, Leave, RoomLeft, RoomState, StandingCause, StandingDetail, Switched},
 };
 
-use super::{Query, Tracker, change, track::Track};
+use super::{
+    Query, Tracker, change,
+    standing::{Verdict, may_have_happened},
+    track::Track,
+};
 use crate::{
-    outbox::{Entry, Own},
+    outbox::{Door, Entry, Own},
     state::Cause,
 };
 
@@ -30,13 +34,22 @@ impl Tracker {
     /// That is refused.
     pub(crate) fn refused_own(&mut self, own: &Own, reject: &Reject) {
         match own {
-            Own::Enter(entry) => self.places.kept_out(entry, Some(reject), &mut self.ready),
+            Own::Enter(entry) => {
+                self.places.kept_out(entry, Some(reject), &mut self.ready);
+                self.ask_whether_in(&entry.room);
+                if let Some(from) = &entry.from
+                    && may_have_happened(reject)
+                {
+                    self.places.may_have_left(from, StandingCause::Switching);
+                    self.ask_whether_in(from);
+                }
+            }
             Own::Leave(room) | Own::Dismiss(room) => {
                 if self.places.stays(room, reject, &mut self.ready) {
                     self.left_somewhere(room);
                 }
             }
-            Own::LeaveAll => self.places.stays_all(),
+            Own::LeaveAll => _ = self.places.answered_all(),
             Own::Message(_) | Own::Recall(_) | Own::Unnumbered => {}
         }
     }
@@ -51,8 +64,20 @@ impl Tracker {
 
     /// This session is in a room. What is placed behind its head comes as events, and some may have come already.
     pub(crate) fn entered(&mut self, entry: &Entry, entered: &Entered) {
-        let news = self.places.came(entry, entered, &mut self.ready);
+        let conversation = Conversation::Room(entry.room.clone());
+        let was_out = self.left.iter().any(|(left, _)| *left == conversation);
+        let news = self.places.came(entry, entered, was_out, &mut self.ready);
         self.follow_room(&entry.room, &entered.state, news);
+        self.ask_whether_in(&entry.room);
+    }
+
+    /// Has the server asked about a room if it is not known whether the client is in. True if it is not.
+    fn ask_whether_in(&mut self, room: &RoomId) -> bool {
+        let (is_doubtful, conversation) = (self.places.is_doubtful(room), Conversation::Room(room.clone()));
+        if is_doubtful && !self.unsure.contains(&conversation) {
+            self.unsure.push_front(conversation);
+        }
+        is_doubtful
     }
 
     /// This session is in a room, and out of the one that it left for it.
@@ -85,6 +110,16 @@ impl Tracker {
         }
     }
 
+    /// True if the server is to be asked whether this session is in a room.
+    pub(super) fn is_doubtful(&self, conversation: &Conversation) -> bool {
+        matches!(conversation, Conversation::Room(room) if self.places.is_doubtful(room))
+    }
+
+    /// True if this session takes itself to be in a room.
+    pub(super) fn is_in(&self, conversation: &Conversation) -> bool {
+        matches!(conversation, Conversation::Room(room) if self.places.is_in(room))
+    }
+
     /// The room that is asked for, to come into it again.
     fn asked_room(&self) -> Option<RoomId> {
         match &self.asked {
@@ -99,7 +134,7 @@ impl Tracker {
         self.places.is_due(room) || self.asked_room().as_ref() == Some(room)
     }
 
-    /// True if a room is to be asked for, and nothing is on its way.
+    /// True if a room is to be asked for or to be left, and nothing is on its way.
     pub(crate) fn wants_in(&self) -> bool {
         self.asked.is_none() && self.places.wants()
     }
@@ -114,10 +149,26 @@ impl Tracker {
 
     /// This session is in a room again.
     pub(super) fn came_again(&mut self, entered: &Entered) {
-        let Some(room) = self.asked_room() else { return };
-        self.asked = None;
-        self.places.came_again(&room, entered, &mut self.ready);
-        self.follow_room(&room, &entered.state, true);
+        let (room, door) = match self.asked.take() {
+            Some(Query::Enter(Enter { room, settings, .. })) => (room, Door::Enter(settings)),
+            Some(Query::Join(Join { room, .. })) => (room, Door::Join),
+            asked => return self.asked = asked,
+        };
+        if self.places.came_again(&room, door, entered, &mut self.ready) {
+            self.follow_room(&room, &entered.state, true);
+        }
+    }
+
+    /// This session is out of a room again that it came into after the app had left.
+    pub(super) fn left_again(&mut self, last: Position) {
+        let Some(Query::Leave(Leave { room, .. })) = self.asked.take() else { return };
+        if self.places.is_known(&room) {
+            // The app came in meanwhile, before that or after.
+            self.places.may_have_left(&room, StandingCause::Left);
+            self.ask_whether_in(&room);
+        } else {
+            self.left(&room, last);
+        }
     }
 
     /// This session does not come into a room again.
@@ -144,8 +195,9 @@ impl Tracker {
         if resumed {
             let asked = self.asked_room();
             for room in self.places.rooms().into_iter().filter(|room| asked.as_ref() != Some(room)) {
-                // Of what is followed the server is asked.
-                if !self.tracks.contains_key(&Conversation::Room(room.clone())) {
+                // Of what is followed, and of what is in doubt, the server is asked.
+                let is_followed = self.tracks.contains_key(&Conversation::Room(room.clone()));
+                if !is_followed && !self.ask_whether_in(&room) {
                     self.places.known(&room, true, &mut self.ready);
                 }
             }
@@ -162,9 +214,14 @@ impl Tracker {
 
     /// What the server says of a room that this session was in.
     pub(super) fn known(&mut self, conversation: &Conversation, is_in: bool) {
-        if let Conversation::Room(room) = conversation {
-            self.places.known(room, is_in, &mut self.ready);
+        let Conversation::Room(room) = conversation else { return };
+        if !is_in && self.places.is_doubtful(room) {
+            match self.places.doubtful_since(room) {
+                Some(last) => self.left(room, last),
+                None => self.left_somewhere(room),
+            }
         }
+        self.places.known(room, is_in, &mut self.ready);
     }
 
     /// The app left a room, and was told its newest position.
@@ -194,30 +251,49 @@ impl Tracker {
         self.left.push_back((conversation, last));
     }
 
-    /// This session is in no room.
+    /// This session was in no room for a moment.
     pub(crate) fn left_all(&mut self) {
-        let rooms = self.tracks.keys().filter_map(|conversation| match conversation {
-            Conversation::Room(room) => Some(room.clone()),
+        let asked = self.places.answered_all();
+        let since = self.places.rooms().into_iter().filter(|room| !asked.contains(room));
+        let since: Vec<_> = since.collect();
+        let followed = self.tracks.keys().filter_map(|conversation| match conversation {
+            Conversation::Room(room) if !since.contains(room) => Some(room.clone()),
             _ => None,
         });
-        let rooms: Vec<_> = rooms.collect();
-        for room in rooms {
+        for room in followed.collect::<Vec<_>>() {
             self.left_somewhere(&room);
         }
-        self.places.out_of_all(StandingCause::Left, &mut self.ready);
+        for room in asked {
+            self.places.out(&room, StandingCause::Left, StandingDetail::None, &mut self.ready);
+        }
+        // What the app came into after it had asked may be among those that were left.
+        for room in since {
+            self.places.may_have_left(&room, StandingCause::Left);
+            self.ask_whether_in(&room);
+        }
     }
 
-    /// The same, unasked.
+    /// The same, unasked. It may come after the answer that says that the client is in again.
     pub(super) fn room_left(&mut self, event: RoomLeft) {
-        self.left(&event.room, event.last);
-        self.ready.tell(Event::RoomLeft(event.clone()));
-        self.places.put_out(&event, &mut self.ready);
+        let conversation = Conversation::Room(event.room.clone());
+        let end = self.tracks.get(&conversation).map(Track::end).unwrap_or_default();
+        match self.places.judge(&event, end) {
+            Verdict::Late => {}
+            Verdict::Doubtful => {
+                let room = event.room.clone();
+                self.places.may_be_out(event);
+                self.ask_whether_in(&room);
+            }
+            Verdict::Out => {
+                self.left(&event.room, event.last);
+                self.places.put_out(event, &mut self.ready);
+            }
+        }
     }
 
-    /// True if what stands at `position` is of a room that was left, and was placed before that.
+    /// True if something at `position` is of a room that was left, and was placed before that.
     pub(super) fn is_late(&self, conversation: &Conversation, position: Position) -> bool {
-        let before = |(left, last): &(Conversation, Position)| *left == *conversation && position <= *last;
-        self.left.iter().any(before)
+        self.left.iter().any(|(left, last)| left == conversation && position <= *last)
     }
 
     /// Messages of a room were dropped on the way here.

@@ -3,39 +3,56 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use quail_protocol::{
-    Advice, Close, Code, Event, Reject,
+    Close, Code, Event, Position, Reject,
     id::RoomId,
     room::{
-        Enter, Entered, EntryStatus, Join, LeaveCause, RoomLeft, RoomState, RoomStateChanged, Standing,
-        StandingCause, StandingDetail,
+        Entered, EntryStatus, RoomLeft, RoomState, RoomStateChanged, Standing, StandingCause, StandingDetail,
     },
 };
 
-use super::{Query, ready::Ready};
+use self::doubt::Doubt;
+use super::ready::Ready;
 use crate::{
     outbox::{Door, Entry},
     state::Cause,
 };
 
-/// So often the client tries to come into a room again before it says that it cannot.
-const TRIES_MAX: u8 = 8;
+mod again;
+mod doubt;
+
+pub(super) use doubt::{Verdict, may_have_happened};
 
 /// What the client knows of a room.
 #[derive(Debug)]
 struct Place {
     standing: Standing,
-    /// How it was come into, if it was.
+    /// How to come into it again, if it was come into.
     door: Option<Door>,
+    /// The room's head when it was come into last.
+    entered: Position,
+    /// It was come into after the client was out of it, which may be told yet.
+    came_back: bool,
     /// Requests of the app to come in that are not answered.
     coming: u32,
     /// Requests of the app to leave that are not answered.
     leaving: u32,
     tries: u8,
+    /// What the server has to be asked.
+    doubt: Option<Doubt>,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Self { standing: Standing::Disconnected, door: None, coming: 0, leaving: 0, tries: 0 }
+        Self {
+            standing: Standing::Disconnected,
+            door: None,
+            entered: Position::default(),
+            came_back: false,
+            coming: 0,
+            leaving: 0,
+            tries: 0,
+            doubt: None,
+        }
     }
 }
 
@@ -45,6 +62,10 @@ pub(super) struct Places {
     places: BTreeMap<RoomId, Place>,
     /// What is to be come into again, in this order.
     again: VecDeque<RoomId>,
+    /// What the client came into again and the app had left by then.
+    stray: VecDeque<RoomId>,
+    /// Of each request of the app to leave all rooms that is not answered: those that it was about.
+    all: VecDeque<Vec<RoomId>>,
     /// Whether the client comes in again by itself.
     pub(super) reenter: bool,
 }
@@ -52,6 +73,8 @@ pub(super) struct Places {
 impl Places {
     /// The app asks to come in.
     pub(super) fn coming(&mut self, entry: &Entry, out: &mut Ready) {
+        self.stray.retain(|room| *room != entry.room);
+        self.is_not_of_all(&entry.room);
         let place = self.places.entry(entry.room.clone()).or_default();
         place.coming += 1;
         if place.standing == Standing::Disconnected {
@@ -64,14 +87,29 @@ impl Places {
         }
     }
 
-    /// The app is let in. True if the client was not sure to be in before.
-    pub(super) fn came(&mut self, entry: &Entry, entered: &Entered, out: &mut Ready) -> bool {
+    /// The app is let in. `was_out` if it was out of the room before. True if the client was not sure to be in before.
+    pub(super) fn came(&mut self, entry: &Entry, entered: &Entered, was_out: bool, out: &mut Ready) -> bool {
         self.again.retain(|room| *room != entry.room);
         let place = self.places.entry(entry.room.clone()).or_default();
         place.coming = place.coming.saturating_sub(1);
-        place.door = Some(entry.door.clone());
+        let is_new = entered.status != EntryStatus::AlreadyIn;
+        place.came_back = was_out || place.came_back || place.door.is_some() && is_new;
+        place.entered = entered.state.head;
+        let doubt = place.doubt.take();
+        let made = place.door.take().or_else(|| doubt.as_ref().and_then(|doubt| doubt.door.clone()));
+        place.door = Some(match (entered.status, made) {
+            (EntryStatus::Created, _) => entry.door.clone(),
+            (EntryStatus::AlreadyIn, Some(door)) => door,
+            _ => Door::Join,
+        });
         let news = place.standing != Standing::Connected;
-        if news {
+        if let Some(doubt) = doubt.filter(|doubt| doubt.overtook) {
+            place.doubt = Some(Doubt { overtook: false, ..doubt });
+            if place.standing == Standing::Disconnected {
+                let (state, cause) = (Standing::Connecting, StandingCause::Entering);
+                place.stand(&entry.room, state, cause, StandingDetail::None, out);
+            }
+        } else if news {
             let detail = detail_of(entered);
             place.stand(&entry.room, Standing::Connected, StandingCause::Success, detail, out);
         }
@@ -82,8 +120,11 @@ impl Places {
     pub(super) fn kept_out(&mut self, entry: &Entry, reject: Option<&Reject>, out: &mut Ready) {
         let Some(place) = self.places.get_mut(&entry.room) else { return };
         place.coming = place.coming.saturating_sub(1);
+        if place.coming == 0 {
+            _ = place.doubt.take_if(|doubt| doubt.overtook);
+        }
         // Whoever is in, or is to come in again by itself, stands as before.
-        if place.door.is_none() && place.coming == 0 {
+        if place.door.is_none() && place.coming == 0 && place.doubt.is_none() {
             let cause = match (reject.map(|reject| reject.code), &entry.door) {
                 (None | Some(Code::TimedOut), _) => StandingCause::TimedOut,
                 _ if entry.from.is_some() => StandingCause::SwitchFailed,
@@ -91,7 +132,13 @@ impl Places {
                 (Some(_), Door::Create(_)) => StandingCause::CreateFailed,
                 (Some(_), Door::Join | Door::Enter(_)) => StandingCause::EnterFailed,
             };
-            self.out(&entry.room, cause, refused(reject), out);
+            if reject.is_some_and(may_have_happened) {
+                let made = matches!(entry.door, Door::Create(_));
+                let door = Some(if made { entry.door.clone() } else { Door::Join });
+                place.doubt = Some(Doubt { door, ..Doubt::new(cause, refused(reject)) });
+            } else {
+                self.out(&entry.room, cause, refused(reject), out);
+            }
         }
     }
 
@@ -104,7 +151,12 @@ impl Places {
 
     /// The same for all rooms.
     pub(super) fn leaving_all(&mut self) {
-        self.places.values_mut().for_each(|place| place.leaving += 1);
+        self.all.push_back(self.rooms());
+    }
+
+    /// What was asked for all rooms is not about this one any more.
+    fn is_not_of_all(&mut self, room: &RoomId) {
+        self.all.iter_mut().for_each(|rooms| rooms.retain(|leaving| leaving != room));
     }
 
     /// That is refused. True if the client is not in the room all the same.
@@ -118,12 +170,13 @@ impl Places {
         is_out
     }
 
-    /// The same for all rooms.
-    pub(super) fn stays_all(&mut self) {
-        self.places.values_mut().for_each(|place| place.leaving = place.leaving.saturating_sub(1));
+    /// A request to leave all rooms is answered. Returns those that it was about and that the client is not out of
+    /// since, nor on its way into again.
+    pub(super) fn answered_all(&mut self) -> Vec<RoomId> {
+        self.all.pop_front().unwrap_or_default()
     }
 
-    /// The client is out of a room.
+    /// The client is out of a room. If an answer to the app is on its way, that may be older than this.
     pub(super) fn out(
         &mut self,
         room: &RoomId,
@@ -132,10 +185,17 @@ impl Places {
         out: &mut Ready,
     ) {
         self.again.retain(|again| again != room);
+        self.is_not_of_all(room);
         let Some(place) = self.places.get_mut(room) else { return };
-        (place.door, place.leaving) = (None, 0);
-        if place.standing != Standing::Disconnected {
-            place.stand(room, Standing::Disconnected, cause, detail, out);
+        let was_in = place.door.is_some();
+        let before = std::mem::take(place);
+        (place.standing, place.coming) = (before.standing, before.coming);
+        if place.coming > 0 {
+            place.doubt = Some(Doubt { overtook: true, ..Doubt::new(cause, detail.clone()) });
+        }
+        // Whoever was only on the way in still is.
+        if place.standing == Standing::Connected || was_in || place.coming == 0 {
+            place.go(room, cause, detail, out);
         }
         if place.coming == 0 {
             self.places.remove(room);
@@ -143,17 +203,10 @@ impl Places {
     }
 
     /// The server says that the client is out of a room.
-    pub(super) fn put_out(&mut self, left: &RoomLeft, out: &mut Ready) {
-        let RoomLeft { room, cause, operator, reason, .. } = left.clone();
-        let why = match cause {
-            LeaveCause::KickedOut | LeaveCause::Banned => StandingCause::KickedOut,
-            LeaveCause::Dismissed => StandingCause::Dismissed,
-            LeaveCause::Ended => StandingCause::Ended,
-            LeaveCause::LoggedOut => StandingCause::Displaced,
-            LeaveCause::Offline => StandingCause::Lost,
-            LeaveCause::Left | LeaveCause::Unknown(_) => StandingCause::Left,
-        };
-        self.out(&room, why, StandingDetail::PutOut { cause, operator, reason }, out);
+    pub(super) fn put_out(&mut self, left: RoomLeft, out: &mut Ready) {
+        let (room, cause, detail) = doubt::why(&left);
+        out.tell(Event::RoomLeft(left));
+        self.out(&room, cause, detail, out);
     }
 
     /// The client is out of all rooms.
@@ -190,114 +243,19 @@ impl Places {
             _ if displaced => StandingCause::Displaced,
             _ => StandingCause::Lost,
         };
+        // No answer comes any more.
+        self.places.values_mut().for_each(|place| place.coming = 0);
         self.out_of_all(cause, out);
-    }
-
-    /// The session is another one, which is in no room. `used` are rooms, the last used first, and the order of coming in
-    /// again. Returns what the app had asked to leave.
-    pub(super) fn begun_anew(&mut self, used: Vec<RoomId>, out: &mut Ready) -> Vec<RoomId> {
-        let mut left = vec![];
-        let rooms = used.into_iter().chain(self.rooms());
-        self.again.clear();
-        for room in rooms {
-            let Some(place) = self.places.get_mut(&room).filter(|place| place.door.is_some()) else {
-                continue;
-            };
-            if place.leaving > 0 {
-                self.out(&room, StandingCause::Left, StandingDetail::None, out);
-                left.push(room);
-            } else if !self.reenter {
-                self.out(&room, StandingCause::Lost, StandingDetail::None, out);
-            } else if !self.again.contains(&room) {
-                place.tries = 0;
-                self.again.push_back(room);
-            }
-        }
-        left
-    }
-
-    /// True if the client is to come into a room again and has not asked yet.
-    pub(super) fn is_due(&self, room: &RoomId) -> bool {
-        self.again.contains(room)
-    }
-
-    /// True if there is a room to ask for.
-    pub(super) fn wants(&self) -> bool {
-        self.due().is_some()
-    }
-
-    /// What the app wants to leave is not come into.
-    fn due(&self) -> Option<usize> {
-        self.again.iter().position(|room| self.places.get(room).is_some_and(|place| place.leaving == 0))
-    }
-
-    /// Asks to come into the next room again.
-    pub(super) fn ask(&mut self) -> Option<Query> {
-        let room = self.again.remove(self.due()?)?;
-        let door = self.places.get(&room)?.door.clone()?;
-        Some(match door {
-            Door::Join => Query::Join(Join { room, recent: 0 }),
-            Door::Create(settings) | Door::Enter(settings) => {
-                Query::Enter(Enter { room, settings, recent: 0 })
-            }
-        })
-    }
-
-    /// Whether to ask for a room once more after a refusal. Not because a room is full: nobody knows until when.
-    pub(super) fn asks_again(&mut self, room: &RoomId, reject: &Reject) -> bool {
-        let passes = reject.retry_after_ms.is_some()
-            || matches!(reject.code, Code::RateLimited | Code::Unavailable | Code::TimedOut);
-        let Some(place) = self.places.get_mut(room) else { return false };
-        place.tries += 1;
-        passes && reject.code.advice() == Advice::Retry && place.tries < TRIES_MAX
-    }
-
-    /// The same room again.
-    pub(super) fn retry(&mut self, room: RoomId) {
-        if self.places.get(&room).is_some_and(|place| place.door.is_some()) && !self.is_due(&room) {
-            self.again.push_front(room);
-        }
-    }
-
-    /// The client is in again.
-    pub(super) fn came_again(&mut self, room: &RoomId, entered: &Entered, out: &mut Ready) {
-        let Some(place) = self.places.get_mut(room) else { return };
-        if place.standing != Standing::Connected {
-            place.stand(room, Standing::Connected, StandingCause::Rejoined, detail_of(entered), out);
-        }
-    }
-
-    /// The client cannot come in again.
-    pub(super) fn stays_out(&mut self, room: &RoomId, reject: Option<&Reject>, out: &mut Ready) {
-        let Some(place) = self.places.get_mut(room) else { return };
-        if place.coming > 0 {
-            // The app asks itself by now, and gets its own answer.
-            place.door = None;
-            return;
-        }
-        let cause = match reject {
-            Some(reject) if reject.code == Code::RoomNotFound => StandingCause::NotFound,
-            _ => StandingCause::EnterFailed,
-        };
-        self.out(room, cause, refused(reject), out);
-    }
-
-    /// The session goes on, and the server knows whether it is in a room that it was in.
-    pub(super) fn known(&mut self, room: &RoomId, is_in: bool, out: &mut Ready) {
-        let is_due = self.is_due(room);
-        let Some(place) = self.places.get_mut(room) else { return };
-        if is_due || place.door.is_none() || place.standing != Standing::Connecting {
-            return;
-        }
-        if is_in {
-            place.stand(room, Standing::Connected, StandingCause::Success, StandingDetail::None, out);
-        } else {
-            self.out(room, StandingCause::OutMeanwhile, StandingDetail::None, out);
-        }
     }
 }
 
 impl Place {
+    fn go(&mut self, room: &RoomId, cause: StandingCause, detail: StandingDetail, out: &mut Ready) {
+        if self.standing != Standing::Disconnected {
+            self.stand(room, Standing::Disconnected, cause, detail, out);
+        }
+    }
+
     fn stand(
         &mut self,
         room: &RoomId,

@@ -2,8 +2,8 @@ use quail_protocol::{
     Epoch, Priority, Rev, Timestamp,
     bounded::List,
     id::MessageId,
-    message::{Ack, Content, MessageKind, Sent},
-    session::{Answer, Cursor, Missed, Resumed},
+    message::{Ack, Content, History, MessageKind, Page, Sent},
+    session::{Answer, Cursor, Missed, Resume, Resumed},
 };
 
 use super::*;
@@ -133,11 +133,11 @@ fn fetch(tracker: &mut Tracker, story: &Story, mine: &[u64], most: u64) -> (Vec<
                 answers: List::new(cursors.iter().map(|cursor| story.answer(cursor, Seq(1))).collect())
                     .unwrap(),
             }),
-            Query::Sync(_) | Query::Changes(_) | Query::Enter(_) | Query::Join(_) => panic!("not asked for"),
             Query::History(query) => {
                 asked.push(query.from.0);
                 tracker.page(story.page(&query, mine, most));
             }
+            other => panic!("{other:?}"),
         }
         heard.extend(told(tracker));
     }

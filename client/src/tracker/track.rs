@@ -71,6 +71,8 @@ pub(super) struct Track {
     rev: Rev,
     /// Up to here there are changes to fetch.
     want_rev: Rev,
+    /// There may be changes to fetch.
+    suspects: bool,
     /// Changes up to here were made before this was followed; events of some may still be on their way.
     first_rev: Rev,
     /// What became of messages that may be told yet: what is on its way may say what they were.
@@ -97,6 +99,7 @@ impl Track {
             want: 0,
             rev,
             want_rev: Rev(0),
+            suspects: false,
             first_rev: rev,
             overtaken: BTreeMap::new(),
             noted: None,

@@ -54,7 +54,7 @@ pub(super) fn comeback(dial: Dial) -> Option<Comeback> {
     Some(Comeback::new(dial, Reconnect::default(), [1; 32], ResumeToken([7; 16])))
 }
 
-fn message(seq: u64) -> Message {
+pub(super) fn message(seq: u64) -> Message {
     Message {
         id: MessageId([0; 16]),
         client_id: ClientMessageId([seq as u8; 16]),

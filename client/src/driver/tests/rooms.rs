@@ -4,11 +4,12 @@ use quail_protocol::{
     Epoch, Reject, Rev, Seq,
     bounded::List,
     id::RoomId,
-    room::{Entered, EntryStatus, Join, Lifetime, RoomInfo, RoomState, Standing, StandingCause},
+    message::History,
+    room::{Entered, EntryStatus, Join, Leave, Lifetime, RoomInfo, RoomState, Standing, StandingCause},
 };
 
 use super::{
-    comeback::{Next, comeback, connection, dial},
+    comeback::{Next, comeback, connection, dial, message},
     *,
 };
 
@@ -45,6 +46,10 @@ fn refuse(server: &mpsc::UnboundedSender<(Lane, Bytes)>, request_id: u32, reject
 
 fn join(request_id: u32) -> Option<Did> {
     Some(Did::Wrote(Lane::Control, vec![(request_id, Join::INFO.opcode)]))
+}
+
+fn leave(request_id: u32) -> Option<Did> {
+    Some(Did::Wrote(Lane::Control, vec![(request_id, Leave::INFO.opcode)]))
 }
 
 /// Joins the rooms `a` and `b`, and loses the session. The next one is returned.
@@ -85,6 +90,39 @@ async fn rooms_are_come_into_again_one_by_one_when_the_server_lets_them() {
         }
     }
     assert_eq!(again, ["b", "a"], "the last used first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_has_to_wait_holds_back_no_page() {
+    let (_client, _events, Next { server, mut did }) = lose(16).await;
+    assert_eq!(did.recv().await, join(2));
+    let start = Instant::now();
+    refuse(&server, 2, Reject { retry_after_ms: Some(3000), ..Code::RateLimited.into() });
+    for seq in [1, 4] {
+        server.send((Lane::Normal, message(seq).to_frame())).unwrap();
+    }
+    assert_eq!(did.recv().await, Some(Did::Wrote(Lane::Control, vec![(3, History::INFO.opcode)])));
+    assert_eq!(start.elapsed().as_millis(), 200, "at half the rate of queries");
+    refuse(&server, 3, Code::InvalidArgument.into());
+    assert_eq!(did.recv().await, join(4));
+    assert_eq!(start.elapsed().as_millis(), 3000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_the_app_left_while_the_client_came_in_again_is_left_again() {
+    let (client, events, Next { server, mut did }) = lose(16).await;
+    assert_eq!(did.recv().await, join(2));
+    drop(events);
+    let (a, b) = (client.room("a").unwrap(), client.room("b").unwrap());
+    for (room, request_id) in [(b, 3), (a, 4)] {
+        let mut leaving = Box::pin(room.leave());
+        assert!((&mut leaving).now_or_never().is_none());
+        assert_eq!(did.recv().await, leave(request_id));
+        refuse(&server, request_id, Code::NotInRoom.into());
+        leaving.await.unwrap_err();
+    }
+    answer(&server, 2, "b");
+    assert_eq!(did.recv().await, leave(5), "and no other room is come into");
 }
 
 #[tokio::test(start_paused = true)]

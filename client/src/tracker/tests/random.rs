@@ -168,7 +168,9 @@ impl World {
                 };
                 Late::Resumed(answers(&cursors.iter().map(answer).collect::<Vec<_>>()))
             }
-            Some(Query::Enter(_) | Query::Join(_)) => unreachable!("there is no room here"),
+            Some(Query::Enter(_) | Query::Join(_) | Query::Leave(_)) => {
+                unreachable!("there is no room here")
+            }
             Some(Query::Sync(_)) => {
                 let rev = self.rev();
                 let mut summary = sync::summary("bob", self.head().seq.0, 1, 0);

@@ -1,8 +1,9 @@
 //! What is told of messages that were dropped on the way.
 
 use quail_protocol::{
+    Rev,
     id::RoomId,
-    message::Gap,
+    message::{Changes, ChangesPage, Dropped, Gap, RecallNote},
     room::{Lifetime, RoomInfo, RoomState},
 };
 
@@ -127,4 +128,71 @@ fn what_was_told_between_coming_in_and_an_answer_that_took_two_connections_is_as
     come_in(&mut tracker, Story("n").message(1).position);
     let Some(Query::Resume(Resume { cursors })) = tracker.ask() else { panic!("it asks what it missed") };
     assert_eq!(cursors[0].conversation, Conversation::Room(lobby()));
+}
+
+/// A room with a message, which the app was told.
+fn in_room(tracker: &mut Tracker) -> (Conversation, Message) {
+    let conversation = Conversation::Room(RoomId::new("r").unwrap());
+    let message = Message { conversation: conversation.clone(), ..Story("n").message(1) };
+    tracker.event(Event::MessageSent(message.clone()));
+    assert_eq!(heard(tracker), ["1"]);
+    (conversation, message)
+}
+
+fn drop_some(tracker: &mut Tracker, conversation: &Conversation) {
+    let dropped = Dropped { conversation: conversation.clone(), count: 3 };
+    tracker.event(Event::MessagesDropped(dropped.clone()));
+    assert_eq!(tracker.pop_ready().and_then(|told| told.event), Some(Event::MessagesDropped(dropped)));
+}
+
+fn asks_for_changes(tracker: &mut Tracker) {
+    match tracker.ask() {
+        Some(Query::Changes(Changes { since, .. })) => assert_eq!(since, Rev(0)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_change_that_was_dropped_in_a_room_is_fetched_with_one_question_for_many_drops() {
+    let mut tracker = tracker();
+    let (room, message) = in_room(&mut tracker);
+    for _ in 0..3 {
+        drop_some(&mut tracker, &room);
+    }
+    asks_for_changes(&mut tracker);
+    let recall = Some(RecallNote { operator: user("bob"), time: Timestamp(0) });
+    let changed = Message { rev: Rev(1), recall, ..message };
+    let (head, messages) = (changed.position, List::new(vec![changed]).unwrap());
+    tracker.changes(ChangesPage { head, rev: Rev(1), messages, more: false });
+    assert!(matches!(tracker.pop_ready().and_then(|told| told.event), Some(Event::MessageChanged(_))));
+    assert!(tracker.ask().is_none());
+}
+
+#[test]
+fn drops_that_took_no_change_are_asked_about_once_and_told_as_nothing() {
+    let mut tracker = tracker();
+    let (room, message) = in_room(&mut tracker);
+    let nothing = |tracker: &mut Tracker| {
+        let (head, messages) = (message.position, List::default());
+        tracker.changes(ChangesPage { head, rev: Rev(0), messages, more: false });
+    };
+    drop_some(&mut tracker, &room);
+    asks_for_changes(&mut tracker);
+    drop_some(&mut tracker, &room);
+    nothing(&mut tracker);
+    asks_for_changes(&mut tracker);
+    nothing(&mut tracker);
+    assert!(tracker.ask().is_none());
+    drop_some(&mut tracker, &room);
+    asks_for_changes(&mut tracker);
+    tracker.retry();
+    asks_for_changes(&mut tracker);
+    tracker.give_up(None);
+    assert!(tracker.ask().is_none());
+    assert!(heard(&mut tracker).is_empty());
+    let peer = bob();
+    tracker.event(Event::MessageSent(Story("n").message(1)));
+    tracker.pop_ready();
+    drop_some(&mut tracker, &peer);
+    assert!(tracker.ask().is_none(), "elsewhere no change is dropped");
 }

@@ -15,6 +15,8 @@ use crate::{
     state::Cause,
 };
 
+mod doubt;
+
 fn room() -> RoomId {
     RoomId::new("r").unwrap()
 }
@@ -58,7 +60,11 @@ fn switch() -> Own {
 }
 
 fn left(cause: LeaveCause) -> Event {
-    let last = Position { epoch: Epoch(EPOCH), seq: Seq(5) };
+    left_at(EPOCH, 5, cause)
+}
+
+fn left_at(epoch: u64, seq: u64, cause: LeaveCause) -> Event {
+    let last = Position { epoch: Epoch(epoch), seq: Seq(seq) };
     Event::RoomLeft(RoomLeft { room: room(), last, cause, operator: None, reason: Default::default() })
 }
 
@@ -81,6 +87,9 @@ fn play(tracker: &mut Tracker, word: &str) {
             let create = entry(Door::Create(Settings::default()));
             tracker.refused_own(&Own::Enter(Box::new(create)), &Code::RoomExists.into());
         }
+        "late" => tracker.refused_own(&Own::Enter(Box::new(join())), &Code::TimedOut.into()),
+        "away" => tracker.refused_own(&Own::Enter(Box::new(join())), &Code::Unavailable.into()),
+        "forgotten" => tracker.refused_own(&Own::Enter(Box::new(join())), &Code::ReplyForgotten.into()),
         "silence" => tracker.unanswered(&Own::Enter(Box::new(join()))),
         "leave" => tracker.asking(&Own::Leave(room())),
         "leave all" => tracker.asking(&Own::LeaveAll),
@@ -91,6 +100,8 @@ fn play(tracker: &mut Tracker, word: &str) {
         "stay" => tracker.refused_own(&Own::Leave(room()), &Code::RateLimited.into()),
         "not in" => tracker.refused_own(&Own::Leave(room()), &Code::NotInRoom.into()),
         "kick" => tracker.event(left(LeaveCause::KickedOut)),
+        "kick before" => tracker.event(left_at(EPOCH, 4, LeaveCause::KickedOut)),
+        "kick of old" => tracker.event(left_at(EPOCH - 1, 9, LeaveCause::KickedOut)),
         "end" => tracker.event(left(LeaveCause::Ended)),
         "switch" => tracker.asking(&switch()),
         "switched" => {
@@ -98,6 +109,7 @@ fn play(tracker: &mut Tracker, word: &str) {
             tracker.switched(&entry, &Switched { entered: entered(EPOCH, 0), last: Position::default() });
         }
         "not switched" => tracker.refused_own(&switch(), &Code::RoomNotFound.into()),
+        "switched late" => tracker.refused_own(&switch(), &Code::TimedOut.into()),
         "lost" => tracker.interrupted(),
         "resumed" => tracker.reconnected(true, Timestamp(0)),
         "anew" => tracker.reconnected(false, Timestamp(0)),
@@ -106,9 +118,14 @@ fn play(tracker: &mut Tracker, word: &str) {
         // What the server answers to what the tracker asks.
         "> join" => assert!(matches!(tracker.ask(), Some(Query::Join(_)))),
         "> enter" => assert!(matches!(tracker.ask(), Some(Query::Enter(_)))),
+        "> leave" => assert!(matches!(tracker.ask(), Some(Query::Leave(_)))),
         "> cursor" => assert!(matches!(tracker.ask(), Some(Query::Resume(_)))),
         "> nothing" => assert_eq!(tracker.ask(), None),
         "in again" => tracker.came_again(&entered(EPOCH, 5)),
+        "left again" => tracker.left_again(Position { epoch: Epoch(EPOCH), seq: Seq(5) }),
+        "never was in" => refuse(tracker, Code::NotInRoom.into()),
+        "stay in all" => tracker.refused_own(&Own::LeaveAll, &Code::RateLimited.into()),
+        "gone now" => refuse(tracker, Code::RoomNotFound.into()),
         "busy" => refuse(tracker, Reject { retry_after_ms: Some(5), ..Code::RateLimited.into() }),
         "full" => refuse(tracker, Code::RoomFull.into()),
         "banned" => refuse(tracker, Code::BannedFromRoom.into()),
@@ -226,17 +243,21 @@ fn rooms_that_were_lost_with_a_session_are_come_into_again() {
 }
 
 #[test]
-fn a_room_is_come_into_again_by_the_door_it_was_come_into_last() {
-    for (door, asked) in [
-        (Door::Join, "> join"),
-        (Door::Enter(Settings::default()), "> enter"),
-        (Door::Create(Settings::default()), "> enter"),
+fn a_room_that_was_entered_and_not_made_is_not_made_anew_by_coming_again() {
+    let settings = Settings::default;
+    for (door, status, asked) in [
+        (Door::Join, EntryStatus::Joined, "> join"),
+        (Door::Enter(settings()), EntryStatus::Created, "> enter"),
+        (Door::Create(settings()), EntryStatus::Created, "> enter"),
+        // Whoever found it there makes no room of their own.
+        (Door::Enter(settings()), EntryStatus::Joined, "> join"),
+        (Door::Enter(settings()), EntryStatus::AlreadyIn, "> join"),
     ] {
         let mut tracker = tracker();
         tracker.reenter_rooms();
         let entry = entry(door);
         tracker.asking(&Own::Enter(Box::new(entry.clone())));
-        tracker.entered(&entry, &entered(EPOCH, 5));
+        tracker.entered(&entry, &Entered { status, ..entered(EPOCH, 5) });
         tracker.reconnected(false, Timestamp(0));
         play(&mut tracker, asked);
     }

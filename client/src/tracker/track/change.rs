@@ -38,12 +38,22 @@ impl Track {
 
     /// Behind which change to fetch.
     pub(in crate::tracker) fn wanted_changes(&self) -> Option<Rev> {
-        (self.want_rev > self.rev).then_some(self.rev)
+        (self.lacks_changes() || self.suspects).then_some(self.rev)
+    }
+
+    /// True if changes are known to be missing.
+    pub(in crate::tracker) fn lacks_changes(&self) -> bool {
+        self.want_rev > self.rev
+    }
+
+    /// Whether changes may be missing that nothing tells of.
+    pub(in crate::tracker) fn suspect_changes(&mut self, suspects: bool) {
+        self.suspects = suspects;
     }
 
     /// Changes are left untold, and the app learns of that.
     pub(in crate::tracker) fn give_up_changes(&mut self, out: &mut Ready) {
-        if self.wanted_changes().is_some() {
+        if self.lacks_changes() {
             self.rev = self.want_rev;
             self.tell_behind(self.end(), BehindCause::Refused, out);
         }

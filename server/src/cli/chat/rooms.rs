@@ -2,7 +2,7 @@
 
 use quail_client::{CallError, Outgoing, Peer, Room};
 use quail_protocol::{
-    Conversation, Event, Position,
+    Code, Conversation, Event, Position,
     message::{MessageBody, Page, Recalled},
     room::{
         Entered, EntryStatus, LeaveCause, RestrictionKind, RoomStateChanged, Standing, StandingCause,
@@ -74,15 +74,30 @@ impl Place {
     }
 }
 
-/// Comes into a room, out of the one before if there is one.
-pub(super) async fn enter(room: &Room, before: Option<&Room>) -> Result<Entered, CallError> {
-    match before {
-        Some(before) if before.id() != room.id() => {
-            let switched = before.switch_to(room, Some(Default::default()), RECENT).await;
-            switched.map(|switched| switched.entered)
+/// Comes into a room, out of the one before if there is one. If that does not work, the room of before is returned too,
+/// unless this session is out of it.
+pub(super) async fn enter(
+    room: &Room,
+    before: Option<Room>,
+) -> Result<Box<Entered>, (CallError, Option<Room>)> {
+    let mut stays_in = before;
+    if let Some(before) = stays_in.as_ref().filter(|before| before.id() != room.id()) {
+        match before.switch_to(room, Some(Default::default()), RECENT).await {
+            Ok(switched) => return Ok(Box::new(switched.entered)),
+            Err(error) if is_out(&error) => stays_in = None,
+            Err(error) => return Err((error, stays_in)),
         }
-        _ => room.enter(Default::default(), RECENT).await,
     }
+    match room.enter(Default::default(), RECENT).await {
+        Ok(entered) => Ok(Box::new(entered)),
+        Err(error) => Err((error, stays_in)),
+    }
+}
+
+/// Whether what was refused says that this session is in no such room.
+pub(super) fn is_out(error: &CallError) -> bool {
+    let CallError::Reject(reject) = error else { return false };
+    matches!(reject.code, Code::NotInRoom | Code::RoomNotFound)
 }
 
 /// What was found there.

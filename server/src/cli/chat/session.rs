@@ -43,9 +43,9 @@ pub(super) enum Done {
     Sent(Result<Sent, CallError>, Conversation),
     /// A message without a number.
     Passed(Result<Sent, CallError>),
-    /// The room of before, if there is one, is where lines go if this one does not let them in.
-    Entered(Result<Box<Entered>, CallError>, Room, Option<Room>),
-    Left(Result<Left, CallError>),
+    /// The room of before, if this session is in one, is where lines go if this one does not let them in.
+    Entered(Result<Box<Entered>, (CallError, Option<Room>)>, Room),
+    Left(Result<Left, CallError>, Room),
     Recalled(Result<Recalled, CallError>, Seq),
     History(Result<Vec<Message>, CallError>),
     Unread(Result<Vec<Summary>, CallError>),
@@ -90,15 +90,14 @@ impl Chat {
                     self.entering = Some(room.id().clone());
                     async move {
                         let before = place.room().cloned();
-                        let entered = rooms::enter(&room, before.as_ref()).await;
-                        Done::Entered(entered.map(Box::new), room, before)
+                        Done::Entered(rooms::enter(&room, before).await, room)
                     }
                     .boxed()
                 }
                 Err(error) => answer(format!("! {error}")),
             },
             Input::Leave => match place {
-                Place::Room(room) => async move { Done::Left(room.leave().await) }.boxed(),
+                Place::Room(room) => async move { Done::Left(room.leave().await, room) }.boxed(),
                 Place::Peer(_) => answer("! you are in no room"),
             },
             Input::Typing if place.room().is_some() => {
@@ -129,23 +128,27 @@ impl Chat {
     pub(super) fn done(&mut self, done: Done) -> anyhow::Result<()> {
         match done {
             Done::Sent(Ok(sent), place) => self.sent(&sent, place),
-            Done::Entered(Ok(entered), ..) => {
-                self.entering = None;
+            Done::Entered(Ok(entered), room) => {
+                self.entered(&room);
                 say(format_args!("{}", rooms::entered(&entered)))?;
                 entered
                     .recent
                     .iter()
                     .try_for_each(|message| say(format_args!("{}", show::message(message, &self.me))))
             }
-            Done::Entered(Err(error), room, before) => {
-                self.entering = None;
-                if self.place.room().is_some_and(|now| now.id() == room.id()) {
-                    self.place = before.map_or_else(|| Place::Peer(self.peer.clone()), Place::Room);
-                }
+            Done::Entered(Err((error, before)), room) => {
+                self.entered(&room);
+                self.go_from(&room, before);
                 failed(&error)
             }
             // The event says it.
-            Done::Left(Ok(_)) => Ok(()),
+            Done::Left(Ok(_), _) => Ok(()),
+            Done::Left(Err(error), room) => {
+                if rooms::is_out(&error) && self.entering.as_ref() != Some(room.id()) {
+                    self.go_from(&room, None);
+                }
+                failed(&error)
+            }
             Done::Passed(Ok(sent)) if sent.ack == Ack::NotDelivered => self.not_delivered(),
             Done::Passed(Ok(_)) => say(format_args!("  told")),
             Done::Recalled(Ok(_), seq) => say(format_args!("  took back message {}", seq.0)),
@@ -153,11 +156,22 @@ impl Chat {
             Done::Unread(Ok(summaries)) => unread_lines(&summaries),
             Done::Said(line) => say(format_args!("{line}")),
             Done::Sent(Err(error), _)
-            | Done::Left(Err(error))
             | Done::Passed(Err(error))
             | Done::Recalled(Err(error), _)
             | Done::History(Err(error))
             | Done::Unread(Err(error)) => failed(&error),
+        }
+    }
+
+    /// The answer is there.
+    fn entered(&mut self, room: &Room) {
+        _ = self.entering.take_if(|entering| entering == room.id());
+    }
+
+    /// From a room that this session is not in, lines go to another, or to the other user.
+    fn go_from(&mut self, room: &Room, to: Option<Room>) {
+        if self.place.room().is_some_and(|now| now.id() == room.id()) {
+            self.place = to.map_or_else(|| Place::Peer(self.peer.clone()), Place::Room);
         }
     }
 
@@ -227,11 +241,13 @@ impl Chat {
             Event::Draining(_) => say(format_args!("* the server is going away")),
             Event::TokenWillExpire(soon) => say(format_args!("* the token expires in {} s", soon.seconds)),
             Event::RoomStateChanged(changed) => {
-                let is_here = self.place.room().is_some_and(|room| *room.id() == changed.room);
                 // While it is being come into, the answer decides.
                 let asked = self.entering.as_ref() == Some(&changed.room);
-                if changed.state == Standing::Disconnected && is_here && !asked {
-                    self.place = Place::Peer(self.peer.clone());
+                if changed.state == Standing::Disconnected
+                    && !asked
+                    && let Ok(room) = self.client.room(changed.room.as_str())
+                {
+                    self.go_from(&room, None);
                 }
                 happens(event)
             }
