@@ -6,6 +6,7 @@ pub(crate) mod idle;
 pub(crate) mod lanes;
 pub(crate) mod peer;
 pub(crate) mod room;
+pub(crate) mod slow;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -47,6 +48,7 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Handshake(options) => play(&options).await,
             flags::Scenario::Lanes(options) => play(&options).await,
             flags::Scenario::Room(options) => play(&options).await,
+            flags::Scenario::Slow(options) => play(&options).await,
         }
     })
 }

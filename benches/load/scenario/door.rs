@@ -101,6 +101,16 @@ impl Server {
         value.and_then(|value| value.parse().ok()).with_context(|| format!("no counter {name}"))
     }
 
+    /// The sum of those of a family's values that have this label; what was never counted is not among them.
+    pub(crate) async fn counter_sum(&self, family: &str, label: &str) -> anyhow::Result<u64> {
+        let text = timeout(PATIENCE, metrics(self.serving.admin)).await??;
+        let values = text.lines().filter_map(|line| {
+            let (labels, value) = line.strip_prefix(family)?.strip_prefix('{')?.rsplit_once("} ")?;
+            labels.split(',').any(|it| it == label).then(|| value.parse::<u64>())
+        });
+        Ok(values.sum::<Result<_, _>>()?)
+    }
+
     /// Stops it and waits for its end.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.child.tell(&Ask::Stop).await?;
