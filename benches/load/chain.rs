@@ -47,7 +47,6 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    #[cfg(test)]
     /// Of somebody who came in when `head` was the room's newest number.
     pub(crate) fn behind(head: Seq) -> Self {
         let mut chain = Self::default();
@@ -55,7 +54,6 @@ impl Chain {
         chain
     }
 
-    #[cfg(test)]
     /// What was placed up to `head` need not come any more.
     pub(crate) fn begin_behind(&mut self, head: Seq) {
         for strand in &mut self.strands {
@@ -97,6 +95,11 @@ impl Chain {
         }
         counted.delivered += 1;
         (strand.seq, strand.next, strand.begun) = (seq.0, Some(nth + 1), true);
+    }
+
+    /// Something came that nobody said.
+    pub(crate) fn strange(&mut self) {
+        self.counted.unexpected += 1;
     }
 
     /// The server said that it left some out.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     part::Part,
-    scenario::{handshake, idle, lanes, peer, room, slow},
+    scenario::{handshake, idle, lanes, peer, room, slow, soak},
 };
 
 /// See the crate.
@@ -48,6 +48,8 @@ pub(crate) enum Scenario {
     Room(room::Options),
     /// A room in which some read slowly; control: one in which all read well.
     Slow(slow::Options),
+    /// A room over a bad network in which members come and go, for long.
+    Soak(soak::Options),
 }
 
 /// Flags of every scenario.

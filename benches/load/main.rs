@@ -21,6 +21,7 @@ mod report;
 mod rounds;
 mod scenario;
 mod schedule;
+mod weather;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ pub(crate) mod lanes;
 pub(crate) mod peer;
 pub(crate) mod room;
 pub(crate) mod slow;
+pub(crate) mod soak;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -49,6 +50,7 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Lanes(options) => play(&options).await,
             flags::Scenario::Room(options) => play(&options).await,
             flags::Scenario::Slow(options) => play(&options).await,
+            flags::Scenario::Soak(options) => play(&options).await,
         }
     })
 }

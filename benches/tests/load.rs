@@ -217,3 +217,53 @@ fn who_reads_slowly_is_told_what_was_left_out_and_the_others_miss_nothing() {
         "{slow}"
     );
 }
+
+#[test]
+fn members_who_come_and_go_over_a_bad_network_miss_nothing() {
+    let flags = [
+        &[
+            "soak",
+            "--members",
+            "20",
+            "--duration",
+            "5",
+            "--samples",
+            "20",
+            "--rate",
+            "10",
+            "--high-rate",
+            "5",
+        ][..],
+        // A client notices after two seconds that it is cut off.
+        &[
+            "--loss",
+            "1",
+            "--churn",
+            "4",
+            "--left-for",
+            "0.3",
+            "--cuts",
+            "2",
+            "--cut-for",
+            "2.5",
+            "--idle",
+            "3",
+        ],
+    ];
+    let report = play(&flags.concat());
+    for nothing in ["lost", "duplicated", "out of order"] {
+        assert_eq!(count(&report, &format!("messages {nothing}")), 0, "{nothing}: {report}");
+    }
+    assert_eq!(count(&report, "members in the room at the end"), 20);
+    let some = [
+        "messages delivered",
+        "members that left and came again",
+        "times a client was interrupted",
+        "packets lost",
+    ];
+    for some in some {
+        assert!(count(&report, some) > 0, "{some}: {report}");
+    }
+    assert_eq!(report["rows"].as_array().unwrap().len(), 10, "{report}");
+    assert_eq!(report["rows"][9]["rooms"], 1.0, "{report}");
+}

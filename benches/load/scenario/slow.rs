@@ -121,6 +121,7 @@ impl Options {
             default_limits: self.shared.default_limits,
             default_outbox: true,
             deep_queue: false,
+            idle: None,
             listen: std::net::Ipv4Addr::LOCALHOST.into(),
         };
         let server = Server::start_in(None, order, &mut stage.report).await?;
@@ -156,8 +157,8 @@ impl Options {
                 pass.heard(group.kind, child.hear::<Heard>(PATIENCE).await?);
             }
         }
-        pass.dropped = server.counter_sum("quail_room_deliveries_total", "outcome=\"dropped\"").await?;
-        pass.closed_slow = server.counter_sum("quail_closes_total", "reason=\"Slow\"").await?;
+        pass.dropped = server.sum("quail_room_deliveries_total", "outcome=\"dropped\"").await?;
+        pass.closed_slow = server.sum("quail_closes_total", "reason=\"Slow\"").await?;
         for child in groups.into_iter().flat_map(|group| group.children).chain([high, normal]) {
             child.end().await?;
         }
