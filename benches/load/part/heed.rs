@@ -150,8 +150,9 @@ async fn connect(order: &Order, hall: &Arc<Hall>) -> anyhow::Result<Vec<Arc<Memb
 fn heard(members: &[Arc<Member>], hall: &Hall, ends: &Ends) -> Heard {
     let mut counted = Counted::default();
     for member in members {
-        // Whoever reads nothing cannot have anything.
+        // Whoever reads nothing cannot have anything, and whoever was closed for being slow cannot have the rest.
         counted.add(&match hall.reading {
+            Reading::Slowly(_) if member.closed().is_some() => member.counted(),
             Reading::Well | Reading::Slowly(_) => member.end(ends),
             Reading::NotAtAll => member.counted(),
         });
