@@ -8,7 +8,7 @@ use std::{
 use quail_client::{Client, Events, Reconnect, Room, Trust};
 use quail_protocol::{
     Event, Seq,
-    message::Text,
+    message::{Message, Text},
     room::{RoomStateChanged, Standing, StandingCause, StandingDetail},
 };
 
@@ -29,6 +29,8 @@ struct Known {
     standing: Standing,
     /// It is out, or was never in: where it comes in next, everything begins.
     was_out: bool,
+    /// What came of the room before the answer that says where it begins: lanes overtake each other.
+    early: Vec<(Box<Message>, u64)>,
 }
 
 /// See the module.
@@ -66,6 +68,7 @@ impl Member {
             lived: Lived::default(),
             standing: Standing::Disconnected,
             was_out: true,
+            early: vec![],
         };
         let member = Arc::new(Self { client, room, line, known: Mutex::new(known) });
         tokio::spawn(member.clone().listen(events));
@@ -130,7 +133,11 @@ impl Known {
                 let read = Text::decode(&message.content.body).ok().and_then(|text| body::read(&text.text));
                 let Some((nth, intended)) = read else { return self.chain.strange() };
                 self.latencies.record(cpu::since_boot().saturating_sub(intended));
-                self.chain.message(&message, nth);
+                if self.was_out {
+                    self.early.push((Box::new(message), nth));
+                } else {
+                    self.chain.message(&message, nth);
+                }
             }
             Event::MessageGap(gap) => {
                 self.lived.gaps += 1;
@@ -164,6 +171,9 @@ impl Known {
             && let StandingDetail::Entered { state, .. } = detail
         {
             self.chain.begin_behind(state.head.seq);
+            for (message, nth) in std::mem::take(&mut self.early) {
+                self.chain.message(&message, nth);
+            }
         }
         self.standing = state;
     }
