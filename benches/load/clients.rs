@@ -152,6 +152,11 @@ impl Target {
 
     /// What a bare connection to it is made with: ciphers, windows and silence as the client of Quail has them.
     pub(crate) fn bare(&self) -> anyhow::Result<ClientConfig> {
+        self.bare_with(STREAM_WINDOW_BYTES)
+    }
+
+    /// The same with another window of its streams.
+    pub(crate) fn bare_with(&self, stream_window_bytes: u32) -> anyhow::Result<ClientConfig> {
         let mut provider = rustls::crypto::ring::default_provider();
         provider.cipher_suites.retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
         let mut roots = rustls::RootCertStore::empty();
@@ -164,8 +169,8 @@ impl Target {
         tls.resumption = rustls::client::Resumption::disabled();
         let mut transport = TransportConfig::default();
         transport
-            .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-            .receive_window(VarInt::from_u32(6 * STREAM_WINDOW_BYTES))
+            .stream_receive_window(VarInt::from_u32(stream_window_bytes))
+            .receive_window(VarInt::from_u32(stream_window_bytes.saturating_mul(6)))
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(30_000))))

@@ -82,6 +82,12 @@ impl Memory {
     }
 }
 
+/// Threads of a process and files that it has open, sockets included.
+pub(crate) fn threads_and_files(process: u32) -> anyhow::Result<(u64, u64)> {
+    let entries = |what| anyhow::Ok(fs::read_dir(format!("/proc/{process}/{what}"))?.count() as u64);
+    Ok((entries("task")?, entries("fd")?))
+}
+
 /// Bytes that were resident at most since [`forget_peak`].
 pub(crate) fn peak(process: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{process}/status");

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     part::Part,
-    scenario::{handshake, idle, lanes, peer, room},
+    scenario::{handshake, idle, lanes, peer, room, slow, soak},
 };
 
 /// See the crate.
@@ -46,6 +46,10 @@ pub(crate) enum Scenario {
     Lanes(lanes::Options),
     /// Rooms that are spoken to; control: a loop over bare QUIC streams.
     Room(room::Options),
+    /// A room in which some read slowly; control: one in which all read well.
+    Slow(slow::Options),
+    /// A room over a bad network in which members come and go, for long.
+    Soak(soak::Options),
 }
 
 /// Flags of every scenario.

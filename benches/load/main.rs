@@ -4,6 +4,7 @@
 //! processes of their own, and talks to them in lines of JSON. `benches/README.md` has the commands and what they showed.
 
 mod body;
+mod chain;
 mod child;
 mod clients;
 mod cpu;
@@ -20,6 +21,7 @@ mod report;
 mod rounds;
 mod scenario;
 mod schedule;
+mod weather;
 
 use std::process::ExitCode;
 

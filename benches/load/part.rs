@@ -6,6 +6,8 @@ pub(crate) mod bare_serve;
 pub(crate) mod bare_store;
 pub(crate) mod chat;
 pub(crate) mod commit;
+pub(crate) mod dwell;
+pub(crate) mod heed;
 pub(crate) mod knock;
 pub(crate) mod listen;
 pub(crate) mod pour;
@@ -27,6 +29,10 @@ pub(crate) enum Part {
     Chat,
     /// Members of rooms.
     Attend,
+    /// Members of one room who read well, slowly or not at all.
+    Heed,
+    /// Members of one room who come and go over a bad network.
+    Dwell,
     /// Clients that say nothing.
     Sit,
     /// Clients that come and go.
@@ -50,6 +56,8 @@ impl Part {
             Self::BareFan => "bare-fan",
             Self::Chat => "chat",
             Self::Attend => "attend",
+            Self::Heed => "heed",
+            Self::Dwell => "dwell",
             Self::Sit => "sit",
             Self::Knock => "knock",
             Self::Pour => "pour",
@@ -75,6 +83,8 @@ pub(crate) fn run(part: Part) -> anyhow::Result<()> {
             Part::BareFan => bare_fan::run().await,
             Part::Chat => chat::run().await,
             Part::Attend => attend::run().await,
+            Part::Heed => heed::run().await,
+            Part::Dwell => dwell::run().await,
             Part::Sit => sit::run().await,
             Part::Knock => knock::run().await,
             Part::Pour => pour::run().await,

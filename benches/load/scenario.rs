@@ -6,6 +6,8 @@ pub(crate) mod idle;
 pub(crate) mod lanes;
 pub(crate) mod peer;
 pub(crate) mod room;
+pub(crate) mod slow;
+pub(crate) mod soak;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -47,6 +49,8 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Handshake(options) => play(&options).await,
             flags::Scenario::Lanes(options) => play(&options).await,
             flags::Scenario::Room(options) => play(&options).await,
+            flags::Scenario::Slow(options) => play(&options).await,
+            flags::Scenario::Soak(options) => play(&options).await,
         }
     })
 }

@@ -185,3 +185,85 @@ fn everybody_in_a_room_hears_everything_once_and_in_order() {
     assert_eq!(rows[1]["deliveries"], 2 * 10 * 3 * 4);
     assert!(rows[2]["deliveries"].as_u64() > Some(0));
 }
+
+#[test]
+fn who_reads_slowly_is_told_what_was_left_out_and_the_others_miss_nothing() {
+    // Each of the slow ones reads 200 bytes a second of some 60,000.
+    let flags = [
+        &["slow", "--members", "6", "--slow", "2", "--slow-bytes", "200", "--slow-window", "1024"][..],
+        &["--stuck", "0", "--rate", "150", "--high-rate", "50", "--bytes", "2048"],
+        &["--rounds", "1", "--warm-up", "0.2", "--duration", "1"],
+    ];
+    let report = play(&flags.concat());
+    assert_eq!(count(&report, "who read slowly"), 2);
+    assert_eq!(count(&report, "who read slowly and were closed"), 0);
+    assert_eq!(rounds(&report, "ms to the others, p99, some slow to all well"), 1);
+    let [well, slow, ..] = &report["rows"].as_array().unwrap()[..] else { panic!("{report}") };
+    for row in [well, slow] {
+        for nothing in ["left_out_for_the_others", "lost", "duplicated", "out_of_order"] {
+            assert_eq!(row[nothing], 0, "{nothing}: {row}");
+        }
+        let sent = row["sent"].as_u64().unwrap();
+        assert_eq!(row["accepted"], sent);
+        assert_eq!(row["delivered_to_the_others"], sent * 4);
+        let all = ["delivered_to_the_rest", "left_out_for_the_rest_as_they_were_told"];
+        let all = all.map(|part| row[part].as_u64().unwrap());
+        assert_eq!(all[0] + all[1], sent * 2, "delivered or told: {row}");
+        assert_eq!(row["left_out_by_the_server"], all[1], "{row}");
+    }
+    assert_eq!(well["left_out_by_the_server"], 0);
+    assert!(
+        slow["left_out_by_the_server"].as_u64() > Some(0) && slow["gaps_read"].as_u64() > Some(0),
+        "{slow}"
+    );
+}
+
+#[test]
+fn members_who_come_and_go_over_a_bad_network_miss_nothing() {
+    let flags = [
+        &[
+            "soak",
+            "--members",
+            "20",
+            "--duration",
+            "5",
+            "--samples",
+            "20",
+            "--rate",
+            "10",
+            "--high-rate",
+            "5",
+        ][..],
+        // A client notices after two seconds that it is cut off.
+        &[
+            "--loss",
+            "1",
+            "--churn",
+            "4",
+            "--left-for",
+            "0.3",
+            "--cuts",
+            "2",
+            "--cut-for",
+            "2.5",
+            "--idle",
+            "3",
+        ],
+    ];
+    let report = play(&flags.concat());
+    for nothing in ["lost", "duplicated", "out of order"] {
+        assert_eq!(count(&report, &format!("messages {nothing}")), 0, "{nothing}: {report}");
+    }
+    assert_eq!(count(&report, "members in the room at the end"), 20);
+    let some = [
+        "messages delivered",
+        "members that left and came again",
+        "times a client was interrupted",
+        "packets lost",
+    ];
+    for some in some {
+        assert!(count(&report, some) > 0, "{some}: {report}");
+    }
+    assert_eq!(report["rows"].as_array().unwrap().len(), 10, "{report}");
+    assert_eq!(report["rows"][9]["rooms"], 1.0, "{report}");
+}

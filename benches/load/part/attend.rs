@@ -2,7 +2,7 @@
 //! was said; and some that speak.
 
 mod listener;
-mod raw;
+pub(crate) mod raw;
 mod speaker;
 mod tally;
 
@@ -36,7 +36,7 @@ use self::{
 };
 use crate::{
     child::{Orders, say},
-    clients::{Crowd, OPENING},
+    clients::{Crowd, OPENING, STREAM_WINDOW_BYTES},
     latency::Latencies,
 };
 
@@ -115,7 +115,7 @@ const SETTLING: Duration = Duration::from_secs(20);
 const LOOKING: Duration = Duration::from_millis(5);
 
 /// Half of what the server takes for the end of a session.
-const QUIET: Duration = Duration::from_secs(15);
+pub(crate) const QUIET: Duration = Duration::from_secs(15);
 
 /// What the tasks of a process share.
 struct Hall {
@@ -188,7 +188,7 @@ async fn connect(order: &Order, hall: &Arc<Hall>) -> anyhow::Result<(Listeners, 
         if *bare {
             Raw::bare(connection, room, speaks).await
         } else {
-            Raw::member(connection, user, room).await
+            Raw::member(connection, user, room, STREAM_WINDOW_BYTES).await
         }
     };
     let mut listeners = vec![];

@@ -9,6 +9,7 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use quail_client::{Outgoing, Peer, Priority, Room};
+use quail_protocol::message::Sent;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
@@ -47,6 +48,8 @@ pub(crate) struct Poured {
     pub(crate) sent: u64,
     /// Those that the server took.
     pub(crate) accepted: u64,
+    /// The highest number that one of them got, by the priority that it got.
+    pub(crate) newest: [u64; Priority::COUNT],
     /// From the intended time of a message to its acknowledgement, which does not pass the link.
     pub(crate) to_ack: Latencies,
     /// Why one was not taken.
@@ -69,7 +72,8 @@ impl To {
 }
 
 /// When a message was meant to go, and what became of it.
-type Sending = Pin<Box<dyn Future<Output = (Duration, Result<(), String>)>>>;
+type Sending = Pin<Box<dyn Future<Output = Answered>>>;
+type Answered = (Duration, Result<Sent, String>);
 
 /// Connects, says so, sends from the next order on, stops at the one after that and says what became of it.
 pub(crate) async fn run() -> anyhow::Result<()> {
@@ -90,7 +94,13 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let (begun, begun_at) = (Instant::now(), cpu::since_boot());
     let schedule = Schedule::new(0, 1, order.per_second);
     let mut flight = FuturesUnordered::<Sending>::new();
-    let mut poured = Poured { sent: 0, accepted: 0, to_ack: Latencies::new()?, first_failure: None };
+    let mut poured = Poured {
+        sent: 0,
+        accepted: 0,
+        newest: [0; Priority::COUNT],
+        to_ack: Latencies::new()?,
+        first_failure: None,
+    };
     loop {
         let intended = schedule.intended(poured.sent);
         let full = flight.len() >= order.in_flight;
@@ -105,7 +115,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
                 let text = body::write(poured.sent, begun_at + intended, order.bytes);
                 let message = to.message(text).priority(order.priority);
                 let sent = async move {
-                    (begun_at + intended, message.send().await.map(drop).map_err(|unsent| unsent.error.to_string()))
+                    (begun_at + intended, message.send().await.map_err(|unsent| unsent.error.to_string()))
                 };
                 let mut sending: Sending = Box::pin(sent);
                 poured.sent += 1;
@@ -127,10 +137,12 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 }
 
 impl Poured {
-    fn answered(&mut self, (intended, answered): (Duration, Result<(), String>)) {
+    fn answered(&mut self, (intended, answered): Answered) {
         match answered {
-            Ok(()) => {
+            Ok(sent) => {
                 self.accepted += 1;
+                let newest = &mut self.newest[sent.priority.index()];
+                *newest = sent.position.seq.0.max(*newest);
                 self.to_ack.record(cpu::since_boot().saturating_sub(intended));
             }
             Err(why) => {

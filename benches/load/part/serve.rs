@@ -42,6 +42,8 @@ pub(crate) struct Order {
     pub(crate) default_outbox: bool,
     /// Whether packets may fill the queue before a client's link.
     pub(crate) deep_queue: bool,
+    /// After how many seconds of silence a client is lost, if not after as many as by default.
+    pub(crate) idle: Option<u32>,
     /// Where to listen.
     pub(crate) listen: IpAddr,
 }
@@ -126,6 +128,11 @@ fn configuration(order: &Order) -> Config {
     };
     if order.deep_queue {
         config.quic.queue_target = Duration::ZERO;
+    }
+    if let Some(idle) = order.idle {
+        let idle = Duration::from_secs(idle.into());
+        config.session.idle_timeout = idle;
+        config.session.write_timeout = idle.min(config.session.write_timeout);
     }
     if !order.default_limits && !order.default_outbox {
         config.session.outbox.lane_items = 64 * 1024;

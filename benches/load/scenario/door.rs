@@ -1,6 +1,6 @@
 //! The server of a scenario, and what it says of itself.
 
-use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -37,7 +37,8 @@ impl Server {
         let listen = Ipv4Addr::LOCALHOST.into();
         let data = scratch.join("quail");
         let default_outbox = default_limits;
-        let order = serve::Order { data, default_limits, default_outbox, deep_queue: false, listen };
+        let order =
+            serve::Order { data, default_limits, default_outbox, deep_queue: false, idle: None, listen };
         Self::start_in(None, order, report).await
     }
 
@@ -99,6 +100,26 @@ impl Server {
         let text = timeout(PATIENCE, metrics(self.serving.admin)).await??;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.and_then(|value| value.parse().ok()).with_context(|| format!("no counter {name}"))
+    }
+
+    /// A family's values by their labels, as `a="b"`; what was never counted is not among them.
+    pub(crate) async fn family(&self, name: &str) -> anyhow::Result<BTreeMap<String, u64>> {
+        let text = timeout(PATIENCE, metrics(self.serving.admin)).await??;
+        let values = text.lines().filter_map(|line| {
+            let (labels, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
+            Some(value.parse().map(|value| (labels.to_owned(), value)))
+        });
+        Ok(values.collect::<Result<_, _>>()?)
+    }
+
+    /// The sum of those of a family's values that have this label.
+    pub(crate) async fn sum(&self, family: &str, label: &str) -> anyhow::Result<u64> {
+        let values = self.family(family).await?;
+        Ok(values
+            .iter()
+            .filter(|(labels, _)| labels.split(',').any(|it| it == label))
+            .map(|(_, value)| value)
+            .sum())
     }
 
     /// Stops it and waits for its end.

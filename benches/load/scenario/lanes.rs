@@ -152,6 +152,7 @@ impl Options {
             default_limits: self.shared.default_limits,
             default_outbox: true,
             deep_queue,
+            idle: None,
             listen: Link::server_address(),
         };
         Server::start_in(Some(link.near()), order, &mut stage.report).await

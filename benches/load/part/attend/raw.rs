@@ -13,10 +13,10 @@ use quail_protocol::{
 };
 use quinn::{Connection, RecvStream, SendStream};
 
-use crate::clients::{self, APP, STREAM_WINDOW_BYTES};
+use crate::clients::{self, APP};
 
 /// Frames of one stream.
-pub(super) struct Frames {
+pub(crate) struct Frames {
     stream: RecvStream,
     decoder: Decoder,
 }
@@ -27,13 +27,18 @@ impl Frames {
     }
 
     /// A frame that is there already.
-    pub(super) fn ready(&mut self) -> anyhow::Result<Option<Frame>> {
+    pub(crate) fn ready(&mut self) -> anyhow::Result<Option<Frame>> {
         Ok(self.decoder.next_frame()?)
     }
 
     /// Waits for more bytes. False if there are no more.
-    pub(super) async fn more(&mut self) -> anyhow::Result<bool> {
-        let chunk = self.stream.read_chunk(16 * 1024, true).await?;
+    pub(crate) async fn more(&mut self) -> anyhow::Result<bool> {
+        self.more_of(16 * 1024).await
+    }
+
+    /// Waits for more bytes, and takes so many at most.
+    pub(crate) async fn more_of(&mut self, bytes_max: usize) -> anyhow::Result<bool> {
+        let chunk = self.stream.read_chunk(bytes_max, true).await?;
         if let Some(chunk) = &chunk {
             self.decoder.extend(&chunk.bytes);
         }
@@ -41,7 +46,7 @@ impl Frames {
     }
 
     /// The next frame.
-    pub(super) async fn next(&mut self) -> anyhow::Result<Frame> {
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Frame> {
         loop {
             if let Some(frame) = self.ready()? {
                 return Ok(frame);
@@ -62,24 +67,31 @@ impl Frames {
 }
 
 /// See the module.
-pub(super) struct Raw {
+pub(crate) struct Raw {
     /// Where messages go.
-    pub(super) send: SendStream,
+    pub(crate) send: SendStream,
     /// Where they come from.
-    pub(super) frames: Frames,
+    pub(crate) frames: Frames,
     /// Where a session says that it is there.
-    pub(super) control: Option<SendStream>,
-    /// Kept open.
-    _others: Vec<(Option<SendStream>, Frames)>,
-    _connection: Connection,
+    pub(crate) control: Option<SendStream>,
+    /// The streams of the other lanes, kept open.
+    others: Vec<(Lane, SendStream, Frames)>,
+    _replies: Option<Frames>,
+    /// What all of them are of.
+    pub(crate) connection: Connection,
 }
 
 /// The number of the first request of a member that is in its room.
-pub(super) const FIRST_REQUEST_ID: u32 = 3;
+pub(crate) const FIRST_REQUEST_ID: u32 = 3;
 
 impl Raw {
     /// Logs in and goes into the room, which is made if need be.
-    pub(super) async fn member(connection: Connection, user: u32, room: u32) -> anyhow::Result<Self> {
+    pub(crate) async fn member(
+        connection: Connection,
+        user: u32,
+        room: u32,
+        stream_window_bytes: u32,
+    ) -> anyhow::Result<Self> {
         let user = clients::user(user);
         let mut control = open(&connection, &[Lane::Control.tag()]).await?;
         let login = Login {
@@ -92,33 +104,39 @@ impl Raw {
             device: DeviceId::new("load")?,
             platform: Platform::Linux,
             client: Text::new("load")?,
-            stream_window_bytes: STREAM_WINDOW_BYTES,
+            stream_window_bytes,
             resume: None,
         };
         request(&mut control, 1, &login).await?;
         let mut others = vec![];
         for lane in Lane::ALL {
             if lane != Lane::Control {
-                others.push((lane, open(&connection, &[lane.tag()]).await?));
+                let (send, frames) = open(&connection, &[lane.tag()]).await?;
+                others.push((lane, send, frames));
             }
         }
         let enter =
             Enter { room: RoomId::new(format!("room-{room}"))?, settings: Default::default(), recent: 0 };
         request(&mut control, 2, &enter).await?;
-        let normal = others.iter().position(|(lane, _)| *lane == Lane::Normal).context("a Normal lane")?;
-        let (_, (send, frames)) = others.swap_remove(normal);
-        let mut others: Vec<_> = others.into_iter().map(|(_, (send, frames))| (Some(send), frames)).collect();
         let (control, replies) = control;
-        others.push((None, replies));
-        Ok(Self { send, frames, control: Some(control), _others: others, _connection: connection })
+        let normal = others.iter().position(|(lane, ..)| *lane == Lane::Normal).context("a Normal lane")?;
+        let (_, send, frames) = others.swap_remove(normal);
+        Ok(Self { send, frames, control: Some(control), others, _replies: Some(replies), connection })
+    }
+
+    /// Where messages of the highest priority come from.
+    pub(crate) fn take_high(&mut self) -> anyhow::Result<(SendStream, Frames)> {
+        let high = self.others.iter().position(|(lane, ..)| *lane == Lane::High).context("a High lane")?;
+        let (_, send, frames) = self.others.swap_remove(high);
+        Ok((send, frames))
     }
 
     /// Tells the bare loop who this is.
-    pub(super) async fn bare(connection: Connection, room: u32, speaks: bool) -> anyhow::Result<Self> {
+    pub(crate) async fn bare(connection: Connection, room: u32, speaks: bool) -> anyhow::Result<Self> {
         let [.., high, low] = room.to_be_bytes();
         let (send, mut frames) = open(&connection, &[high, low, u8::from(speaks)]).await?;
         frames.reply(0).await?;
-        Ok(Self { send, frames, control: None, _others: vec![], _connection: connection })
+        Ok(Self { send, frames, control: None, others: vec![], _replies: None, connection })
     }
 }
 
