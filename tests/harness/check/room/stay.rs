@@ -41,6 +41,8 @@ pub(super) struct Stay<'a> {
     end: End,
     began: usize,
     ended: usize,
+    /// The app was told that it is out as it asked to be.
+    parted: bool,
     told: Vec<(usize, Told<'a>)>,
 }
 
@@ -85,8 +87,11 @@ impl<'a> Stays<'a> {
     }
 
     fn open(&mut self, device: &Device, room: &RoomId) -> Option<&mut Stay<'a>> {
-        let last = self.all.iter_mut().rfind(|stay| stay.device == device && stay.room == room);
-        last.filter(|stay| stay.end == End::Open)
+        self.last(device, room).filter(|stay| stay.end == End::Open)
+    }
+
+    fn last(&mut self, device: &Device, room: &RoomId) -> Option<&mut Stay<'a>> {
+        self.all.iter_mut().rfind(|stay| stay.device == device && stay.room == room)
     }
 
     fn gather(&mut self, index: &Index<'a>) {
@@ -108,12 +113,19 @@ impl<'a> Stays<'a> {
                         (open.end, open.ended) = (End::Lost, record);
                     }
                     let (epoch, from, upto, end) = (head.epoch, head.seq, Seq(u64::MAX), End::Open);
-                    let (began, ended, told) = (record, index.history.len(), Vec::new());
-                    self.all.push(Stay { device, room, epoch, from, upto, end, began, ended, told });
+                    let (began, ended, parted, told) = (record, index.history.len(), false, Vec::new());
+                    self.all.push(Stay { device, room, epoch, from, upto, end, began, ended, parted, told });
                 }
                 InRoom::Left { last } => {
-                    if let Some(open) = self.open(device, room).filter(|open| open.epoch == last.epoch) {
-                        (open.end, open.ended, open.upto) = (End::Left, record, last.seq);
+                    let known = |stay: &&mut Stay<'a>| stay.end == End::Open || stay.parted;
+                    let of = |stay: &&mut Stay<'a>| stay.epoch == last.epoch;
+                    if let Some(left) = self.last(device, room).filter(known).filter(of) {
+                        (left.end, left.ended, left.upto) = (End::Left, record, last.seq);
+                    }
+                }
+                InRoom::Parted => {
+                    if let Some(open) = self.open(device, room) {
+                        (open.end, open.ended, open.parted) = (End::Lost, record, true);
                     }
                 }
                 InRoom::Behind { cause: BehindCause::NotMember, .. } => {
@@ -230,7 +242,10 @@ impl Stay<'_> {
                 Told::Broken(until) => account.lost += walk.missing().filter(|sent| sent.1 < *until).count(),
             }
         }
-        if self.end == End::Left || self.told.iter().any(|(_, told)| matches!(told, Told::Behind(_))) {
+        if self.end == End::Left
+            || self.parted
+            || self.told.iter().any(|(_, told)| matches!(told, Told::Behind(_)))
+        {
             account.late = walk.unhanded();
         }
         match self.end {
