@@ -6,7 +6,7 @@
 //!   them. Lanes overtake each other: what belongs to a stay is told by its place, not by where its record stands.
 //! - A device is *in* a room from the head that its `Entered` told, up to the last position that `Left` told. A stay that ends
 //!   with the session is open at its end: the app learns of that by `Behind` with `NotMember`, by coming in again, or never,
-//!   if it was kicked out.
+//!   if it was kicked out. One who asked to leave and got no answer is told by `Parted` alone: up to where is not known.
 //! - What a device sent is its own and is not told to it. What was placed and seen by nobody may be a send without an answer.
 //! - A device that leaves discards what is still on its way, so the end of such a stay may be missing; so may the end of one
 //!   whose session was lost.

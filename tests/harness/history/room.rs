@@ -25,6 +25,8 @@ pub enum InRoom {
         /// The newest position then.
         last: Position,
     },
+    /// The app was told that it is out as it asked to be, maybe without an answer to its call.
+    Parted,
     /// The app asks for a message to be sent; again with the same id if it repeats itself.
     Send {
         /// The sender's name for it.

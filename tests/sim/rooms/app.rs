@@ -11,7 +11,7 @@ use quail_protocol::{
     bounded::Text as Bounded,
     id::RoomId,
     message::{Barrage, Behind, BehindCause, Dropped, Gap, MessageBody, Text},
-    room::{EntryStatus, Reason},
+    room::{EntryStatus, Reason, RoomStateChanged, Standing, StandingCause},
 };
 use quail_tests::history::{InRoom, What};
 use tokio::{
@@ -243,6 +243,13 @@ impl App {
                 room(conversation).map(|room| (room, InRoom::Behind { head: *head, cause: *cause }))
             }
             Event::RoomLeft(left) => Some((left.room.clone(), InRoom::Left { last: left.last })),
+            // All that tells of it where a call to leave timed out and the session was lost since.
+            Event::RoomStateChanged(RoomStateChanged {
+                room,
+                state: Standing::Disconnected,
+                cause: StandingCause::Left,
+                ..
+            }) => Some((room.clone(), InRoom::Parted)),
             Event::MembersJoined(joined) => Some((joined.room.clone(), InRoom::Told)),
             Event::MembersLeft(left) => Some((left.room.clone(), InRoom::Told)),
             Event::RoomRestrictionChanged(changed) => Some((changed.room.clone(), InRoom::Told)),

@@ -124,7 +124,8 @@ impl Scene {
             call_timeout: milliseconds(rng.random_range(8000..=15_000)),
             grace: Duration::from_secs(rng.random_range(4..=12)),
             entries_max: None,
-            lane_items: Some(rng.random_range(2..=16)),
+            // A lane notes drops without a number of so many rooms as it has items; who drops some of more is closed.
+            lane_items: Some(rng.random_range(2..=16).max(rooms.len())),
             rooms: kept(&mut rng),
             one_session,
             watchers: vec![],

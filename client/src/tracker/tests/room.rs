@@ -47,6 +47,22 @@ fn a_gap_behind_a_hole_loses_nothing_that_arrived() {
     assert_eq!(heard(&mut tracker), ["behind 5", "3", "gap to 5", "6"]);
 }
 
+#[test]
+fn what_was_told_before_a_gap_is_not_fetched_again_after_a_lost_connection() {
+    let (story, mut tracker) = (Story("nnnhlln"), tracker());
+    for seq in [1, 4, 5] {
+        tracker.event(Event::MessageSent(story.message(seq)));
+    }
+    let lowest = Message { priority: Priority::Lowest, prev: Seq(0), ..story.message(6) };
+    tracker.event(Event::MessageSent(lowest));
+    tracker.event(gap(&story, 3, 2));
+    tracker.event(Event::MessageSent(story.message(7)));
+    assert_eq!(heard(&mut tracker), ["1", "4", "5", "6", "gap to 3", "7"]);
+    tracker.reconnected(true, Timestamp(0));
+    let Some(Query::Resume(Resume { cursors })) = tracker.ask() else { panic!("not asked") };
+    assert_eq!(cursors[0].position.seq, Seq(7));
+}
+
 fn lobby() -> RoomId {
     RoomId::new("lobby").unwrap()
 }

@@ -28,7 +28,15 @@ impl Track {
             let told = &mut self.told[gap.priority.index()];
             *told = Some(told.map_or(seq.0, |told| told.max(seq.0)));
             self.release(out);
+            self.close_up();
         }
+    }
+
+    /// What every priority has come past was told or dropped: no lost connection has it fetched again.
+    fn close_up(&mut self) {
+        let past = self.told.iter().min().copied().flatten();
+        self.through = self.through.max(past.unwrap_or_default());
+        self.absorb();
     }
 
     /// The last change that was told.

@@ -2,7 +2,7 @@
 //!
 //! A server counts a drop when it happens and tells it when the notice is next on its lane. What it never tells is what waited,
 //! or was under way, when a connection was lost: of each priority some end of what was placed for that device before it
-//! came back. Where no connection was lost, both are the same number.
+//! came back, and whatever was placed while the device was in without knowing it. Where no connection was lost, both are the same number.
 
 use super::{Found, RoomRule, index::Index, stay::Stays};
 use crate::history::{Counted, InRoom, What};

@@ -218,7 +218,7 @@ impl<'a> Index<'a> {
         (through.0 - after.0) as usize - seen
     }
 
-    fn is_own(&self, id: ClientMessageId, device: &Device) -> bool {
+    pub(super) fn is_own(&self, id: ClientMessageId, device: &Device) -> bool {
         self.sends.get(&id).is_some_and(|send| send.device == device)
     }
 

@@ -1,11 +1,17 @@
 //! What a device was handed while it was in a room.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use quail_protocol::{Epoch, Position, Priority, Seq, id::RoomId, message::BehindCause};
 
-use super::{Found, RoomRule, index::Index};
-use crate::history::{Device, Entry, InRoom, What};
+use super::{
+    Found, RoomRule,
+    index::{Index, Placed},
+};
+use crate::history::{Device, Entry, InRoom, Record, What};
 
 /// Whatever comes yet comes by chance.
 const NOTHING_COMES: Seq = Seq(u64::MAX - 1);
@@ -41,6 +47,8 @@ pub(super) struct Stay<'a> {
     end: End,
     began: usize,
     ended: usize,
+    /// The app was told that it is out as it asked to be.
+    parted: bool,
     told: Vec<(usize, Told<'a>)>,
 }
 
@@ -64,8 +72,8 @@ struct Exact {
 #[derive(Default)]
 pub(super) struct Stays<'a> {
     pub(super) all: Vec<Stay<'a>>,
-    /// Rooms that a device may have come into without knowing.
-    maybe: HashSet<(&'a Device, &'a RoomId)>,
+    /// Rooms that a device may have come into without knowing, and when: it asked, and no answer came.
+    maybe: HashMap<(&'a Device, &'a RoomId), Vec<Range<usize>>>,
     outside: Vec<usize>,
 }
 
@@ -85,12 +93,16 @@ impl<'a> Stays<'a> {
     }
 
     fn open(&mut self, device: &Device, room: &RoomId) -> Option<&mut Stay<'a>> {
-        let last = self.all.iter_mut().rfind(|stay| stay.device == device && stay.room == room);
-        last.filter(|stay| stay.end == End::Open)
+        self.last(device, room).filter(|stay| stay.end == End::Open)
+    }
+
+    fn last(&mut self, device: &Device, room: &RoomId) -> Option<&mut Stay<'a>> {
+        self.all.iter_mut().rfind(|stay| stay.device == device && stay.room == room)
     }
 
     fn gather(&mut self, index: &Index<'a>) {
-        let mut asking = HashMap::<_, i64>::new();
+        let mut asking = HashMap::<_, usize>::new();
+        let mut unheard = Vec::new();
         for (record, at) in index.history.iter().enumerate() {
             let Some(device) = &at.device else { continue };
             if at.what == What::KickedOut {
@@ -100,20 +112,30 @@ impl<'a> Stays<'a> {
             }
             let What::Room { room, what } = &at.what else { continue };
             match what {
-                InRoom::Entering => *asking.entry((device, room)).or_default() += 1,
-                InRoom::NotLetIn => *asking.entry((device, room)).or_default() -= 1,
+                InRoom::Entering => {
+                    let before = asking.insert((device, room), record);
+                    unheard.extend(before.map(|since| ((device, room), since)));
+                }
+                InRoom::NotLetIn => _ = asking.remove(&(device, room)),
                 InRoom::Entered { head } => {
-                    *asking.entry((device, room)).or_default() -= 1;
+                    asking.remove(&(device, room));
                     if let Some(open) = self.open(device, room) {
                         (open.end, open.ended) = (End::Lost, record);
                     }
                     let (epoch, from, upto, end) = (head.epoch, head.seq, Seq(u64::MAX), End::Open);
-                    let (began, ended, told) = (record, index.history.len(), Vec::new());
-                    self.all.push(Stay { device, room, epoch, from, upto, end, began, ended, told });
+                    let (began, ended, parted, told) = (record, index.history.len(), false, Vec::new());
+                    self.all.push(Stay { device, room, epoch, from, upto, end, began, ended, parted, told });
                 }
                 InRoom::Left { last } => {
-                    if let Some(open) = self.open(device, room).filter(|open| open.epoch == last.epoch) {
-                        (open.end, open.ended, open.upto) = (End::Left, record, last.seq);
+                    let known = |stay: &&mut Stay<'a>| stay.end == End::Open || stay.parted;
+                    let of = |stay: &&mut Stay<'a>| stay.epoch == last.epoch;
+                    if let Some(left) = self.last(device, room).filter(known).filter(of) {
+                        (left.end, left.ended, left.upto) = (End::Left, record, last.seq);
+                    }
+                }
+                InRoom::Parted => {
+                    if let Some(open) = self.open(device, room) {
+                        (open.end, open.ended, open.parted) = (End::Lost, record, true);
                     }
                 }
                 InRoom::Behind { cause: BehindCause::NotMember, .. } => {
@@ -125,7 +147,15 @@ impl<'a> Stays<'a> {
                 _ => {}
             }
         }
-        self.maybe = asking.into_iter().filter(|(_, open)| *open > 0).map(|(key, _)| key).collect();
+        for ((device, room), since) in unheard.into_iter().chain(asking) {
+            // Another session is in no room.
+            let is_anew = |at: &Record| {
+                at.device.as_ref() == Some(device) && matches!(at.what, What::LoggedIn { resumed: false, .. })
+            };
+            let anew = index.history[since..].iter().position(is_anew);
+            let until = anew.map_or(index.history.len(), |anew| since + anew);
+            self.maybe.entry((device, room)).or_default().push(since..until);
+        }
     }
 
     fn assign(&mut self, index: &Index<'a>) {
@@ -166,7 +196,7 @@ impl<'a> Stays<'a> {
             };
             match self.all.iter_mut().find(|stay| stay.holds(device, room, position)) {
                 Some(stay) => stay.told.push((record, told)),
-                None if self.maybe.contains(&(device, room)) => {}
+                None if self.maybe.contains_key(&(device, room)) => {}
                 None => self.outside.push(record),
             }
         }
@@ -185,13 +215,32 @@ impl<'a> Stays<'a> {
             sum.lost += account.lost;
             sum.late += account.late;
         }
+        sum.lost += self.unheard(index);
         sum
+    }
+
+    /// How much others placed while a device may have been in without knowing: what was dropped of that may be told to
+    /// nobody.
+    fn unheard(&self, index: &Index<'_>) -> usize {
+        let of = |(device, room): (&Device, &RoomId), times: &[Range<usize>]| {
+            let rooms = index.placed.iter().filter(|((other, _), _)| *other == room);
+            let others = rooms
+                .flat_map(|(_, placed)| placed.values())
+                .filter(|placed| !index.is_own(placed.id, device));
+            // What was seen before that was placed before, and what was sent after it after.
+            let during = |placed: &&Placed, time: &Range<usize>| {
+                let sent = index.sends.get(&placed.id).map_or(0, |send| send.record);
+                placed.record > time.start && sent < time.end
+            };
+            others.filter(|placed| times.iter().any(|time| during(placed, time))).count()
+        };
+        self.maybe.iter().map(|(key, times)| of(*key, times)).sum()
     }
 
     /// True if what stands at `position` belongs to a stay of a device, as far as one can know.
     pub(super) fn holds(&self, device: &Device, room: &RoomId, position: Position) -> bool {
         let held = self.all.iter().any(|stay| stay.holds(device, room, position));
-        held || self.maybe.contains(&(device, room))
+        held || self.maybe.contains_key(&(device, room))
     }
 }
 
@@ -230,7 +279,10 @@ impl Stay<'_> {
                 Told::Broken(until) => account.lost += walk.missing().filter(|sent| sent.1 < *until).count(),
             }
         }
-        if self.end == End::Left || self.told.iter().any(|(_, told)| matches!(told, Told::Behind(_))) {
+        if self.end == End::Left
+            || self.parted
+            || self.told.iter().any(|(_, told)| matches!(told, Told::Behind(_)))
+        {
             account.late = walk.unhanded();
         }
         match self.end {
