@@ -298,7 +298,14 @@ impl Tracker {
 
     /// Messages of a room were dropped on the way here.
     pub(super) fn gap(&mut self, gap: Gap) {
+        let is_asked = self.unsure.contains(&gap.conversation)
+            || matches!(&self.asked, Some(Query::Resume(resume))
+                if resume.cursors.iter().any(|cursor| cursor.conversation == gap.conversation));
         if let Some(track) = self.tracks.get_mut(&gap.conversation) {
+            if is_asked {
+                // What was placed while the connection was away is not known yet, and the gap goes past it.
+                track.suspect();
+            }
             change(track, &mut self.held, &mut self.ready, |track, ready| track.gap(&gap, ready));
         }
         self.ready.tell(Event::MessageGap(gap));

@@ -48,6 +48,22 @@ fn a_gap_behind_a_hole_loses_nothing_that_arrived() {
 }
 
 #[test]
+fn a_gap_that_comes_before_the_answer_to_a_cursor_hides_nothing_of_what_was_missed() {
+    for is_asked in [false, true] {
+        let (story, mut tracker) = (Story("nnnnn"), tracker());
+        tracker.event(Event::MessageSent(story.message(1)));
+        assert_eq!(heard(&mut tracker), ["1"]);
+        tracker.reconnected(true, Timestamp(0));
+        if is_asked {
+            assert!(matches!(tracker.ask(), Some(Query::Resume(_))));
+        }
+        // 2 and 3 were placed while the connection was away.
+        tracker.event(gap(&story, 4, 1));
+        assert_eq!(heard(&mut tracker), ["behind 4", "gap to 4"], "{is_asked}");
+    }
+}
+
+#[test]
 fn what_was_told_before_a_gap_is_not_fetched_again_after_a_lost_connection() {
     let (story, mut tracker) = (Story("nnnhlln"), tracker());
     for seq in [1, 4, 5] {
