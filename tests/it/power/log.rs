@@ -45,7 +45,16 @@ fn config() -> Config {
 }
 
 pub(super) fn open(disk: &Path) -> Result<Embedded, String> {
-    let open = || Embedded::open(&disk.join("store"), &config(), false, Clock::system());
+    open_as(disk, &config())
+}
+
+/// A store that so few messages make write no table.
+pub(super) fn open_without_tables(disk: &Path) -> Result<Embedded, String> {
+    open_as(disk, &Config { memtable: ByteSize::mib(64), ..config() })
+}
+
+fn open_as(disk: &Path, config: &Config) -> Result<Embedded, String> {
+    let open = || Embedded::open(&disk.join("store"), config, false, Clock::system());
     catch_unwind(AssertUnwindSafe(open))
         .map_err(|_| "opening panicked".to_owned())?
         .map_err(|error| error.to_string())
