@@ -10,7 +10,7 @@ use quail_protocol::{
     room::{Members, MembersFound, MembersPage, QueryMembers, RoomState},
 };
 
-use super::{Head, Rooms};
+use super::{Head, Rooms, room::Live};
 use crate::{apps, domain::room::Room as Rules, session::Session, store::RangeQuery};
 
 impl Rooms {
@@ -22,10 +22,22 @@ impl Rooms {
         user: &UserId,
         ask: impl FnOnce(&Rules) -> R,
     ) -> Result<R, Code> {
-        let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
+        self.inside(app, room, user, Code::RoomNotFound, |live| Ok(ask(&live.rules)))
+    }
+
+    /// Looks at a room for somebody in it; `absent` if there is none.
+    fn inside<R>(
+        &self,
+        app: &AppId,
+        room: &RoomId,
+        user: &UserId,
+        absent: Code,
+        look: impl FnOnce(&Live) -> Result<R, Code>,
+    ) -> Result<R, Code> {
+        let found = self.find(app, room).ok_or(absent)?;
         let live = found.lock();
         live.rules.role(user).ok_or(Code::NotInRoom)?;
-        Ok(ask(&live.rules))
+        look(&live)
     }
 
     /// How a room stands, for somebody in it, and for others if the app allows that.
@@ -66,10 +78,7 @@ impl Rooms {
         user: &UserId,
         query: RangeQuery,
     ) -> Result<Page, Code> {
-        let found = self.find(app, room).ok_or(Code::NotInRoom)?;
-        let live = found.lock();
-        live.rules.role(user).ok_or(Code::NotInRoom)?;
-        live.page(query)
+        self.inside(app, room, user, Code::NotInRoom, |live| live.page(query))
     }
 
     /// Changes of messages of a room, for somebody in it.
@@ -81,10 +90,7 @@ impl Rooms {
         since: Rev,
         entries_max: usize,
     ) -> Result<ChangesPage, Code> {
-        let found = self.find(app, room).ok_or(Code::NotInRoom)?;
-        let live = found.lock();
-        live.rules.role(user).ok_or(Code::NotInRoom)?;
-        live.changes(since, entries_max)
+        self.inside(app, room, user, Code::NotInRoom, |live| live.changes(since, entries_max))
     }
 
     /// How far a room has come, if the session is in it.
