@@ -1,19 +1,22 @@
 //! `quail chat`, typed into.
 
-use std::process::Stdio;
+use std::{path::Path, process::Stdio};
 
 use crate::process::{Process, quail};
+
+/// Somebody who chats with another user, and is connected.
+fn chat(directory: &Path, me: &str, to: &str) -> Process {
+    let chat = ["chat", "--as", me, "--to", to];
+    let mut person = Process::start(quail(directory, chat).stdin(Stdio::piped()));
+    person.until("connected");
+    person
+}
 
 #[test]
 fn a_chat_shows_kinds_receipts_unread_counts_recalls_and_history() {
     let directory = tempfile::tempdir().unwrap();
     let _server = Process::serve(directory.path());
-    let chat = |me: &str, to: &str| {
-        let mut person =
-            Process::start(quail(directory.path(), ["chat", "--as", me, "--to", to]).stdin(Stdio::piped()));
-        person.until("connected");
-        person
-    };
+    let chat = |me, to| chat(directory.path(), me, to);
     let mut alice = chat("alice", "bob");
     for (typed, shown) in [
         ("/command dim now", "! not delivered: bob is not there"),
@@ -48,9 +51,7 @@ fn a_chat_shows_kinds_receipts_unread_counts_recalls_and_history() {
 fn a_chat_that_is_out_of_its_room_comes_into_another_one() {
     let directory = tempfile::tempdir().unwrap();
     let _server = Process::serve(directory.path());
-    let chat = ["chat", "--as", "alice", "--to", "bob"];
-    let mut alice = Process::start(quail(directory.path(), chat).stdin(Stdio::piped()));
-    alice.until("connected");
+    let mut alice = chat(directory.path(), "alice", "bob");
     alice.say("/enter lobby");
     alice.until("* in room lobby");
     // It is out when it asks to switch.
@@ -68,12 +69,7 @@ fn a_chat_that_is_out_of_its_room_comes_into_another_one() {
 fn a_chat_in_a_room_says_there_what_is_typed_and_shows_who_comes_and_goes() {
     let directory = tempfile::tempdir().unwrap();
     let _server = Process::serve(directory.path());
-    let chat = |me: &str, to: &str| {
-        let mut person =
-            Process::start(quail(directory.path(), ["chat", "--as", me, "--to", to]).stdin(Stdio::piped()));
-        person.until("connected");
-        person
-    };
+    let chat = |me, to| chat(directory.path(), me, to);
     let mut alice = chat("alice", "bob");
     alice.say("/leave");
     alice.until("! you are in no room");
