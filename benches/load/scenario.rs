@@ -6,6 +6,7 @@ pub(crate) mod idle;
 pub(crate) mod lanes;
 pub(crate) mod peer;
 pub(crate) mod room;
+mod sender;
 pub(crate) mod slow;
 pub(crate) mod soak;
 

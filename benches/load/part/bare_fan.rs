@@ -2,34 +2,16 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::Context;
 use bytes::Bytes;
 use quail_protocol::frame::{self, Head, Outcome};
-use quail_server::{
-    carrier::quic::{self, Secrets},
-    clock::Clock,
-    entropy::Entropy,
-    tls::Identity,
-};
-use quinn::{Incoming, RecvStream, SendStream, VarInt};
-use serde::{Deserialize, Serialize};
+use quinn::{Endpoint, Incoming, RecvStream, SendStream};
 
-use crate::{
-    child::{Orders, say},
-    clients::{STREAM_WINDOW_BYTES, Target},
-};
-
-/// How to serve.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Order {
-    /// A directory of its own, which exists.
-    pub(crate) data: PathBuf,
-}
+use super::bare_serve;
+use crate::clients::STREAM_WINDOW_BYTES;
 
 /// The streams of one room. One loop at a time writes to all of them.
 type Room = Arc<tokio::sync::Mutex<Vec<SendStream>>>;
@@ -39,27 +21,16 @@ type Rooms = Arc<Mutex<HashMap<[u8; 2], Room>>>;
 /// As a session's: full windows on five lanes, and some.
 const SEND_WINDOW: u64 = 5 * STREAM_WINDOW_BYTES as u64 + 64 * 1024;
 
-/// Serves until the scenario is gone or says `null`. Answers with a [`Target`].
+/// Serves as [`bare_serve`] does.
 pub(crate) async fn run() -> anyhow::Result<()> {
-    let mut orders = Orders::listen();
-    let Order { data } = orders.first().await?;
-    let (clock, entropy) = (Clock::system(), Entropy::from_system()?);
-    let identity = Identity::for_development(&data, clock.timestamp())?;
-    let secrets = Secrets { reset: entropy.bytes(), token: entropy.bytes() };
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = quic::Config { listen, ..quic::Config::default() };
-    let endpoint = quic::endpoint(&config, identity.server_config()?, &secrets)?;
-    say(&Target { quic: endpoint.local_addr()?, certificate: data.join("certificate.der") })?;
-    let (rooms, accepting) = (Rooms::default(), endpoint.clone());
-    let accepting = tokio::spawn(async move {
-        while let Some(incoming) = accepting.accept().await {
-            tokio::spawn(attend(incoming, rooms.clone()));
-        }
-    });
-    _ = orders.next::<()>().await?;
-    accepting.abort();
-    endpoint.close(VarInt::from_u32(0), b"");
-    Ok(())
+    bare_serve::serve(accept).await
+}
+
+async fn accept(endpoint: Endpoint) {
+    let rooms = Rooms::default();
+    while let Some(incoming) = endpoint.accept().await {
+        tokio::spawn(attend(incoming, rooms.clone()));
+    }
 }
 
 fn reply() -> Bytes {

@@ -25,6 +25,14 @@ pub(crate) struct Order {
 
 /// Serves until the scenario is gone or says `null`. Answers with a [`Target`].
 pub(crate) async fn run() -> anyhow::Result<()> {
+    serve(accept).await
+}
+
+/// The same with whatever `accept` makes of connections.
+pub(super) async fn serve<A>(accept: impl FnOnce(Endpoint) -> A) -> anyhow::Result<()>
+where
+    A: Future<Output = ()> + Send + 'static,
+{
     let mut orders = Orders::listen();
     let Order { data } = orders.first().await?;
     let (clock, entropy) = (Clock::system(), Entropy::from_system()?);

@@ -15,7 +15,7 @@ use crate::{
     clients::{Target, Visitor},
     cpu::{Cpu, Memory},
     part::{
-        Part, bare_fan, bare_serve,
+        Part, bare_serve,
         serve::{self, Ask, Serving},
     },
     report::Report,
@@ -147,18 +147,18 @@ pub(crate) struct Bare {
 impl Bare {
     /// Starts one with its certificate in `scratch`.
     pub(crate) async fn start(scratch: &Path) -> anyhow::Result<Self> {
-        let data = scratch.join("bare");
-        fs::create_dir_all(&data)?;
-        let mut child = Child::start(Part::BareServe, &bare_serve::Order { data }).await?;
-        let target = child.hear(PATIENCE).await?;
-        Ok(Self { child, target })
+        Self::start_as(Part::BareServe, scratch).await
     }
 
     /// Starts one that writes what it is told to everybody in a room.
     pub(crate) async fn fan(scratch: &Path) -> anyhow::Result<Self> {
+        Self::start_as(Part::BareFan, scratch).await
+    }
+
+    async fn start_as(part: Part, scratch: &Path) -> anyhow::Result<Self> {
         let data = scratch.join("bare");
         fs::create_dir_all(&data)?;
-        let mut child = Child::start(Part::BareFan, &bare_fan::Order { data }).await?;
+        let mut child = Child::start(part, &bare_serve::Order { data }).await?;
         let target = child.hear(PATIENCE).await?;
         Ok(Self { child, target })
     }

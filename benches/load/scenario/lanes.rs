@@ -15,6 +15,7 @@ use self::tally::{Pass, Tally};
 use super::{
     Scenario, Stage,
     door::{Server, seconds},
+    sender,
 };
 use crate::{
     child::{Child, PATIENCE},
@@ -100,9 +101,6 @@ const SETTLING_SECONDS: f64 = 20.0;
 /// How often the link's queue is looked at, in seconds.
 const LOOKING: f64 = 0.2;
 
-/// Unanswered urgent messages at most, so that nothing grows for ever; never reached by a server that answers.
-const URGENT_IN_FLIGHT: usize = 1000;
-
 /// Unanswered texts of the backlog: more than the client lets out at a time.
 const BACKLOG_IN_FLIGHT: usize = 64;
 
@@ -179,16 +177,16 @@ impl Options {
             in_room: self.room,
             priority: if variant == Variant::OneLane { Priority::Lowest } else { Priority::High },
             per_second: self.rate,
-            in_flight: URGENT_IN_FLIGHT,
+            in_flight: sender::IN_FLIGHT,
             bytes: self.bytes as usize,
         };
         // Whoever comes into a room first owns it, and may urge without a bound.
-        let mut urgent = open(link, &urgent).await?;
+        let mut urgent = sender::open(Some(link.near()), &urgent).await?;
         let room = self.room.then_some(to);
         let order = listen::Order { visitor: server.visitor(bob, websocket), urgent: carol, room };
         let mut listener = Child::start_in(Some(link.far()), Part::Listen, &order).await?;
         listener.hear::<()>(PATIENCE).await?;
-        let mut backlog = open(link, &backlog).await?;
+        let mut backlog = sender::open(Some(link.near()), &backlog).await?;
         for sender in [&mut backlog, &mut urgent] {
             sender.tell(&()).await?;
         }
@@ -197,10 +195,10 @@ impl Options {
         self.watch(link, &mut pass).await?;
         pass.until = cpu::since_boot();
         // The link stays full for whatever is still on its way.
-        let said = end(&mut urgent).await?;
+        let said = sender::end(&mut urgent).await?;
         let sent = said.accepted;
         pass.urgent = Some(said);
-        pass.backlog = Some(end(&mut backlog).await?);
+        pass.backlog = Some(sender::end(&mut backlog).await?);
         let patience = seconds(SETTLING_SECONDS)?;
         let all = listen::End { from: pass.from, until: pass.until, urgent: sent, patience };
         listener.tell(&all).await?;
@@ -227,17 +225,4 @@ impl Options {
         pass.queued.iter_mut().for_each(|bytes| *bytes /= per_ms);
         Ok(())
     }
-}
-
-/// Connects a sender, which begins when it is told to.
-async fn open(link: &Link, order: &pour::Order) -> anyhow::Result<Child> {
-    let mut child = Child::start_in(Some(link.near()), Part::Pour, order).await?;
-    child.hear::<()>(PATIENCE).await?;
-    Ok(child)
-}
-
-/// Stops a sender.
-async fn end(child: &mut Child) -> anyhow::Result<pour::Poured> {
-    child.tell(&()).await?;
-    child.hear(PATIENCE).await
 }

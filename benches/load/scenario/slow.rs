@@ -5,7 +5,6 @@
 mod tally;
 
 use clap::Args;
-use quail_client::Priority;
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -13,6 +12,7 @@ use self::tally::{Pass, Tally};
 use super::{
     Scenario, Stage,
     door::{Server, seconds},
+    sender,
 };
 use crate::{
     chain::{Ends, Newest},
@@ -23,7 +23,7 @@ use crate::{
     part::{
         Part,
         heed::{self, Ask, Heard, Reading},
-        pour, serve,
+        serve,
     },
 };
 
@@ -74,9 +74,6 @@ const P99_RATIO_MAX: f64 = 1.5;
 /// What one who reads slowly may cost the server.
 const BYTES_MAX: f64 = 512.0 * 1024.0;
 
-/// Unanswered messages at most; never reached by a server that answers.
-const IN_FLIGHT: usize = 1000;
-
 impl Scenario for Options {
     const NAME: &'static str = "slow";
 
@@ -126,11 +123,9 @@ impl Options {
         };
         let server = Server::start_in(None, order, &mut stage.report).await?;
         stage.report.durability = "acks when the message is in every outbox: rooms are not stored".to_owned();
-        // Whoever comes first owns the room, and may send urgent messages without a bound.
-        let mut high = self.pour(&server, "carol", Priority::High, self.high_rate).await?;
-        let mut normal = self.pour(&server, "alice", Priority::Normal, self.rate).await?;
+        let mut senders = sender::pair(&server, "room-0", self.bytes, [self.high_rate, self.rate]).await?;
         let mut groups = self.audience(&server, slow).await?;
-        for sender in [&mut high, &mut normal] {
+        for (sender, _) in &mut senders {
             sender.tell(&()).await?;
         }
         sleep(seconds(self.warm_up)?).await;
@@ -145,8 +140,8 @@ impl Options {
         pass.cpu_share = server.cpu()?.since(before).seconds() / self.duration;
         pass.ended = cpu::since_boot();
         let mut ends = Ends::default();
-        for (sender, priority) in [(&mut high, Priority::High), (&mut normal, Priority::Normal)] {
-            let said = end(sender).await?;
+        for (sender, priority) in &mut senders {
+            let said = sender::end(sender).await?;
             let seq = said.newest[priority.index()];
             ends[priority.index()] = Newest { seq, count: said.accepted };
             pass.said(said);
@@ -159,33 +154,12 @@ impl Options {
         }
         pass.dropped = server.sum("quail_room_deliveries_total", "outcome=\"dropped\"").await?;
         pass.closed_slow = server.sum("quail_closes_total", "reason=\"Slow\"").await?;
-        for child in groups.into_iter().flat_map(|group| group.children).chain([high, normal]) {
+        let senders = senders.map(|(sender, _)| sender);
+        for child in groups.into_iter().flat_map(|group| group.children).chain(senders) {
             child.end().await?;
         }
         server.stop().await?;
         Ok(pass)
-    }
-
-    /// Lets a sender in, who begins when told to.
-    async fn pour(
-        &self,
-        server: &Server,
-        user: &str,
-        priority: Priority,
-        per_second: f64,
-    ) -> anyhow::Result<Child> {
-        let order = pour::Order {
-            visitor: server.visitor(user.to_owned(), false),
-            to: "room-0".to_owned(),
-            in_room: true,
-            priority,
-            per_second,
-            in_flight: IN_FLIGHT,
-            bytes: self.bytes as usize,
-        };
-        let mut child = Child::start(Part::Pour, &order).await?;
-        child.hear::<()>(PATIENCE).await?;
-        Ok(child)
     }
 
     /// Lets everybody in who listens.
@@ -218,10 +192,4 @@ impl Options {
         }
         Ok(seated)
     }
-}
-
-/// Stops a sender.
-async fn end(child: &mut Child) -> anyhow::Result<pour::Poured> {
-    child.tell(&()).await?;
-    child.hear(PATIENCE).await
 }

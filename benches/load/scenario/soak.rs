@@ -6,7 +6,6 @@ mod samples;
 use std::time::Duration;
 
 use clap::Args;
-use quail_client::Priority;
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
@@ -14,6 +13,7 @@ use self::samples::{Sample, Samples};
 use super::{
     Scenario, Stage,
     door::{Server, seconds},
+    sender,
 };
 use crate::{
     chain::{Ends, Newest},
@@ -83,9 +83,6 @@ const GROWTH_MAX: f64 = 1.05;
 /// Whoever is away at the end has so long to come back.
 const RETURN: Duration = Duration::from_secs(150);
 
-/// Unanswered messages at most; never reached by a server that answers.
-const IN_FLIGHT: usize = 1000;
-
 const ROOM: &str = "soak";
 
 impl Scenario for Options {
@@ -106,11 +103,10 @@ impl Scenario for Options {
         };
         let server = Server::start_in(None, order, &mut stage.report).await?;
         stage.report.durability = "acks when the message is in every outbox: rooms are not stored".to_owned();
-        // Whoever comes first owns the room, and may send urgent messages without a bound.
-        let mut high = self.pour(&server, "carol", Priority::High, self.high_rate).await?;
-        let mut normal = self.pour(&server, "alice", Priority::Normal, self.rate).await?;
+        // They have a good network.
+        let mut senders = sender::pair(&server, ROOM, self.bytes, [self.high_rate, self.rate]).await?;
         let mut dwelling = self.dwell(&server, stage).await?;
-        for sender in [&mut high, &mut normal] {
+        for (sender, _) in &mut senders {
             sender.tell(&()).await?;
         }
         for child in &mut dwelling {
@@ -126,9 +122,8 @@ impl Scenario for Options {
             present += child.hear::<u64>(RETURN).await?;
         }
         let (mut ends, mut unsent) = (Ends::default(), vec![]);
-        for (sender, priority) in [(&mut high, Priority::High), (&mut normal, Priority::Normal)] {
-            sender.tell(&()).await?;
-            let pour::Poured { sent, accepted, newest, first_failure, .. } = sender.hear(PATIENCE).await?;
+        for (sender, priority) in &mut senders {
+            let pour::Poured { sent, accepted, newest, first_failure, .. } = sender::end(sender).await?;
             ends[priority.index()] = Newest { seq: newest[priority.index()], count: accepted };
             stage.report.count(&format!("messages sent, {priority:?}"), sent);
             unsent.extend(
@@ -140,7 +135,7 @@ impl Scenario for Options {
             child.tell(&Ask::Settle(ends)).await?;
             all.add(child.hear(2 * PATIENCE).await?);
         }
-        for child in dwelling.into_iter().chain([high, normal]) {
+        for child in dwelling.into_iter().chain(senders.map(|(sender, _)| sender)) {
             child.end().await?;
         }
         self.tell_closes(&server, stage).await?;
@@ -158,28 +153,6 @@ impl Scenario for Options {
 }
 
 impl Options {
-    /// Lets a sender in, who begins when told to. It has a good network.
-    async fn pour(
-        &self,
-        server: &Server,
-        user: &str,
-        priority: Priority,
-        per_second: f64,
-    ) -> anyhow::Result<Child> {
-        let order = pour::Order {
-            visitor: server.visitor(user.to_owned(), false),
-            to: ROOM.to_owned(),
-            in_room: true,
-            priority,
-            per_second,
-            in_flight: IN_FLIGHT,
-            bytes: self.bytes as usize,
-        };
-        let mut child = Child::start(Part::Pour, &order).await?;
-        child.hear::<()>(PATIENCE).await?;
-        Ok(child)
-    }
-
     /// Lets the members in.
     async fn dwell(&self, server: &Server, stage: &mut Stage) -> anyhow::Result<Vec<Child>> {
         stage.progress.say(&format!("{} members are coming", self.members));
