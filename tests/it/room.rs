@@ -6,10 +6,12 @@ mod model;
 mod moderation;
 mod receivers;
 mod restart;
+mod rights;
 mod standing;
 mod switch;
 mod talk;
 mod values;
+mod visitors;
 
 use std::{net::SocketAddr, num::NonZeroU64, path::Path, time::Duration};
 

@@ -29,10 +29,6 @@ impl Tracker {
             self.earlier.remove(&own.id);
             return;
         }
-        if self.is_late(&own.conversation, sent.position) {
-            self.earlier.remove(&own.id);
-            return;
-        }
         let followed = self.tracks.contains_key(&own.conversation);
         let held = Held::own(sent.priority, sent.prev, sent.rev);
         self.place(own.conversation.clone(), sent.position, held);

@@ -11,6 +11,7 @@ mod read;
 mod room;
 mod talk;
 mod values;
+mod visitors;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -40,7 +41,7 @@ pub use self::{
 use super::fanout::Ticket;
 use crate::{
     apps,
-    domain::room::{Came, Newcomer, Room as Rules},
+    domain::room::{Asker, Came, Newcomer, Room as Rules},
     session::Session,
     store::commit::Committer,
     telemetry::Metrics,
@@ -182,7 +183,11 @@ impl Rooms {
                 Came::Already => EntryStatus::AlreadyIn,
                 Came::User | Came::Session => EntryStatus::Joined,
             };
-            let entered = Entered { status, state: live.rules.state(user), recent: live.recent(recent) };
+            let entered = Entered {
+                status,
+                state: live.rules.state(&Asker::User(user.clone())),
+                recent: live.recent(recent),
+            };
             self.tell_news(app.0, room, &mut live, now);
             return Ok(self.let_in(app.0, room, &found, &mut live, (who.1, entered)));
         }
@@ -209,7 +214,7 @@ impl Rooms {
         );
         let mut live = Live::new(rules, self.metrics.clone());
         live.enter(who, now)?;
-        let state = live.rules.state(&who.0.user);
+        let state = live.rules.state(&Asker::User(who.0.user.clone()));
         // Whoever makes a room is alone in it, and knows.
         live.forget_news(now);
         let mut rooms = self.write();
@@ -244,7 +249,7 @@ impl Rooms {
         &self,
         app: &AppId,
         room: &RoomId,
-        (user, session, asked): (&UserId, &Arc<Session>, Asked),
+        (user, session, asked): (Option<&UserId>, &Arc<Session>, Asked),
         cause: LeaveCause,
         now: Now,
     ) -> Result<Left, Code> {
@@ -253,7 +258,7 @@ impl Rooms {
         live.leave(user, session, cause, now)?;
         let last = live.rules.head();
         if asked == Asked::OnAnother {
-            let (room, operator, reason) = (room.clone(), Some(user.clone()), Reason::default());
+            let (room, operator, reason) = (room.clone(), user.cloned(), Reason::default());
             session.outbox.push_notice(RoomLeft { room, last, cause, operator, reason }.to_frame());
         }
         self.tell_news(app, room, &mut live, now);
@@ -267,7 +272,7 @@ impl Rooms {
     pub fn leave_all(
         &self,
         app: &AppId,
-        who: (&UserId, &Arc<Session>, Asked),
+        who: (Option<&UserId>, &Arc<Session>, Asked),
         cause: LeaveCause,
         now: Now,
     ) -> u32 {

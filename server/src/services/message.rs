@@ -144,8 +144,8 @@ async fn history(context: Context, query: History) -> Result<Page, Failure> {
     let History { from, to, direction, .. } = query;
     let range = RangeQuery { from, to, entries_max, bytes_max: HISTORY_BYTES_MAX, direction };
     if let Conversation::Room(room) = &query.conversation {
-        let Identity { app, user, .. } = context.identity()?;
-        return Ok(context.shared.rooms.history(app, room, user, range)?);
+        let (app, asker) = context.asker()?;
+        return Ok(context.shared.rooms.history(&app, room, &asker, range)?);
     }
     let key = key(&context, &query.conversation)?;
     let read = context.shared.store.read_range(&key, range).await?;
@@ -184,8 +184,8 @@ fn recall_in_room(context: &Context, room: &RoomId, position: Position) -> Resul
 async fn changes(context: Context, query: Changes) -> Result<ChangesPage, Failure> {
     let entries_max = page_size(query.limit)?;
     if let Conversation::Room(room) = &query.conversation {
-        let Identity { app, user, .. } = context.identity()?;
-        return Ok(context.shared.rooms.changes(app, room, user, query.since, entries_max)?);
+        let (app, asker) = context.asker()?;
+        return Ok(context.shared.rooms.changes(&app, room, &asker, query.since, entries_max)?);
     }
     let key = key(&context, &query.conversation)?;
     let read = context.shared.store.changes(&key, query.since, entries_max, HISTORY_BYTES_MAX).await?;

@@ -22,6 +22,7 @@ fn entered(room: &str) -> Entered {
         omit_notes: false,
         owner: UserId::new("bob").unwrap(),
         members: 2,
+        visitors: 0,
         head: Position { epoch: Epoch(1), seq: Seq(0) },
         first: Seq(1),
         rev: Rev(0),

@@ -92,6 +92,7 @@ fn come_in(tracker: &mut Tracker, head: Position) {
         omit_notes: false,
         owner: UserId::new("alice").unwrap(),
         members: 1,
+        visitors: 0,
         head,
         first: Seq(1),
         rev: Rev(0),

@@ -8,7 +8,7 @@ use quail_protocol::{
 };
 
 use super::*;
-use crate::domain::room::{Allowance, Bounds, Came, Capacity, Keep, Newcomer, Refused, Sending};
+use crate::domain::room::{Allowance, Asker, Bounds, Came, Capacity, Keep, Newcomer, Refused, Sending};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -126,7 +126,7 @@ fn roles_are_given_by_the_owner_and_stay_when_their_holders_leave() {
         assert_eq!(outcome, expected, "{by} makes {whom} {role:?}");
     }
     let out = quail_protocol::room::LeaveCause::Left;
-    room.leave(&user("member"), SessionId([1; 16]), out, NOW).unwrap();
+    room.leave(Some(&user("member")), SessionId([1; 16]), out, NOW).unwrap();
     come(&mut room, "member").unwrap();
     assert_eq!(room.role(&user("member")), Some(Role::Admin));
 
@@ -135,7 +135,7 @@ fn roles_are_given_by_the_owner_and_stay_when_their_holders_leave() {
     assert_eq!((changed.role, changed.operator.role), (Role::Owner, Role::Owner));
     assert_eq!(room.role(&user("owner")), Some(Role::Member));
     assert_eq!(
-        (room.role(&user("member")), room.state(&user("member")).owner),
+        (room.role(&user("member")), room.state(&Asker::User(user("member"))).owner),
         (Some(Role::Owner), user("member"))
     );
 }

@@ -115,13 +115,13 @@ fn the_first_who_comes_back_and_leaves_ends_no_room_for_the_others() {
     let mut room = restored(&shelf, until).unwrap().unwrap();
     for id in ["olga", "stranger"] {
         come(&mut room, id, 1).unwrap();
-        room.leave(&user(id), session(1), LeaveCause::Left, Timestamp(NOW.0 + 1)).unwrap();
+        room.leave(Some(&user(id)), session(1), LeaveCause::Left, Timestamp(NOW.0 + 1)).unwrap();
         assert!(!room.has_ended(Timestamp(until.0 - 1)), "{id}");
     }
     assert!(room.has_ended(until));
     come(&mut room, "a", 2).unwrap();
     room.age(until);
-    room.leave(&user("a"), session(2), LeaveCause::Left, Timestamp(until.0 + 1)).unwrap();
+    room.leave(Some(&user("a")), session(2), LeaveCause::Left, Timestamp(until.0 + 1)).unwrap();
     assert!(room.has_ended(Timestamp(until.0 + 1)), "from then on as ever");
 }
 
