@@ -262,6 +262,8 @@ pub struct LeftAll {
 pub struct Dismiss {
     /// Which.
     pub room: RoomId,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// The room is gone. One of the same name may be made at once; its epoch is another.

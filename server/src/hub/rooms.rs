@@ -28,7 +28,7 @@ use quail_protocol::{
     event::EventBody,
     id::{AppId, RoomId, UserId},
     room::{
-        Dismissed, Entered, EntryStatus, InfoChanged, LeaveCause, Left, Reason, RoomLeft, Settings,
+        Dismiss, Dismissed, Entered, EntryStatus, InfoChanged, LeaveCause, Left, Reason, RoomLeft, Settings,
         UpdateInfo,
     },
 };
@@ -284,9 +284,8 @@ impl Rooms {
     pub fn dismiss(
         &self,
         app: &AppId,
-        room: &RoomId,
-        user: &UserId,
-        session: &Arc<Session>,
+        Dismiss { room, reason }: &Dismiss,
+        (user, session): (&UserId, &Arc<Session>),
     ) -> Result<Answer<Dismissed>, Code> {
         self.ready()?;
         let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
@@ -296,7 +295,7 @@ impl Rooms {
         }
         live.rules.may_dismiss(user)?;
         let last = live.rules.head();
-        let ended = self.end(app, room, &found, live, LeaveCause::Dismissed, Some((user, session)));
+        let ended = self.end(app, room, &found, live, LeaveCause::Dismissed, Some((user, session, reason)));
         Ok(ended.with(Dismissed { last }))
     }
 
@@ -308,7 +307,7 @@ impl Rooms {
         found: &Arc<Room>,
         mut live: MutexGuard<'_, Live>,
         cause: LeaveCause,
-        operator: Option<(&UserId, &Arc<Session>)>,
+        operator: Option<(&UserId, &Arc<Session>, &Reason)>,
     ) -> Answer<()> {
         if !live.end(room, cause, operator) {
             return Answer::new((), None);

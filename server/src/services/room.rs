@@ -197,9 +197,9 @@ fn others(context: &Context, app: &AppId, asker: &Asker) -> Vec<Arc<Session>> {
     sessions
 }
 
-async fn dismiss(context: Context, Dismiss { room }: Dismiss) -> Result<Dismissed, Failure> {
+async fn dismiss(context: Context, dismiss: Dismiss) -> Result<Dismissed, Failure> {
     let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.dismiss(app, &room, user, &context.session)?.kept().await?)
+    Ok(context.shared.rooms.dismiss(app, &dismiss, (user, &context.session))?.kept().await?)
 }
 
 async fn update_info(context: Context, update: UpdateInfo) -> Result<InfoChanged, Failure> {

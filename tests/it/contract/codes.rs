@@ -292,7 +292,7 @@ cases! {
     }).await;
     TooManyAdmins => |stage| rooms(stage, |rooms| rooms.admins_max = 0, async |stage| {
         let room = stage.room().await;
-        code(room.alices.set_role(room.bob.user_id().clone(), Role::Admin).await)
+        code(room.alices.set_role(room.bob.user_id().clone(), Role::Admin, Default::default()).await)
     }).await;
     RoomThrottled => |stage| rooms(stage, |rooms| rooms.budget.normal = 0, async |stage| {
         code(stage.room().await.alices.send("x").await.map_err(Into::into))

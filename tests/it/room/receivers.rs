@@ -63,7 +63,10 @@ const ROWS: &[Row] = &[
         async { _ = play.room_of("owner").dismiss().await.unwrap() }.boxed_local()
     }),
     ("room.role_changed", "RoomRoleChanged", OTHERS, |play| {
-        async { play.room_of("owner").set_role(play.subject(), Role::Admin).await.unwrap() }.boxed_local()
+        async {
+            play.room_of("owner").set_role(play.subject(), Role::Admin, Default::default()).await.unwrap();
+        }
+        .boxed_local()
     }),
     ("room.restriction_changed", "RoomRestrictionChanged", OTHERS, |play| {
         async { play.room_of("owner").mute(play.subject(), Until::End, Reason::default()).await.unwrap() }

@@ -84,8 +84,12 @@ const ROWS: &[Row] = &[
     row!("room.members", MEMBERS, |asking| asking.room.members(0, 10)),
     row!("room.switch", MEMBERS, |asking| asking.room.switch_to(&asking.other, Some(open()), 0)),
     row!("room.query", MEMBERS, |asking| asking.room.members_of([asking.subject.clone()])),
-    row!("room.set_role", OWNER, |asking| asking.room.set_role(asking.subject.clone(), Role::Admin)),
-    row!("room.transfer", OWNER, |asking| asking.room.transfer(asking.subject.clone())),
+    row!("room.set_role", OWNER, |asking| asking.room.set_role(
+        asking.subject.clone(),
+        Role::Admin,
+        Default::default()
+    )),
+    row!("room.transfer", OWNER, |asking| asking.room.transfer(asking.subject.clone(), Default::default())),
     row!("room.kick", MODERATORS, |asking| asking.room.kick(asking.subject.clone(), none())),
     row!("room.ban", MODERATORS, |asking| asking.room.ban(asking.subject.clone(), Until::End, none())),
     row!("room.mute", MODERATORS, |asking| asking.room.mute(asking.subject.clone(), Until::End, none())),
@@ -154,7 +158,10 @@ impl Company {
         for who in ["admin", "member", "visitor", "subject"] {
             self.client(who).call(Join { room: owners.id().clone(), recent: 0 }).await.unwrap();
         }
-        owners.set_role(self.client("admin").user_id().clone(), Role::Admin).await.unwrap();
+        owners
+            .set_role(self.client("admin").user_id().clone(), Role::Admin, Default::default())
+            .await
+            .unwrap();
         let subjects = room(self.client("subject"), id);
         subjects.set_attributes([("subjects", "v")], AttributeOptions::default()).await.unwrap();
         let position = subjects.send("1").await.unwrap().position;

@@ -117,16 +117,17 @@ impl Live {
         &mut self,
         room: &RoomId,
         cause: LeaveCause,
-        operator: Option<(&UserId, &Arc<Session>)>,
+        operator: Option<(&UserId, &Arc<Session>, &Reason)>,
     ) -> bool {
         if self.ended {
             return false;
         }
         self.ended = true;
-        let (last, by) = (self.rules.head(), operator.map(|(user, _)| user.clone()));
-        let reason = Reason::default();
+        let last = self.rules.head();
+        let (by, reason) = operator.map(|(user, _, reason)| (user.clone(), reason.clone())).unzip();
+        let reason = reason.unwrap_or_default();
         let frame = RoomLeft { room: room.clone(), last, cause, operator: by, reason }.to_frame();
-        for session in self.crowd.end(&frame, operator.map(|(_, asked)| asked)) {
+        for session in self.crowd.end(&frame, operator.map(|(_, asked, _)| asked)) {
             session.forget_room(room);
         }
         true
