@@ -85,7 +85,11 @@ impl Builder {
         if let Some(restored) = restored {
             tracker.restore(restored);
         }
-        tracker.connected(greeted.time);
+        if becoming.is_some() {
+            tracker.visiting(greeted.time);
+        } else {
+            tracker.connected(greeted.time);
+        }
         let (driver, controls) = Driver::new(link, &greeted, tracker, queue, comeback, Instant::now());
         let span = tracing::debug_span!("quail", %user, session = %greeted.session);
         tokio::spawn(driver.run().instrument(span));

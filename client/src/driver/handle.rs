@@ -73,7 +73,7 @@ impl Driver {
         if let Some(comeback) = &mut self.comeback {
             comeback.become_another(dial, logged_in.resume_token);
         }
-        self.tracker.become_another(user.clone());
+        self.tracker.became(user.clone(), logged_in.time);
         self.current.send_replace(Current::new(&logged_in.into(), Instant::now()));
         Ok(())
     }
