@@ -8,7 +8,7 @@ use quail_protocol::{
 };
 
 use super::{
-    comeback::message,
+    comeback::{Next, comeback, connection, dial, message},
     *,
 };
 use crate::{
@@ -89,4 +89,53 @@ async fn a_message_that_overtakes_the_answer_to_a_visitors_login_leaves_no_hole_
         }
     }
     assert_eq!(asked[1], (4, History::INFO.opcode), "the second is missing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_nobody_waits_for_any_more_makes_no_user_of_a_visitor() {
+    let (next, Next { did: mut next_did, server: _next_server }) = connection(7);
+    let (dial, _) = dial(vec![next]);
+    let Stage { client, mut did, server, full, .. } = visit(comeback(dial));
+    full.lock().unwrap().push(Lane::Control);
+    let ping = client.call(Ping {});
+    tokio::pin!(ping);
+    assert!((&mut ping).now_or_never().is_none());
+    tokio::task::yield_now().await;
+    drop(log_in(&client));
+    full.lock().unwrap().clear();
+    server.send((Lane::Normal, draining(1).to_frame())).unwrap();
+    assert_eq!(did.recv().await, wrote::<Ping>(2), "and no login behind it");
+    answer(&server, 2, &Pong { time: Timestamp(0) });
+    ping.await.unwrap();
+
+    let login = log_in(&client);
+    assert_eq!(did.recv().await, wrote::<Login>(3));
+    drop(login);
+    answer(&server, 3, &logged_in());
+    assert_eq!(did.recv().await, Some(Did::Closed(Close::LoggedOut)), "the user's session");
+    let mut states = client.states();
+    while states.changed().await != Some(State::Connected) {}
+    assert_eq!(client.session(), SessionId([7; 16]), "as a visitor");
+    let login = log_in(&client);
+    assert_eq!(next_did.recv().await, wrote::<Login>(2));
+    drop(login);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_was_not_written_when_the_connection_was_lost_is_written_on_the_next() {
+    let (next, Next { did: mut next_did, server: next_server }) = connection(7);
+    let (dial, _) = dial(vec![next]);
+    let Stage { client, server, full, .. } = visit(comeback(dial));
+    full.lock().unwrap().push(Lane::Control);
+    let ping = client.call(Ping {});
+    tokio::pin!(ping);
+    assert!((&mut ping).now_or_never().is_none());
+    tokio::task::yield_now().await;
+    let login = log_in(&client);
+    tokio::task::yield_now().await;
+    drop(server);
+    let numbers = vec![(2, Ping::INFO.opcode), (3, Login::INFO.opcode)];
+    assert_eq!(next_did.recv().await, Some(Did::Wrote(Lane::Control, numbers)));
+    answer(&next_server, 3, &logged_in());
+    assert_eq!(login.await.unwrap().user_id().as_str(), "alice");
 }
