@@ -287,7 +287,7 @@ impl Client {
         unsent.into_iter().map(|send| Outgoing::of(self.clone(), send)).collect()
     }
 
-    /// Who is logged in; the server's name for a visitor.
+    /// Who is logged in; for a visitor the server's name for their first session.
     pub fn user_id(&self) -> &UserId {
         &self.0.user
     }
