@@ -194,8 +194,9 @@ impl<C: Carrier> Driver<C> {
             self.drained = true;
             // Whoever waits for the answer to a login is told by the close alone.
             if self.state.is_open() || self.state.is_visiting() {
-                let Shared { session: config, hub, entropy, .. } = &*self.context.shared;
-                let wait = entropy.up_to(config.spread_of_return(hub.users()));
+                let Shared { session: config, hub, addresses, entropy, .. } = &*self.context.shared;
+                let returning = hub.users() + addresses.visitors();
+                let wait = entropy.up_to(config.spread_of_return(returning));
                 let draining = Draining { retry_after_ms: wait.as_millis() as u32 };
                 self.context.session.outbox.push_notice(draining.to_frame());
             }

@@ -294,3 +294,18 @@ async fn a_visitor_whose_login_comes_to_nothing_in_the_store_is_one_still() {
         within(bob.close()).await;
     }
 }
+
+#[tokio::test]
+async fn visitors_do_not_all_come_back_at_once_when_the_server_goes_away() {
+    let town = Town::with(|config| config.session.returns_per_second = 1).await;
+    let mut visitors = vec![];
+    for _ in 0..4 {
+        visitors.push(visit(&town, Carrier::Quic).await);
+    }
+    let told = join_all(visitors.iter_mut().map(|(_, events)| {
+        next(events, |event| if let Event::Draining(draining) = event { Some(draining) } else { None })
+    }));
+    let (told, ()) = tokio::join!(told, town.stop());
+    assert!(told.iter().any(|draining| draining.retry_after_ms > 0), "{told:?}");
+    assert!(told.iter().all(|draining| draining.retry_after_ms <= 4000), "{told:?}");
+}
