@@ -309,3 +309,22 @@ async fn visitors_do_not_all_come_back_at_once_when_the_server_goes_away() {
     assert!(told.iter().any(|draining| draining.retry_after_ms > 0), "{told:?}");
     assert!(told.iter().all(|draining| draining.retry_after_ms <= 4000), "{told:?}");
 }
+
+#[tokio::test]
+async fn a_visitor_who_asks_for_more_than_a_frame_of_theirs_holds_keeps_the_connection() {
+    let town = Town::new().await;
+    for carrier in Carrier::ALL {
+        let (alice, _events) = town.connect(carrier, "alice").await;
+        room(&alice, "r").create(open()).await.unwrap();
+        let (visitor, _events) = visit(&town, carrier).await;
+        let theirs = room(&visitor, "r");
+        let long = "x".repeat(20_000);
+        let too_large = theirs.send(&*long).await.map_err(|unsent| unsent.error);
+        assert!(matches!(too_large, Err(CallError::TooLarge(_))), "{too_large:?}");
+        assert_eq!(refused(theirs.info().await), Code::NotInRoom);
+        theirs.join(0).await.unwrap();
+        let _bob = log_in(&visitor, "bob").await.unwrap();
+        theirs.send(&*long).await.expect("the handle of the visitor is the user's now");
+        within(alice.close()).await;
+    }
+}

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use quail_protocol::{
     Close, Code,
     id::{AppId, SessionId, UserId},
+    limits::GREETING_FRAME_BYTES_MAX,
     room::LeaveCause,
-    session::{Login, VISITOR_PREFIX, Visit, Visiting},
+    session::{Limits, Login, VISITOR_PREFIX, Visit, Visiting},
     version::REVISION,
 };
 
@@ -54,7 +55,7 @@ fn admit(shared: &Shared, session: &Arc<Session>, visit: Visit) -> Result<Visiti
         visitor: name,
         revision: REVISION,
         time: shared.clock.timestamp(),
-        limits: limits(shared, app),
+        limits: Limits { frame_bytes: GREETING_FRAME_BYTES_MAX as u32, ..limits(shared, app) },
     })
 }
 
