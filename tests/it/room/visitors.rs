@@ -1,9 +1,6 @@
 //! Sessions of nobody, who read along.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-};
+mod lost;
 
 use quail_client::{AttributeOptions, Cause, ConnectError, State, Until};
 use quail_protocol::{
@@ -13,7 +10,6 @@ use quail_protocol::{
 };
 use quail_tests::{
     raw,
-    store::{Asked, Failing, Fate},
     token::{self, Token},
 };
 
@@ -249,65 +245,6 @@ async fn who_visits_twice_or_under_the_name_of_a_visitor_is_refused() {
         raw.request(4, &elsewhere).await;
         assert_eq!(raw.refusal(4).await, Code::InvalidArgument, "another app");
     }
-}
-
-#[tokio::test]
-async fn a_visitor_whose_login_comes_to_nothing_in_the_store_is_one_still() {
-    let fates = Arc::new(Mutex::new(VecDeque::new()));
-    let next_fate = fates.clone();
-    let fate = move |asked: Asked<'_>| match asked {
-        Asked::Profiles | Asked::FeedEnds => next_fate.lock().unwrap().pop_front().unwrap_or(Fate::Answered),
-        _ => Fate::Answered,
-    };
-    let soon = |config: &mut Config| config.session.request_timeout = Duration::from_millis(200);
-    let town = Town::over(soon, |store| Failing::before(store, fate)).await;
-    let (alice, _events) = town.connect(Carrier::Quic, "alice").await;
-    let r = room(&alice, "r");
-    r.create(open()).await.unwrap();
-    for carrier in Carrier::ALL {
-        let reconnect = Reconnect::within([Duration::ZERO]);
-        let (visitor, mut events) =
-            within(town.visitor(carrier).reconnect(reconnect).connect()).await.unwrap();
-        let theirs = room(&visitor, "r");
-        theirs.join(0).await.unwrap();
-        standings(&mut events, 2).await;
-
-        // The profile, as the login keeps it and as the room is to see it, and the feed.
-        fates.lock().unwrap().extend([Fate::Answered, Fate::Fails]);
-        log_in(&visitor, "bob").await.unwrap_err();
-        let state = theirs.info().await.unwrap();
-        assert_eq!((state.members, state.visitors, state.role), (1, 1, None), "as before");
-        for fate in [Fate::Fails, Fate::Hangs] {
-            fates.lock().unwrap().extend([Fate::Answered, Fate::Answered, fate]);
-            log_in(&visitor, "bob").await.unwrap_err();
-            let told = standings(&mut events, 2).await;
-            assert_eq!(
-                told.iter().map(|told| told.2).collect::<Vec<_>>(),
-                [StandingCause::Interrupted, StandingCause::Rejoined]
-            );
-            let state = theirs.info().await.unwrap();
-            assert_eq!((state.members, state.visitors, state.role), (1, 1, None), "{fate:?}");
-            town.counted("quail_sessions 1").await;
-        }
-        let bob = log_in(&visitor, "bob").await.unwrap();
-        assert_eq!(room(&bob, "r").info().await.unwrap().role, Some(Role::Member));
-        within(bob.close()).await;
-    }
-}
-
-#[tokio::test]
-async fn visitors_do_not_all_come_back_at_once_when_the_server_goes_away() {
-    let town = Town::with(|config| config.session.returns_per_second = 1).await;
-    let mut visitors = vec![];
-    for _ in 0..4 {
-        visitors.push(visit(&town, Carrier::Quic).await);
-    }
-    let told = join_all(visitors.iter_mut().map(|(_, events)| {
-        next(events, |event| if let Event::Draining(draining) = event { Some(draining) } else { None })
-    }));
-    let (told, ()) = tokio::join!(told, town.stop());
-    assert!(told.iter().any(|draining| draining.retry_after_ms > 0), "{told:?}");
-    assert!(told.iter().all(|draining| draining.retry_after_ms <= 4000), "{told:?}");
 }
 
 #[tokio::test]
