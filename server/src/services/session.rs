@@ -37,7 +37,8 @@ async fn login(context: Context, login: Login) -> Result<LoggedIn, Failure> {
         return Err(Code::AlreadyLoggedIn.into());
     }
     let admitted = admit(&shared, &session, login).await;
-    if admitted.is_err() {
+    // What fails for our own sake is no fault of the client's.
+    if matches!(admitted, Err(Failure::Reject(_))) {
         session.refuse_login();
     }
     admitted
