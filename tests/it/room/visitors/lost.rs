@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use quail_server::apps::MultiLogin;
 use quail_tests::store::{Asked, Failing, Fate};
 
 use super::*;
@@ -144,4 +145,90 @@ async fn a_visitor_whose_line_is_cut_reads_on_where_they_were() {
         assert_eq!(r.info().await.unwrap().visitors, u64::from(reenters));
         within(visitor.client.close()).await;
     }
+}
+
+#[tokio::test]
+async fn nothing_is_told_twice_or_left_out_while_a_crowd_of_visitors_logs_in() {
+    let town = Town::with(|config| {
+        let budget = &mut config.apps.get_mut(FAST).unwrap().rooms.budget;
+        (budget.high, budget.normal) = (1_000_000, 1_000_000);
+    })
+    .await;
+    let (alice, _to_alice) = town.connect(Carrier::Quic, "alice").await;
+    let r = room(&alice, "r");
+    r.create(open()).await.unwrap();
+    let mut visitors = vec![];
+    for number in 0..40 {
+        let carrier = Carrier::ALL[number % 2];
+        let (visitor, events) = visit(&town, carrier).await;
+        room(&visitor, "r").join(0).await.unwrap();
+        visitors.push((visitor, events));
+    }
+    let (bob, _) = town.connect(Carrier::Quic, "u0").await;
+    r.ban(bob.user_id().clone(), Until::End, Default::default()).await.unwrap();
+    let sending = async {
+        for number in 1..=60 {
+            r.send(number.to_string()).await.unwrap();
+        }
+    };
+    let becoming = join_all(visitors.iter_mut().enumerate().map(|(number, (visitor, events))| async move {
+        let user = log_in(visitor, &format!("u{number}")).await.unwrap();
+        let mut heard = vec![];
+        while heard.len() < 60 {
+            match within(events.recv()).await.unwrap() {
+                Event::MessageSent(message) => heard.push(message.position.seq.0),
+                Event::RoomLeft(left) => {
+                    assert_eq!((number, left.cause), (0, LeaveCause::Banned));
+                    heard = (1..=60).collect();
+                }
+                Event::MessageGap(gap) => panic!("{gap:?}"),
+                _ => {}
+            }
+        }
+        (user, heard)
+    }));
+    let (told, ()) = tokio::join!(becoming, sending);
+    for (number, (_, heard)) in told.iter().enumerate() {
+        assert_eq!(*heard, (1..=60).collect::<Vec<_>>(), "{number}");
+    }
+    let state = r.info().await.unwrap();
+    assert_eq!((state.members, state.visitors), (40, 0));
+    r.dismiss().await.unwrap();
+    assert_eq!(town.metric("quail_visitors").await, 0);
+}
+
+#[tokio::test]
+async fn connections_that_end_while_a_visitor_logs_in_leave_nothing_behind() {
+    let town = forgetful(|config| config.apps.get_mut(FAST).unwrap().multi_login = MultiLogin::One).await;
+    let (alice, _to_alice) = town.connect(Carrier::Quic, "alice").await;
+    let r = room(&alice, "r");
+    r.create(open()).await.unwrap();
+    let before = town.population().await;
+    for round in 0..3 {
+        join_all((0..30).map(|number| {
+            let town = &town;
+            async move {
+                let mut raw = Raw::connect(town, Carrier::ALL[number % 2]).await;
+                raw.request(1, &raw::visit(FAST)).await;
+                raw.reply(1).await.unwrap();
+                let join = quail_protocol::room::Join {
+                    room: quail_protocol::id::RoomId::new("r").unwrap(),
+                    recent: 0,
+                };
+                raw.request(2, &join).await;
+                raw.reply(2).await.unwrap();
+                // Two each are the same user, of whom one gives way.
+                raw.request(3, &raw::login(FAST, &format!("u{round}-{}", number / 3))).await;
+                if number % 5 > 0 {
+                    _ = raw.next().await;
+                }
+                raw.lose().await;
+            }
+        }))
+        .await;
+    }
+    town.settles(&before).await;
+    town.counted("quail_visitors 0").await;
+    let state = r.info().await.unwrap();
+    assert_eq!((state.members, state.visitors), (1, 0));
 }
