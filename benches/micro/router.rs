@@ -65,6 +65,7 @@ fn context() -> Context {
     let shared = Shared {
         addresses: Arc::new(addresses),
         seats: Seats::default(),
+        visitor_seats: Seats::default(),
         apps: BTreeMap::from([(app, apps::Config { rates, ..apps::Config::default() })]),
         clock: Clock::system(),
         hub: Arc::new(Hub::new(entropy.hasher())),

@@ -22,7 +22,7 @@ impl fmt::Display for Opcode {
 pub enum Access {
     /// Any connection, logged in or not.
     Anyone,
-    /// A session that is logged in, or a visitor's. What a visitor asks for draws from no bucket.
+    /// A session that is logged in, or a visitor's.
     Visitor,
     /// A session that is logged in.
     User,

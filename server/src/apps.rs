@@ -54,8 +54,8 @@ pub struct Config {
     pub receipts: bool,
     /// What happens to messages for users who never logged in. Default accept.
     pub unknown_recipients: UnknownRecipients,
-    /// Whether visitors are let in: sessions of nobody that may read in rooms. Default false.
-    pub visitors: bool,
+    /// Visitors the app may have at a time: sessions of nobody that may read in rooms. Default 0, which lets none in.
+    pub visitors_max: usize,
     /// Rooms.
     pub rooms: Rooms,
 }
@@ -138,7 +138,7 @@ impl Default for Config {
             recall_window: Duration::from_secs(2 * 60),
             receipts: true,
             unknown_recipients: UnknownRecipients::default(),
-            visitors: false,
+            visitors_max: 0,
             rooms: Rooms::default(),
         }
     }

@@ -99,6 +99,7 @@ impl<L: Listener> Assembly<L> {
         let shared = Shared {
             apps: apps_by_id(&config)?,
             seats: Seats::default(),
+            visitor_seats: Seats::default(),
             addresses: Arc::new(addresses),
             clock,
             hub: Arc::new(Hub::new(entropy.hasher())),

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use quail_protocol::{
-    Code, Reject,
-    id::{AppId, UserId},
-};
+use quail_protocol::{Code, Reject, id::AppId};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -36,6 +33,8 @@ pub struct Shared {
     pub apps: BTreeMap<AppId, apps::Config>,
     /// Sessions of each app.
     pub seats: Seats,
+    /// Visitors of each app.
+    pub visitor_seats: Seats,
     /// What each client address takes.
     pub addresses: Arc<Addresses>,
     /// Time.
@@ -105,6 +104,7 @@ impl Shared {
         Self {
             apps: BTreeMap::new(),
             seats: Seats::default(),
+            visitor_seats: Seats::default(),
             addresses: Arc::new(Addresses::new(config, false, entropy.hasher(), metrics.clone())),
             clock: Clock::simulated(time),
             hub: Arc::new(Hub::new(entropy.hasher())),
@@ -142,16 +142,17 @@ impl Context {
         Ok((app.clone(), Asker::User(user.clone())))
     }
 
-    /// Draws from a bucket of the user who asks.
+    /// Draws from a bucket of the user, or the visitor, who asks.
     pub fn draw(&self, draw: Draw) -> Result<(), Reject> {
-        let Identity { app, user, .. } = self.identity()?;
-        self.draw_for(app, user, draw)
-    }
-
-    fn draw_for(&self, app: &AppId, user: &UserId, draw: Draw) -> Result<(), Reject> {
-        let shared = &self.shared;
-        let rates = &shared.app(app)?.rates;
-        shared.hub.draw(app, user, draw, rates, shared.clock.now()).map_err(|wait| Reject {
+        let (shared, now) = (&self.shared, self.shared.clock.now());
+        let drawn = match self.session.visitor() {
+            Some(visitor) => visitor.draw(draw, &shared.app(&visitor.app)?.rates, now),
+            None => {
+                let Identity { app, user, .. } = self.identity()?;
+                shared.hub.draw(app, user, draw, &shared.app(app)?.rates, now)
+            }
+        };
+        drawn.map_err(|wait| Reject {
             retry_after_ms: Some(shared.entropy.jittered(wait).as_millis() as u32 + 1),
             ..Code::RateLimited.into()
         })

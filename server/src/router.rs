@@ -191,11 +191,6 @@ fn admit(context: &Context, info: &Info) -> Result<(), Reject> {
         Access::Visitor => _ = context.asker()?,
         Access::User => _ = context.identity()?,
     }
-    if info.rate != Rate::Free && context.session.visitor().is_some() {
-        // They have no bucket: the connection pays.
-        context.session.count_free();
-        return Ok(());
-    }
     match info.rate {
         Rate::Free | Rate::Kind => Ok(()),
         Rate::Query => context.draw(Draw::Query),

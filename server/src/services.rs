@@ -148,7 +148,7 @@ mod tests {
         let counted = shared.addresses.admit(address, Proof::Shown, shared.clock.now()).unwrap();
         let guest = shared.addresses.visit(address).unwrap();
         let (id, session) = (UserId::new("visitor:1").unwrap(), SessionId([9; 16]));
-        visitor.visit(Visitor { app: app.clone(), id, session, guest }, 0);
+        visitor.visit(Visitor::new(app.clone(), id, session, guest), 0);
         drop(shared.rooms.visit(app, room, (session, &visitor), 0, now).unwrap());
         (visitor, counted)
     }

@@ -84,7 +84,7 @@ impl Town {
             keys: [(KID.into(), Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new(SECRET) })].into(),
             rates,
             multi_login: MultiLogin::Many,
-            visitors: true,
+            visitors_max: 1_000_000,
             ..apps::Config::default()
         };
         let fast = Rates::all(1_000_000);

@@ -19,7 +19,7 @@ pub const VISITOR_PREFIX: &str = "visitor:";
 ///
 /// A visitor's session is not kept when its connection is lost; its client visits again, and comes into its rooms again.
 ///
-/// Rejects: `AppUnknown`, `VisitorsRefused`, `TooManyVisitors`, `AppFull`, `AlreadyLoggedIn`.
+/// Rejects: `AppUnknown`, `VisitorsRefused`, `TooManyVisitors`, `AlreadyLoggedIn`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Visit {
     /// The client's [`crate::version::REVISION`].
@@ -43,6 +43,6 @@ pub struct Visiting {
     pub revision: u16,
     /// The server's clock.
     pub time: Timestamp,
-    /// What holds for this session. Its frames are smaller than a user's, and its requests draw from no bucket.
+    /// What holds for this session. Its frames are smaller than a user's.
     pub limits: Limits,
 }

@@ -144,9 +144,8 @@ async fn begin(
             gives_way,
         )
         .map_err(|_| Code::TooManySessions)?;
-    // Those that give way leave their seats in a moment, and a visitor theirs.
-    let leaving = displaced.len() + usize::from(visitor.is_some());
-    let seats_max = app.sessions_max.saturating_add(leaving);
+    // Those that give way leave their seats in a moment.
+    let seats_max = app.sessions_max.saturating_add(displaced.len());
     let Some(seat) = shared.seats.take(&identity.app, seats_max) else {
         shared.hub.deregister(&identity.app, &identity.user, session, shared.clock.now());
         kick(shared, &displaced).await;

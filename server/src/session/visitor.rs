@@ -2,13 +2,14 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use quail_protocol::id::{AppId, SessionId, UserId};
 
 use super::Session;
-use crate::addresses::Guest;
+use crate::{addresses::Guest, apps::Rates, domain::rate::Bucket, hub::Draw};
 
 /// A visitor: somebody without a name, who reads along.
 #[derive(Debug)]
@@ -19,8 +20,27 @@ pub struct Visitor {
     pub id: UserId,
     /// The session.
     pub session: SessionId,
+    /// Of queries and of changes.
+    buckets: Mutex<[Bucket; 2]>,
     /// Counts them for their address.
-    pub guest: Guest,
+    _guest: Guest,
+}
+
+impl Visitor {
+    /// Somebody who has asked for nothing yet.
+    pub fn new(app: AppId, id: UserId, session: SessionId, guest: Guest) -> Self {
+        Self { app, id, session, buckets: Mutex::default(), _guest: guest }
+    }
+
+    /// Draws from a bucket, or says how long to wait. Where a visitor may do nothing there is none.
+    pub fn draw(&self, draw: Draw, rates: &Rates, now: Instant) -> Result<(), Duration> {
+        let (at, per_second) = match draw {
+            Draw::Query => (0, rates.query),
+            Draw::Change => (1, rates.change),
+            _ => return Ok(()),
+        };
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)[at].draw(per_second, now)
+    }
 }
 
 impl Session {

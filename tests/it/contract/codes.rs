@@ -198,9 +198,11 @@ cases! {
         login(stage, FAST, Token::new(FAST, &stage.user("alice")).sign()).await
     }).await;
     VisitorsRefused => |stage| elsewhere(stage, |config| {
-        config.apps.get_mut(FAST).unwrap().visitors = false;
+        config.apps.get_mut(FAST).unwrap().visitors_max = 0;
     }, async |stage| visit(stage).await).await;
-    TooManyVisitors => |stage| elsewhere(stage, |config| config.addresses.visitors_max = 1, async |stage| {
+    TooManyVisitors => |stage| elsewhere(stage, |config| {
+        config.addresses.visitors_max = 1;
+    }, async |stage| {
         let _first = stage.visit().await;
         visit(stage).await
     }).await;

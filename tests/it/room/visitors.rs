@@ -265,3 +265,33 @@ async fn a_visitor_who_asks_for_more_than_a_frame_of_theirs_holds_keeps_the_conn
         within(alice.close()).await;
     }
 }
+
+#[tokio::test]
+async fn visitors_of_an_app_are_bounded_apart_from_its_users_and_ask_no_more_often_than_they() {
+    let town = Town::with(|config| {
+        let app = config.apps.get_mut(FAST).unwrap();
+        (app.visitors_max, app.sessions_max) = (1, 1);
+        app.rates.query = 3;
+    })
+    .await;
+    let (visitor, _events) = visit(&town, Carrier::Quic).await;
+    let second = within(town.visitor(Carrier::WebSocket).connect()).await.unwrap_err();
+    let is_full = |reject: quail_protocol::Reject| reject.code == Code::TooManyVisitors;
+    assert!(matches!(second, ConnectError::Failed(Cause::LoginRefused(reject)) if is_full(reject)));
+    let (alice, _events) = town.connect(Carrier::Quic, "alice").await;
+    room(&alice, "r").create(open()).await.unwrap();
+    let theirs = room(&visitor, "r");
+    theirs.join(0).await.unwrap();
+    let limited = async {
+        loop {
+            if let Err(CallError::Reject(reject)) = theirs.info().await {
+                return reject;
+            }
+        }
+    };
+    let limited = within(limited).await;
+    assert!(limited.code == Code::RateLimited && limited.retry_after_ms.is_some());
+    within(visitor.close()).await;
+    town.counted("quail_visitors 0").await;
+    _ = visit(&town, Carrier::Quic).await;
+}

@@ -38,16 +38,16 @@ async fn visit(context: Context, visit: Visit) -> Result<Visiting, Failure> {
 
 fn admit(shared: &Shared, session: &Arc<Session>, visit: Visit) -> Result<Visiting, Failure> {
     let app = shared.app(&visit.app)?;
-    if !app.visitors {
+    if app.visitors_max == 0 {
         return Err(Code::VisitorsRefused.into());
     }
     let guest = session.address().and_then(|address| shared.addresses.visit(address));
     let guest = guest.ok_or(Code::TooManyVisitors)?;
-    let seat = shared.seats.take(&visit.app, app.sessions_max).ok_or(Code::AppFull)?;
+    let seat = shared.visitor_seats.take(&visit.app, app.visitors_max).ok_or(Code::TooManyVisitors)?;
     let id = session_id(shared);
     let name = UserId::new(format!("{VISITOR_PREFIX}{id}")).map_err(|_| Code::Internal)?;
     session.sit(seat);
-    let visitor = Visitor { app: visit.app, id: name.clone(), session: id, guest };
+    let visitor = Visitor::new(visit.app, name.clone(), id, guest);
     session.visit(visitor, visit.stream_window_bytes);
     shared.metrics.visitors_changed(1);
     Ok(Visiting {
