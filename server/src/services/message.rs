@@ -104,9 +104,11 @@ fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
         key,
         conversation: send.conversation,
         sender: user,
+        member: None,
         id: MessageId::at(unix_ms, random),
         client_id: send.id,
         time,
+        asked: send.priority,
         priority: send.priority,
         content: send.content,
         known,
@@ -171,7 +173,7 @@ fn prepare_recall(context: &Context, recall: Recall) -> Result<(AppId, RecallCha
     let Identity { app, user, .. } = context.identity()?.clone();
     let window = context.shared.app(&app)?.recall_window;
     let time = context.shared.clock.timestamp();
-    Ok((app, RecallChange { key, position: recall.position, user, window, time }))
+    Ok((app, RecallChange { key, position: recall.position, user, moderates: false, window, time }))
 }
 
 fn recall_in_room(context: &Context, room: &RoomId, position: Position) -> Result<Recalled, Reject> {
