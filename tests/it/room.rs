@@ -7,6 +7,7 @@ mod moderation;
 mod receivers;
 mod restart;
 mod standing;
+mod stored;
 mod switch;
 mod talk;
 mod values;
@@ -20,8 +21,8 @@ use quail_protocol::{
     bounded::Text,
     message::{Ack, Barrage, BehindCause, Gap, Message},
     room::{
-        EntryStatus, LeaveCause, Lifetime, LifetimeKind, Member, MembersJoined, MembersLeft, Role, Settings,
-        UpdateInfo,
+        EntryStatus, LeaveCause, Lifetime, LifetimeKind, Member, MembersJoined, MembersLeft, Role,
+        RoomHistory, Settings, UpdateInfo,
     },
 };
 use quail_server::config::Config;
@@ -42,6 +43,11 @@ fn open() -> Settings {
 
 fn kept() -> Settings {
     Settings { lifetime: Lifetime { kind: LifetimeKind::Kept, ms: 0 }, ..open() }
+}
+
+/// A room whose messages are kept.
+fn stored() -> Settings {
+    Settings { history: RoomHistory::Stored, ..kept() }
 }
 
 fn room(client: &Client, id: &str) -> Room {

@@ -11,6 +11,7 @@ mod recall;
 mod repeats;
 mod rights;
 mod ring;
+mod stored;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,8 +24,8 @@ use quail_protocol::{
     limits::WHEN_EMPTY_MS_MAX,
     message::SenderNote,
     room::{
-        AttributesUpdated, Gone, InfoUpdated, LeaveCause, Lifetime, LifetimeKind, Member, Role, RoomInfo,
-        RoomState, Settings, UpdateInfo,
+        AttributesUpdated, Gone, InfoUpdated, LeaveCause, Lifetime, LifetimeKind, Member, Role, RoomHistory,
+        RoomInfo, RoomState, Settings, UpdateInfo,
     },
 };
 
@@ -37,6 +38,7 @@ use self::{
     news::News,
     repeats::Repeats,
     rights::{Right, may},
+    stored::Stored,
 };
 pub use self::{
     attributes::{Capacity, Change},
@@ -92,6 +94,8 @@ pub struct Room {
     /// Steps with every change of a message that has its place.
     rev: Rev,
     ring: Ring,
+    /// `None` if its messages are in the ring alone.
+    stored: Option<Stored>,
     budget: Budget,
     repeats: Repeats,
     news: News,
@@ -155,7 +159,8 @@ pub fn check_settings(settings: &Settings, now: Timestamp) -> Result<(), Code> {
         LifetimeKind::Kept => ms == 0,
         LifetimeKind::Unknown(_) => false,
     };
-    if fits { Ok(()) } else { Err(Code::InvalidArgument) }
+    let is_known = !matches!(settings.history, RoomHistory::Unknown(_));
+    if fits && is_known { Ok(()) } else { Err(Code::InvalidArgument) }
 }
 
 impl Room {
@@ -168,6 +173,7 @@ impl Room {
         bounds: Bounds,
         now: Timestamp,
     ) -> Self {
+        let stored = (settings.history == RoomHistory::Stored).then_some(Stored::new(epoch));
         Self {
             id,
             settings,
@@ -187,6 +193,7 @@ impl Room {
             last_by_priority: Default::default(),
             rev: Rev(0),
             ring: Ring::new(bounds.keep),
+            stored,
             budget: Budget::new(bounds.allowance),
             repeats: Repeats::default(),
             news: News::default(),
@@ -306,12 +313,13 @@ impl Room {
             owner: self.owner.clone(),
             members: self.members.len() as u64,
             head: self.head,
-            first: self.ring.first(self.head.seq),
+            first: self.first(),
             rev: self.rev,
             created: self.created,
             role: self.role(user),
             counters_for_members: self.settings.counters_for_members,
             omit_notes: self.settings.omit_notes,
+            history: self.settings.history,
             attributes_version: self.attributes.version,
             member_attributes_version: self.member_attributes_version,
             counters_version: self.counters.version,
@@ -366,7 +374,9 @@ impl Room {
     /// Forgets messages that are too old, repetitions nobody can mean any more, and who was in it before a start.
     pub fn age(&mut self, now: Timestamp) {
         self.settle(now);
-        self.ring.age(now);
+        if self.stored.is_none() {
+            self.ring.age(now);
+        }
         let oldest = self.ring.oldest();
         self.repeats.age(oldest, now);
     }

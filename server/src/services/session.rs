@@ -183,23 +183,23 @@ async fn renew_token(context: Context, renew: RenewToken) -> Result<TokenRenewed
 /// Answers cursors. The session is in the hub already, so what is placed after the heads are read comes as an event.
 async fn catch_up(context: Context, resume: Resume) -> Result<Resumed, Failure> {
     let identity = context.identity()?;
-    // `None`: there are no such conversations, or the user is in none of them.
-    let keys: Vec<_> = resume
-        .cursors
-        .iter()
-        .map(|cursor| ConversationKey::of(&identity.app, &identity.user, &cursor.conversation).ok())
-        .collect();
+    // `None`: there are no such conversations, or the user is in none of them, or the room alone knows.
+    let key = |cursor: &Cursor| match &cursor.conversation {
+        Conversation::Room(room) => context.shared.rooms.stored_with(&identity.app, room, &context.session),
+        conversation => ConversationKey::of(&identity.app, &identity.user, conversation).ok(),
+    };
+    let keys: Vec<_> = resume.cursors.iter().map(key).collect();
     let known: Vec<_> = keys.iter().flatten().cloned().collect();
     let mut heads = context.shared.store.heads(&known).await?.into_iter();
     let answer = |(cursor, key): (&Cursor, &Option<ConversationKey>)| {
         let head = match (&cursor.conversation, key) {
-            (Conversation::Room(room), _) => room_head(&context, &identity.app, room),
             (_, Some(_)) => heads.next().map(|head| domain::resume::Head {
                 position: head.position,
                 last_by_priority: head.last_by_priority,
                 first: head.first,
                 rev: head.rev,
             }),
+            (Conversation::Room(room), None) => room_head(&context, &identity.app, room),
             (_, None) => None,
         };
         let answer = domain::resume::answer(cursor, head);

@@ -2,6 +2,7 @@ mod attributes;
 mod counters;
 mod kept;
 mod recall;
+mod stored;
 
 use std::time::Duration;
 
