@@ -1,41 +1,16 @@
 //! Describing a connection and making it.
 
+mod connect;
+
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
-use quail_protocol::{
-    bounded::{Text, TooLong},
-    id::{AppId, DeviceId, InvalidId, UserId},
-    session::{Login, Platform},
-    version::REVISION,
-};
-use rand::{
-    Rng, SeedableRng,
-    rngs::{StdRng, SysRng},
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
-use tracing::Instrument;
+use quail_protocol::session::Platform;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    carrier::websocket::Tcp,
-    client::Client,
-    clock::MessageIds,
-    dial::STREAM_WINDOW_BYTES,
-    dialer::{Dialer, Token},
-    driver::{Comeback, Driver},
-    error::{ConnectError, TokenError},
-    events::{self, Events},
-    keeper::{Keeper, Slot},
-    reconnect::Reconnect,
-    storage::Storage,
-    tracker::Tracker,
-    trust::Trust,
+    carrier::websocket::Tcp, dialer::Token, error::TokenError, keeper::Slot, reconnect::Reconnect,
+    storage::Storage, trust::Trust,
 };
-
-/// Name and version of this client, for the server's logs.
-const CLIENT: &str = concat!("quail-client/", env!("CARGO_PKG_VERSION"));
 
 /// What transports the lanes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +26,7 @@ pub enum CarrierKind {
     },
 }
 
-/// What a connection needs to know: at least an app, a user and a token.
+/// What a connection needs to know: at least an app, a user and a token, or an app and that it is a visitor's.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
@@ -75,6 +50,7 @@ pub struct Builder {
     app: Option<String>,
     user: Option<String>,
     token: Option<Token>,
+    visitor: bool,
     name: Option<String>,
     avatar: Option<String>,
     device: Option<String>,
@@ -99,6 +75,7 @@ impl Builder {
             app: None,
             user: None,
             token: None,
+            visitor: false,
             name: None,
             avatar: None,
             device: None,
@@ -142,6 +119,24 @@ impl Builder {
         R: Future<Output = Result<String, TokenError>> + Send + 'static,
     {
         self.token = Some(Token::Callback(Arc::new(move || Box::pin(callback()))));
+        self
+    }
+
+    /// Comes as a visitor, who is nobody, may join rooms and read in them, and no more. Needs no user and no token; the app has
+    /// to let visitors in. [`Client::log_in`] makes a user of them. There is no storage for visitors.
+    ///
+    /// ```no_run
+    /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use quail_client::Client;
+    /// let (visitor, mut events) = Client::builder("chat.example.org:443").app("demo").visitor().connect().await?;
+    /// visitor.room("lobby")?.join(10).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Client::log_in`]: crate::Client::log_in
+    pub fn visitor(mut self) -> Self {
+        self.visitor = true;
         self
     }
 
@@ -266,80 +261,16 @@ impl Builder {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// [`Client`]: crate::Client
+    /// [`Client::close`]: crate::Client::close
+    /// [`Client::conversations`]: crate::Client::conversations
+    /// [`Client::unsent`]: crate::Client::unsent
+    /// [`Events`]: crate::Events
+    /// [`Events::taken`]: crate::Events::taken
     pub fn storage(mut self, storage: impl Storage + 'static) -> Self {
         self.storage = Some(Slot::new(storage));
         self
-    }
-
-    /// Connects and logs in, in one try. Must run inside a tokio runtime, which then drives the session.
-    pub async fn connect(self) -> Result<(Client, Events), ConnectError> {
-        let mut random = match self.seed {
-            Some(seed) => StdRng::from_seed(seed),
-            None => {
-                StdRng::try_from_rng(&mut SysRng).map_err(|error| ConnectError::Random(Box::new(error)))?
-            }
-        };
-        let kept = self.storage.as_ref().map(Keeper::open).transpose()?;
-        let (keeper, restored) = kept.unzip();
-        let login = self.login(&mut random, keeper.as_ref().and_then(|keeper| keeper.device()))?;
-        if let Some(keeper) = &keeper {
-            keeper.admit(&login)?;
-        }
-        let user = login.user.clone();
-        let (ids, jitter) = (MessageIds::new(draw(&mut random)), draw(&mut random));
-        let dialer = Dialer {
-            address: self.address,
-            trust: self.trust,
-            carrier: self.carrier,
-            endpoint: self.endpoint,
-            tcp: self.tcp,
-            connect_timeout: self.connect_timeout,
-            token: self.token.ok_or(ConnectError::Missing("token"))?,
-            login,
-        };
-        let (link, logged_in) = dialer.clone().dial(None).await?;
-        if let Some(keeper) = &keeper {
-            keeper.belongs_to(&dialer.login)?;
-        }
-        let comeback = (!self.reconnect.is_off())
-            .then(|| Comeback::new(dialer.repeat(), self.reconnect, jitter, logged_in.resume_token));
-        let (queue, events) = events::queue(self.event_capacity, keeper.clone());
-        let mut tracker = Tracker::new(user.clone());
-        if self.reenter_rooms {
-            tracker.reenter_rooms();
-        }
-        if let Some(restored) = restored {
-            tracker.restore(restored);
-        }
-        tracker.connected(logged_in.time);
-        let (driver, controls) = Driver::new(link, &logged_in, tracker, queue, comeback, Instant::now());
-        let span = tracing::debug_span!("quail", %user, session = %logged_in.session);
-        tokio::spawn(driver.run().instrument(span));
-        Ok((Client::new(user, ids, self.call_timeout, controls, keeper), events))
-    }
-
-    /// The login without its token. `device` is the one of an earlier run.
-    fn login(&self, random: &mut StdRng, device: Option<DeviceId>) -> Result<Login, ConnectError> {
-        let app = self.app.as_ref().ok_or(ConnectError::Missing("app"))?;
-        let user = self.user.as_ref().ok_or(ConnectError::Missing("user"))?;
-        let device = match (&self.device, device) {
-            (Some(device), _) => device.clone(),
-            (None, Some(device)) => device.as_str().to_owned(),
-            (None, None) => draw::<8>(random).iter().map(|byte| format!("{byte:02x}")).collect(),
-        };
-        Ok(Login {
-            revision: REVISION,
-            app: id("app", AppId::new(app))?,
-            user: id("user", UserId::new(user))?,
-            token: Text::default(),
-            name: self.name.clone().map(|name| text("name", name)).transpose()?,
-            avatar: self.avatar.clone().map(|avatar| text("avatar", avatar)).transpose()?,
-            device: id("device", DeviceId::new(device))?,
-            platform: self.platform,
-            client: text("client", CLIENT.to_owned())?,
-            stream_window_bytes: STREAM_WINDOW_BYTES,
-            resume: None,
-        })
     }
 }
 
@@ -353,20 +284,6 @@ impl fmt::Debug for Builder {
             .field("carrier", &self.carrier)
             .finish_non_exhaustive()
     }
-}
-
-fn id<T>(field: &'static str, id: Result<T, InvalidId>) -> Result<T, ConnectError> {
-    id.map_err(|source| ConnectError::InvalidId { field, source })
-}
-
-fn text<const MAX: usize>(field: &'static str, text: String) -> Result<Text<MAX>, ConnectError> {
-    Text::new(text).map_err(|source: TooLong| ConnectError::TooLong { field, source })
-}
-
-fn draw<const BYTES: usize>(random: &mut StdRng) -> [u8; BYTES] {
-    let mut bytes = [0; BYTES];
-    random.fill_bytes(&mut bytes);
-    bytes
 }
 
 fn this_platform() -> Platform {

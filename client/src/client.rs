@@ -40,6 +40,10 @@ use crate::{
     window::Window,
 };
 
+mod becoming;
+
+pub(crate) use becoming::Becoming;
+
 /// A user's way to a server. Clones share it; dropping the last one closes the connection.
 ///
 /// A connection that is lost is made again by itself, see [`Reconnect`](crate::Reconnect); the handle stays valid.
@@ -63,7 +67,7 @@ struct Shared {
     user: UserId,
     limits: Limits,
     current: watch::Receiver<Current>,
-    ids: MessageIds,
+    ids: Arc<MessageIds>,
     call_timeout: Duration,
     requests: mpsc::Sender<Request>,
     signals: mpsc::Sender<Bytes>,
@@ -71,9 +75,11 @@ struct Shared {
     window: Arc<Window>,
     state: watch::Receiver<State>,
     hurry: watch::Sender<()>,
-    closer: Mutex<Option<oneshot::Sender<()>>>,
+    closer: Arc<Mutex<Option<oneshot::Sender<()>>>>,
     done: watch::Receiver<()>,
     keeper: Option<Arc<Keeper>>,
+    /// How a visitor can become a user.
+    becoming: Option<Arc<Becoming>>,
 }
 
 impl Client {
@@ -88,13 +94,14 @@ impl Client {
         call_timeout: Duration,
         controls: Controls,
         keeper: Option<Arc<Keeper>>,
+        becoming: Option<Arc<Becoming>>,
     ) -> Self {
         let limits = controls.current.borrow().limits;
         Self(Arc::new(Shared {
             user,
             limits,
             current: controls.current,
-            ids,
+            ids: Arc::new(ids),
             call_timeout,
             requests: controls.requests,
             signals: controls.signals,
@@ -102,9 +109,33 @@ impl Client {
             window: controls.window,
             state: controls.state,
             hurry: controls.hurry,
-            closer: Mutex::new(Some(controls.closer)),
+            closer: Arc::new(Mutex::new(Some(controls.closer))),
             done: controls.done,
             keeper,
+            becoming,
+        }))
+    }
+
+    /// Another handle of the same connection, of a user with these limits.
+    fn of(&self, user: UserId, limits: Limits) -> Self {
+        let Shared { current, ids, call_timeout, requests, signals, window, .. } = &*self.0;
+        let Shared { state, hurry, closer, done, .. } = &*self.0;
+        Self(Arc::new(Shared {
+            user,
+            limits,
+            current: current.clone(),
+            ids: ids.clone(),
+            call_timeout: *call_timeout,
+            requests: requests.clone(),
+            signals: signals.clone(),
+            signal_pace: SignalPace::new(limits.signals_per_second),
+            window: window.clone(),
+            state: state.clone(),
+            hurry: hurry.clone(),
+            closer: closer.clone(),
+            done: done.clone(),
+            keeper: None,
+            becoming: None,
         }))
     }
 
@@ -256,7 +287,7 @@ impl Client {
         unsent.into_iter().map(|send| Outgoing::of(self.clone(), send)).collect()
     }
 
-    /// Who is logged in.
+    /// Who is logged in; the server's name for a visitor.
     pub fn user_id(&self) -> &UserId {
         &self.0.user
     }

@@ -2,11 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use quail_protocol::{
-    Close,
-    bounded::Text,
-    session::{LoggedIn, Login, ResumeToken},
-};
+use quail_protocol::{Close, session::ResumeToken};
 use tokio::time::timeout;
 
 use crate::{
@@ -14,6 +10,7 @@ use crate::{
     carrier::websocket::{Tcp, WebSocket},
     dial,
     error::{ConnectError, TokenError},
+    greeting::{Greeted, Greeting},
     link::{Link, close_for},
     state::Cause,
     trust::Trust,
@@ -28,10 +25,20 @@ pub(crate) enum Token {
     Callback(Arc<dyn Fn() -> TokenFuture + Send + Sync>),
 }
 
-pub(crate) type Dialed = Result<(Link, LoggedIn), ConnectError>;
+impl Token {
+    pub(crate) async fn get(self) -> Result<String, TokenError> {
+        match self {
+            Self::Fixed(token) => Ok(token),
+            Self::Callback(callback) => callback().await,
+        }
+    }
+}
 
-/// Makes connections, each with a login of its own that goes on with a session if it is still kept.
-pub(crate) type Dial = Box<dyn Fn(ResumeToken) -> Pin<Box<dyn Future<Output = Dialed> + Send>> + Send + Sync>;
+pub(crate) type Dialed = Result<(Link, Greeted), ConnectError>;
+
+/// Makes connections, each with a greeting of its own that goes on with a session if it is still kept.
+pub(crate) type Dial =
+    Box<dyn Fn(Option<ResumeToken>) -> Pin<Box<dyn Future<Output = Dialed> + Send>> + Send + Sync>;
 
 #[derive(Clone)]
 pub(crate) struct Dialer {
@@ -41,34 +48,25 @@ pub(crate) struct Dialer {
     pub(crate) endpoint: Option<quinn::Endpoint>,
     pub(crate) tcp: Tcp,
     pub(crate) connect_timeout: Duration,
-    pub(crate) token: Token,
-    /// Everything but the token.
-    pub(crate) login: Login,
+    pub(crate) greeting: Greeting,
 }
 
 impl Dialer {
-    /// Connects and logs in once.
+    /// Connects and greets once.
     pub(crate) async fn dial(self, resume: Option<ResumeToken>) -> Dialed {
-        let mut login = self.login;
-        login.resume = resume;
-        let token = match self.token {
-            Token::Fixed(token) => token,
-            Token::Callback(callback) => callback().await.map_err(ConnectError::Token)?,
-        };
-        login.token = Text::new(token).map_err(|source| ConnectError::TooLong { field: "token", source })?;
+        let mut words = self.greeting.words(resume).await?;
         let mut link = match &self.carrier {
             CarrierKind::Quic => {
                 Link::new(dial::quic(&self.address, &self.trust, self.endpoint, self.connect_timeout).await?)
             }
             CarrierKind::WebSocket { url } => {
-                // A WebSocket has no stream windows to report.
-                login.stream_window_bytes = 0;
+                words.without_windows();
                 let connecting = timeout(self.connect_timeout, WebSocket::connect(url, &self.tcp));
                 Link::new(connecting.await.map_err(|_| ConnectError::Failed(Cause::ServerUnavailable))??)
             }
         };
-        match link.greet(&login).await {
-            Ok(logged_in) => Ok((link, logged_in)),
+        match words.say(&mut link).await {
+            Ok(greeted) => Ok((link, greeted)),
             Err(cause) => {
                 // Whoever means to try again does not log out of the session that may have gone on here.
                 let again = resume.is_some() && cause.comes_back();
@@ -80,6 +78,6 @@ impl Dialer {
 
     /// The same, any number of times.
     pub(crate) fn repeat(self) -> Dial {
-        Box::new(move |token| Box::pin(self.clone().dial(Some(token))))
+        Box::new(move |token| Box::pin(self.clone().dial(token)))
     }
 }

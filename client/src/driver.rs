@@ -14,7 +14,7 @@ use quail_protocol::{
     frame::{Frame, Head},
     id::SessionId,
     limits::REQUEST_ID_SPREAD_MAX,
-    session::{Limits, LoggedIn, Logout, Ping},
+    session::{Limits, Logout, Ping},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -25,6 +25,7 @@ use crate::{
     clock::ServerClock,
     error::CallError,
     events::EventQueue,
+    greeting::Greeted,
     link::{FIRST_REQUEST_ID, Link, close_for},
     outbox::{Outbox, Own, Request, own},
     pending::{Pending, Waiting},
@@ -78,7 +79,7 @@ pub(crate) struct Current {
 }
 
 impl Current {
-    fn new(login: &LoggedIn, now: Instant) -> Self {
+    fn new(login: &Greeted, now: Instant) -> Self {
         Self { session: login.session, limits: login.limits, clock: ServerClock::new(now, login.time) }
     }
 }
@@ -114,7 +115,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(
         link: Link,
-        login: &LoggedIn,
+        login: &Greeted,
         tracker: Tracker,
         events: EventQueue,
         comeback: Option<Comeback>,

@@ -65,6 +65,7 @@ mod dialer;
 mod driver;
 mod error;
 mod events;
+mod greeting;
 mod keeper;
 mod link;
 mod outbox;

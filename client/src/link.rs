@@ -11,7 +11,6 @@ use quail_protocol::{
     Close, Lane, Operation,
     frame::{self, Decoder, Frame, FrameError, Head, Outcome},
     limits::FRAME_BYTES_MAX,
-    session::{LoggedIn, Login},
 };
 use tokio::time::timeout;
 
@@ -29,7 +28,7 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 /// Bytes on other lanes that may overtake the answer to the login.
 const EARLY_BYTES_MAX: usize = 512 * 1024;
 
-/// The login is always the first request.
+/// The login, or the visit, is always the first request.
 const LOGIN_REQUEST_ID: u32 = 1;
 
 /// The number of the first request after the login.
@@ -94,11 +93,11 @@ impl Link {
         Ok(frame)
     }
 
-    /// Logs in and waits for the answer. Frames that arrive meanwhile on other lanes are kept.
-    pub(crate) async fn greet(&mut self, login: &Login) -> Result<LoggedIn, Cause> {
-        let head = Head::Request { request_id: LOGIN_REQUEST_ID, opcode: Login::INFO.opcode };
-        let request = frame::encode(&head, login);
-        match timeout(GREETING_DEADLINE, self.exchange(request)).await {
+    /// Logs in, or visits, and waits for the answer. Frames that arrive meanwhile on other lanes are kept.
+    pub(crate) async fn greet<O: Operation>(&mut self, greeting: &O) -> Result<O::Reply, Cause> {
+        let head = Head::Request { request_id: LOGIN_REQUEST_ID, opcode: O::INFO.opcode };
+        let request = frame::encode(&head, greeting);
+        match timeout(GREETING_DEADLINE, self.exchange::<O>(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(Cause::TimedOut),
         }
@@ -112,13 +111,13 @@ impl Link {
         }
     }
 
-    async fn exchange(&mut self, mut request: Bytes) -> Result<LoggedIn, Cause> {
+    async fn exchange<O: Operation>(&mut self, mut request: Bytes) -> Result<O::Reply, Cause> {
         poll_fn(|cx| self.carrier.poll_send(cx, Lane::Control, &mut request)).await.map_err(|lost| lost.0)?;
         poll_fn(|cx| self.carrier.poll_flush(cx)).await.map_err(|lost| lost.0)?;
         let mut early = 0;
         loop {
             match self.next_frame_of(Lane::Control).map_err(|_| Cause::Malformed)? {
-                Some(frame) => return read_answer(frame),
+                Some(frame) => return read_answer::<O>(frame),
                 None => {
                     let (lane, bytes) = poll_fn(|cx| self.poll_receive(cx)).await.map_err(|lost| lost.0)?;
                     if lane != Lane::Control {
@@ -155,7 +154,7 @@ impl Carrier for Nowhere {
     }
 }
 
-fn read_answer(frame: Frame) -> Result<LoggedIn, Cause> {
+fn read_answer<O: Operation>(frame: Frame) -> Result<O::Reply, Cause> {
     match frame.head {
         Head::Reply { request_id: LOGIN_REQUEST_ID, outcome: Outcome::Ok } => {
             frame::decode(&frame.body).map_err(|_| Cause::Malformed)

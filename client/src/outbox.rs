@@ -106,7 +106,7 @@ impl Own {
         if let Some(Leave { room, .. }) = operation.downcast_ref() {
             return Some(Self::Leave(room.clone()));
         }
-        if let Some(Dismiss { room }) = operation.downcast_ref() {
+        if let Some(Dismiss { room, .. }) = operation.downcast_ref() {
             return Some(Self::Dismiss(room.clone()));
         }
         if operation.is::<LeaveAll>() {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use quail_protocol::Lane;
+use quail_protocol::{Lane, id::UserId};
 use tokio::sync::oneshot;
 
-use crate::{error::CallError, outbox::Request, state::Cause, window::Slot};
+use crate::{dialer::Dial, error::CallError, outbox::Request, state::Cause, window::Slot};
 
 /// Who waits for a reply.
 pub(crate) enum Waiting {
@@ -18,6 +18,8 @@ pub(crate) enum Waiting {
     Fetch,
     /// The driver: the end of the session.
     Logout,
+    /// A visitor who logs in, and is to be this user from then on.
+    LogIn { user: UserId, dial: Dial, reply: oneshot::Sender<Result<Bytes, CallError>>, slot: Slot },
 }
 
 impl Waiting {
@@ -28,7 +30,7 @@ impl Waiting {
 
     /// Tells a caller how its request ended. A caller that has gone is no matter.
     pub(crate) fn finish(self, result: Result<Bytes, CallError>) {
-        if let Self::Call { reply, slot } = self {
+        if let Self::Call { reply, slot } | Self::LogIn { reply, slot, .. } = self {
             drop(slot);
             drop(reply.send(result));
         }

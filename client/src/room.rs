@@ -113,7 +113,12 @@ impl Room {
 
     /// Ends the room for everybody. Only its owner may.
     pub async fn dismiss(&self) -> Result<Dismissed, CallError> {
-        self.client.call(Dismiss { room: self.id.clone() }).await
+        self.dismiss_because(Reason::default()).await
+    }
+
+    /// The same, and tells everybody why.
+    pub async fn dismiss_because(&self, reason: Reason) -> Result<Dismissed, CallError> {
+        self.client.call(Dismiss { room: self.id.clone(), reason }).await
     }
 
     /// Changes what the room says of itself; `update.room` is ignored.
@@ -144,13 +149,13 @@ impl Room {
     }
 
     /// Makes somebody in the room an admin, or an admin a member again. Only the owner may.
-    pub async fn set_role(&self, user: UserId, role: Role) -> Result<(), CallError> {
-        self.client.call(SetRole { room: self.id.clone(), user, role }).await.map(|_| ())
+    pub async fn set_role(&self, user: UserId, role: Role, reason: Reason) -> Result<(), CallError> {
+        self.client.call(SetRole { room: self.id.clone(), user, role, reason }).await.map(|_| ())
     }
 
     /// Gives the room to somebody in it. Only the owner may, and is a member then.
-    pub async fn transfer(&self, user: UserId) -> Result<(), CallError> {
-        self.client.call(Transfer { room: self.id.clone(), user }).await.map(|_| ())
+    pub async fn transfer(&self, user: UserId, reason: Reason) -> Result<(), CallError> {
+        self.client.call(Transfer { room: self.id.clone(), user, reason }).await.map(|_| ())
     }
 
     /// Puts somebody out; they may come in again. The owner may, and an admin if it is a member.

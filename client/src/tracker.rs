@@ -94,6 +94,11 @@ impl Tracker {
         }
     }
 
+    /// The visitor is a user now.
+    pub(crate) fn become_another(&mut self, me: UserId) {
+        self.me = me;
+    }
+
     /// From now on, rooms that are lost with a session are come into again.
     pub(crate) fn reenter_rooms(&mut self) {
         self.places.reenter = true;

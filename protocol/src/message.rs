@@ -35,9 +35,9 @@ use crate::{
 
 operations! { 0x06 "message" {
     0x01 "send"    Send    => Sent,        User, Send,   Kind,   priority;
-    0x02 "history" History => Page,        User, Query,  Query,  control;
+    0x02 "history" History => Page,        Visitor, Query, Query,  control;
     0x03 "recall"  Recall  => Recalled,    User, Change, Change, control;
-    0x04 "changes" Changes => ChangesPage, User, Query,  Query,  control;
+    0x04 "changes" Changes => ChangesPage, Visitor, Query, Query,  control;
 }}
 
 open_enum! {

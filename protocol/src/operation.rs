@@ -22,6 +22,8 @@ impl fmt::Display for Opcode {
 pub enum Access {
     /// Any connection, logged in or not.
     Anyone,
+    /// A session that is logged in, or a visitor's. What a visitor asks for draws from no bucket.
+    Visitor,
     /// A session that is logged in.
     User,
 }

@@ -149,6 +149,8 @@ codes! {
     113 TooManySessions Retry "" "The user has as many sessions as the app allows.";
     114 LoggedInElsewhere LogIn "R 31010, T 6208" "The session to be resumed gave way to a login of the same user elsewhere.";
     115 AppFull Retry "" "The app has as many sessions as the server lets it have.";
+    116 VisitorsRefused FixInput "" "The app takes no visitors.";
+    117 TooManyVisitors Retry "" "As many visitors as may be are there from this address.";
     201 UserUnknown FixInput "Z 6000204, T 20003" "Nobody of this id ever logged in, and the app takes no messages for such users.";
     501 EpochMismatch FixInput "" "The conversation is in another epoch: its history was not continued.";
     601 MessageTooLarge FixInput "R 30016, T 80002" "The body exceeds the limit of its kind.";

@@ -47,13 +47,13 @@ use crate::{
 
 operations! { 0x07 "room" {
     0x01 "create"      Create     => Entered,     User, Change, Change, control;
-    0x02 "join"        Join       => Entered,     User, Change, Change, control;
+    0x02 "join"        Join       => Entered,     Visitor, Change, Change, control;
     0x03 "enter"       Enter      => Entered,     User, Change, Change, control;
-    0x04 "leave"       Leave      => Left,        User, Change, Change, control;
-    0x05 "leave_all"   LeaveAll   => LeftAll,     User, Change, Change, control;
+    0x04 "leave"       Leave      => Left,        Visitor, Change, Change, control;
+    0x05 "leave_all"   LeaveAll   => LeftAll,     Visitor, Change, Change, control;
     0x06 "dismiss"     Dismiss    => Dismissed,   User, Change, Change, control;
     0x07 "update_info" UpdateInfo => InfoChanged, User, Change, Change, control;
-    0x08 "info"        Info       => RoomState,   User, Query,  Query,  control;
+    0x08 "info"        Info       => RoomState,   Visitor, Query,  Query,  control;
     0x09 "members"     Members    => MembersPage, User, Query,  Query,  control;
     0x0a "switch"      Switch     => Switched,    User, Change, Change, control;
     0x0b "query"       QueryMembers => MembersFound, User, Query, Query, control;
@@ -66,12 +66,12 @@ operations! { 0x07 "room" {
     0x26 "restrictions" Restrictions => RestrictionsPage, User, Query, Query, control;
     0x30 "set_attributes"        SetAttributes       => AttributesChanged,       User, Change, Change, control;
     0x31 "delete_attributes"     DeleteAttributes    => AttributesChanged,       User, Change, Change, control;
-    0x32 "attributes"            Attributes          => AttributesPage,          User, Query,  Query,  control;
+    0x32 "attributes"            Attributes          => AttributesPage,          Visitor, Query,  Query,  control;
     0x33 "set_member_attributes" SetMemberAttributes => MemberAttributesChanged, User, Change, Change, control;
     0x34 "member_attributes"     MemberAttributes    => MemberAttributesPage,    User, Query,  Query,  control;
     0x40 "set_counters"          SetCounters         => CountersChanged,         User, Change, Change, control;
     0x41 "increase_counters"     IncreaseCounters    => CountersChanged,         User, Send,   Change, control;
-    0x42 "counters"              Counters            => CountersPage,            User, Query,  Query,  control;
+    0x42 "counters"              Counters            => CountersPage,            Visitor, Query,  Query,  control;
 }}
 
 open_enum! {
@@ -207,6 +207,8 @@ pub struct RoomState {
     pub owner: UserId,
     /// How many users are in it.
     pub members: u64,
+    /// How many visitors are in it beside them.
+    pub visitors: u64,
     /// Its newest position.
     pub head: Position,
     /// The first number that is still kept.
@@ -266,6 +268,8 @@ pub struct LeftAll {
 pub struct Dismiss {
     /// Which.
     pub room: RoomId,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// The room is gone. One of the same name may be made at once; its epoch is another.

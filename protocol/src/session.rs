@@ -3,6 +3,9 @@
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize};
 
+mod visit;
+
+pub use self::visit::{VISITOR_PREFIX, Visit, Visiting};
 use crate::{
     bounded::{List, Text},
     conversation::Conversation,
@@ -17,16 +20,20 @@ use crate::{
 
 operations! { 0x01 "session" {
     0x01 "login"  Login  => LoggedIn,  Anyone, Change, Free, control;
-    0x02 "logout" Logout => LoggedOut, User,   Change, Free, control;
+    0x02 "logout" Logout => LoggedOut, Visitor, Change, Free, control;
     0x03 "ping"   Ping   => Pong,      Anyone, Query,  Free, control;
     0x04 "renew_token" RenewToken => TokenRenewed, User, Change, Change, control;
-    0x05 "resume" Resume => Resumed,   User,   Query,  Query, control;
+    0x05 "resume" Resume => Resumed,   Visitor, Query, Query, control;
+    0x06 "visit"  Visit  => Visiting,  Anyone, Change, Free, control;
 }}
 
-/// Become a session. Sent first on the Control lane, within the greeting deadline.
+/// Become a session of a user. Sent first on the Control lane, within the greeting deadline.
 ///
-/// Rejects: `AppUnknown`, the `Token…` codes, `AlreadyLoggedIn`, `TooManySessions`, `LoggedInElsewhere`. The connection
-/// stays in greeting, so another login may follow; the third refusal closes it with `Close::LoginRefused`.
+/// A visitor may log in to the same app on the same connection: a new session begins whatever `resume` says, and is in the
+/// rooms that the visitor was in, unless one does not let the user in.
+///
+/// Rejects: `AppUnknown`, the `Token…` codes, `AlreadyLoggedIn`, `TooManySessions`, `LoggedInElsewhere`, `InvalidArgument`.
+/// The connection stays what it was, so another login may follow; the third refusal closes it with `Close::LoginRefused`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Login {
     /// The client's [`crate::version::REVISION`].

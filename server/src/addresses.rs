@@ -1,4 +1,4 @@
-//! How much one client address may take: connections at a time, new ones per second, refused logins.
+//! How much one client address may take: connections at a time, new ones per second, refused logins, visitors.
 //!
 //! What counts is a network, the address without the bits that one subscriber chooses freely. An address that was only
 //! claimed by a packet is counted apart from one that was shown to be reachable, so that a spoofer spends nothing of
@@ -30,6 +30,8 @@ pub struct Config {
     /// Refused logins of one address per second, with a burst of one second; past it each ends its connection.
     /// Default 20.
     pub refused_logins_per_second: u32,
+    /// Visitors of one address at a time. Default 100.
+    pub visitors_max: u32,
     /// Leading bits of an IPv4 address that are one client. Default 32.
     pub ipv4_prefix: u8,
     /// Leading bits of an IPv6 address that are one client. Default 56.
@@ -44,6 +46,7 @@ impl Default for Config {
             connections_max: 1000,
             connections_per_second: 100,
             refused_logins_per_second: 20,
+            visitors_max: 100,
             ipv4_prefix: 32,
             ipv6_prefix: 56,
             table_max: 100_000,
@@ -94,11 +97,18 @@ pub struct Addresses {
 
 /// One connection of an address, given back when dropped.
 #[derive(Debug)]
-pub struct Visit {
+pub struct Counted {
     addresses: Arc<Addresses>,
     /// `None` if the table had no room for it.
     network: Option<IpAddr>,
     proof: Proof,
+}
+
+/// One visitor of an address, given back when dropped.
+#[derive(Debug)]
+pub struct Guest {
+    addresses: Arc<Addresses>,
+    network: IpAddr,
 }
 
 impl Addresses {
@@ -108,7 +118,7 @@ impl Addresses {
     }
 
     /// Takes a connection from `address` in, or says which bound it met.
-    pub fn admit(self: &Arc<Self>, address: IpAddr, proof: Proof, now: Instant) -> Result<Visit, Limit> {
+    pub fn admit(self: &Arc<Self>, address: IpAddr, proof: Proof, now: Instant) -> Result<Counted, Limit> {
         let network = self.network(address);
         let mut table = self.table();
         let kept = table.admit(network, proof, &self.config, now)?;
@@ -116,7 +126,7 @@ impl Addresses {
         if !kept {
             self.metrics.address_untracked();
         }
-        Ok(Visit { addresses: self.clone(), network: kept.then_some(network), proof })
+        Ok(Counted { addresses: self.clone(), network: kept.then_some(network), proof })
     }
 
     /// A login from `address` was refused. True if it was one too many.
@@ -127,6 +137,13 @@ impl Addresses {
             self.metrics.login_cut_short();
         }
         too_many
+    }
+
+    /// Counts a visitor of `address`; `None` if that would be one too many, or if the address is not counted at all.
+    pub fn visit(self: &Arc<Self>, address: IpAddr) -> Option<Guest> {
+        let network = self.network(address);
+        let counted = self.table().visit(network, &self.config);
+        counted.then(|| Guest { addresses: self.clone(), network })
     }
 
     /// Forgets addresses without connections whose buckets are full.
@@ -158,7 +175,7 @@ impl Addresses {
     }
 }
 
-impl Visit {
+impl Counted {
     /// The address was shown to be reachable: from now on the connection counts as its own. Refused if it has as many
     /// as it may.
     pub fn show(&mut self) -> Result<(), Limit> {
@@ -173,11 +190,17 @@ impl Visit {
     }
 }
 
-impl Drop for Visit {
+impl Drop for Counted {
     fn drop(&mut self) {
         if let Some(network) = self.network {
             self.addresses.table().leave(network, self.proof);
         }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.addresses.table().depart(self.network);
     }
 }
 

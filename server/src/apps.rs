@@ -54,6 +54,8 @@ pub struct Config {
     pub receipts: bool,
     /// What happens to messages for users who never logged in. Default accept.
     pub unknown_recipients: UnknownRecipients,
+    /// Whether visitors are let in: sessions of nobody that may read in rooms. Default false.
+    pub visitors: bool,
     /// Rooms.
     pub rooms: Rooms,
 }
@@ -136,6 +138,7 @@ impl Default for Config {
             recall_window: Duration::from_secs(2 * 60),
             receipts: true,
             unknown_recipients: UnknownRecipients::default(),
+            visitors: false,
             rooms: Rooms::default(),
         }
     }

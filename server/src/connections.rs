@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use crate::{addresses::Visit, carrier::Carrier, context::Shared, router::Router, session::driver::drive};
+use crate::{addresses::Counted, carrier::Carrier, context::Shared, router::Router, session::driver::drive};
 
 /// Admits connections and drives them.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub struct Place {
     carrier: &'static str,
     count: Arc<AtomicUsize>,
     /// Counted for the client's address.
-    visit: Option<Visit>,
+    counted: Option<Counted>,
     number: u64,
     draining: watch::Receiver<bool>,
     /// No connection yet.
@@ -96,7 +96,7 @@ impl Connections {
             connections: self.clone(),
             carrier,
             count,
-            visit: None,
+            counted: None,
             number,
             draining,
             arriving: true,
@@ -111,14 +111,14 @@ impl Connections {
 
 impl Place {
     /// The same place, counted for the client's address.
-    pub fn of(mut self, visit: Visit) -> Self {
-        self.visit = Some(visit);
+    pub fn of(mut self, counted: Counted) -> Self {
+        self.counted = Some(counted);
         self
     }
 
     /// The client's address was shown to be reachable. False if it has as many connections as it may.
     pub fn show_address(&mut self) -> bool {
-        match self.visit.as_mut().map_or(Ok(()), Visit::show) {
+        match self.counted.as_mut().map_or(Ok(()), Counted::show) {
             Ok(()) => true,
             Err(limit) => {
                 self.connections.shared.metrics.connection_refused(self.carrier, limit.name());

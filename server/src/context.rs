@@ -12,6 +12,7 @@ use crate::{
     addresses::Addresses,
     apps::{self, Seats},
     clock::Clock,
+    domain::room::Asker,
     entropy::Entropy,
     hub::{
         Draw, Hub,
@@ -130,6 +131,15 @@ impl Context {
     /// Who asks. The router has refused the request already where this is needed and missing.
     pub fn identity(&self) -> Result<&Identity, Reject> {
         self.session.identity().ok_or(Code::NotLoggedIn.into())
+    }
+
+    /// The app of whoever asks, and who they are: a user or a visitor.
+    pub fn asker(&self) -> Result<(AppId, Asker), Reject> {
+        if let Some(visitor) = self.session.visitor() {
+            return Ok((visitor.app.clone(), Asker::Visitor(visitor.session)));
+        }
+        let Identity { app, user, .. } = self.identity()?;
+        Ok((app.clone(), Asker::User(user.clone())))
     }
 
     /// Draws from a bucket of the user who asks.

@@ -186,8 +186,15 @@ impl Router {
 }
 
 fn admit(context: &Context, info: &Info) -> Result<(), Reject> {
-    if info.access == Access::User {
-        context.identity()?;
+    match info.access {
+        Access::Anyone => {}
+        Access::Visitor => _ = context.asker()?,
+        Access::User => _ = context.identity()?,
+    }
+    if info.rate != Rate::Free && context.session.visitor().is_some() {
+        // They have no bucket: the connection pays.
+        context.session.count_free();
+        return Ok(());
     }
     match info.rate {
         Rate::Free | Rate::Kind => Ok(()),

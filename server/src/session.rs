@@ -8,9 +8,11 @@ pub mod driver;
 pub mod outbox;
 pub mod requests;
 pub mod state;
+mod visitor;
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::apps::Seat;
 
+pub use self::visitor::Visitor;
 use self::{
     outbox::{Attachment, Outbox},
     requests::{Begun, Requests},
@@ -137,6 +140,10 @@ pub struct Session {
     requests: Mutex<Requests>,
     identity: OnceLock<Identity>,
     resume_token: OnceLock<ResumeToken>,
+    /// Who this is before somebody logs in, if it is a visitor.
+    visitor: Mutex<Option<Arc<Visitor>>>,
+    /// Where its client is, as it was at the beginning.
+    address: OnceLock<IpAddr>,
     /// The rooms that this session is in.
     rooms: Mutex<BTreeSet<RoomId>>,
     /// Set where a login on this connection went on with an older session.
@@ -161,6 +168,8 @@ impl Session {
             requests: Mutex::default(),
             identity: OnceLock::new(),
             resume_token: OnceLock::new(),
+            visitor: Mutex::default(),
+            address: OnceLock::new(),
             rooms: Mutex::default(),
             resumption: OnceLock::new(),
             left: AtomicBool::new(false),

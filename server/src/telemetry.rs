@@ -113,6 +113,7 @@ pub struct Metrics {
     asked: Counter,
     closes: Family<Reason, Counter>,
     sessions: Gauge,
+    visitors: Gauge,
     resumed: Counter,
     answers: Family<Answer, Counter>,
     messages: Counter,
@@ -179,6 +180,8 @@ impl Metrics {
         registry.register("closes", "Connections that ended, by reason", closes.clone());
         let sessions = Gauge::default();
         registry.register("sessions", "Sessions that are logged in", sessions.clone());
+        let visitors = Gauge::default();
+        registry.register("visitors", "Sessions of visitors", visitors.clone());
         let resumed = Counter::default();
         registry.register(
             "sessions_resumed",
@@ -236,6 +239,7 @@ impl Metrics {
             asked,
             closes,
             sessions,
+            visitors,
             resumed,
             answers,
             messages,
@@ -313,6 +317,11 @@ impl Metrics {
     /// The number of sessions changed by `change`.
     pub fn sessions_changed(&self, change: i64) {
         self.sessions.inc_by(change);
+    }
+
+    /// The number of visitors changed by `change`.
+    pub fn visitors_changed(&self, change: i64) {
+        self.visitors.inc_by(change);
     }
 
     /// A session went on over another connection.

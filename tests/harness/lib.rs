@@ -84,6 +84,7 @@ impl Town {
             keys: [(KID.into(), Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new(SECRET) })].into(),
             rates,
             multi_login: MultiLogin::Many,
+            visitors: true,
             ..apps::Config::default()
         };
         let fast = Rates::all(1_000_000);
@@ -93,6 +94,7 @@ impl Town {
         config.addresses.connections_max = 1_000_000;
         config.addresses.connections_per_second = 1_000_000;
         config.addresses.refused_logins_per_second = 1_000_000;
+        config.addresses.visitors_max = 1_000_000;
         change(&mut config);
 
         let server = Server::bind_with(config, wrap).await.expect("a server on free ports");
@@ -130,6 +132,11 @@ impl Town {
                 Carrier::Quic => CarrierKind::Quic,
                 Carrier::WebSocket => CarrierKind::WebSocket { url: self.websocket.clone() },
             })
+    }
+
+    /// A visitor of the fast app who is not connected yet.
+    pub fn visitor(&self, carrier: Carrier) -> Builder {
+        self.client(carrier, "nobody").visitor()
     }
 
     /// A connected client of `user` in the fast app.

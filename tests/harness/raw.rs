@@ -10,7 +10,7 @@ use quail_protocol::{
     frame::{self, Decoder, Frame, Head, Outcome},
     id::{AppId, DeviceId, UserId},
     limits::FRAME_BYTES_MAX,
-    session::{Login, Platform},
+    session::{Login, Platform, Visit},
     version::{REVISION, WEBSOCKET_SUBPROTOCOL},
 };
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
@@ -198,6 +198,16 @@ impl Raw {
 /// A login of `user` with a good token.
 pub fn login(app: &str, user: &str) -> Login {
     login_with(app, user, crate::token::Token::new(app, user).sign())
+}
+
+/// A visit to `app`.
+pub fn visit(app: &str) -> Visit {
+    Visit {
+        revision: REVISION,
+        app: AppId::new(app).expect("an app id"),
+        client: Text::new("raw").expect("a client that fits"),
+        stream_window_bytes: 0,
+    }
 }
 
 /// A login of `user` with any token.

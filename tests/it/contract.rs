@@ -52,6 +52,10 @@ impl Stage<'_> {
         self.town.connect(self.carrier, &self.user(name)).await
     }
 
+    async fn visit(&self) -> (Client, Events) {
+        within(self.town.visitor(self.carrier).connect()).await.expect("a visitor connects")
+    }
+
     /// A room of this case, which Alice made and Bob came into.
     async fn room(&self) -> Shared {
         let (alice, to_alice) = self.connect("alice").await;

@@ -5,7 +5,10 @@ use quail_protocol::{
     frame::{self, Head},
     operations,
 };
-use quail_tests::{Carrier, FAST, Town, raw::Raw};
+use quail_tests::{
+    Carrier, FAST, Town,
+    raw::{Raw, visit},
+};
 
 #[tokio::test]
 async fn before_login_only_what_anyone_may_ask_is_served() {
@@ -18,9 +21,30 @@ async fn before_login_only_what_anyone_may_ask_is_served() {
             // A body that cannot be read shows how far the request came.
             let expected = match info.access {
                 Access::Anyone => Code::Malformed,
-                Access::User => Code::NotLoggedIn,
+                Access::User | Access::Visitor => Code::NotLoggedIn,
             };
             assert_eq!(raw.refusal(1).await, expected, "{}", info.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_is_served_only_what_visitors_may_ask() {
+    let town = Town::new().await;
+    for carrier in Carrier::ALL {
+        let mut raw = Raw::connect(&town, carrier).await;
+        raw.request(1, &visit(FAST)).await;
+        raw.reply(1).await.expect("visiting");
+        // A login that is refused three times ends the connection.
+        let others = operations().filter(|info| !info.name.starts_with("session."));
+        for (info, request_id) in others.zip(2..) {
+            let head = Head::Request { request_id, opcode: info.opcode };
+            raw.send(&frame::encode_raw(&head, b"\xff\xff")).await;
+            let expected = match info.access {
+                Access::Anyone | Access::Visitor => Code::Malformed,
+                Access::User => Code::NotLoggedIn,
+            };
+            assert_eq!(raw.refusal(request_id).await, expected, "{}", info.name);
         }
     }
 }

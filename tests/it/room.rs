@@ -6,11 +6,13 @@ mod model;
 mod moderation;
 mod receivers;
 mod restart;
+mod rights;
 mod standing;
 mod stored;
 mod switch;
 mod talk;
 mod values;
+mod visitors;
 
 use std::{net::SocketAddr, num::NonZeroU64, path::Path, time::Duration};
 

@@ -1,4 +1,7 @@
 use super::*;
+use rand::{SeedableRng, rngs::StdRng};
+
+use crate::error::ConnectError;
 
 async fn refused(builder: Builder) -> ConnectError {
     builder.connect().await.unwrap_err()
@@ -34,7 +37,7 @@ async fn a_builder_that_lacks_or_mistakes_something_never_reaches_the_network() 
 #[test]
 fn a_seed_repeats_the_device_and_without_one_it_differs() {
     let builder = Builder::new("h:1".into()).app("demo").user("alice");
-    let device = |seed: u8| builder.login(&mut StdRng::from_seed([seed; 32]), None).unwrap().device;
+    let device = |seed: u8| builder.device_id(&mut StdRng::from_seed([seed; 32]), None).unwrap();
     assert_eq!(device(1), device(1));
     assert_ne!(device(1), device(2));
 }

@@ -8,11 +8,7 @@ use std::{
     time::Duration,
 };
 
-use quail_protocol::{
-    Close,
-    limits::REQUEST_ID_SPREAD_MAX,
-    session::{LoggedIn, ResumeToken},
-};
+use quail_protocol::{Close, limits::REQUEST_ID_SPREAD_MAX, session::ResumeToken};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, sleep};
 
@@ -20,6 +16,7 @@ use super::{Current, Driver, Pace};
 use crate::{
     dialer::Dial,
     error::ConnectError,
+    greeting::Greeted,
     link::{FIRST_REQUEST_ID, Link},
     pending::Pending,
     reconnect::Reconnect,
@@ -39,15 +36,15 @@ pub(crate) struct Comeback {
     connected: Instant,
     /// The server asked to wait at least until then.
     not_before: Option<Instant>,
-    /// The key to the session.
-    token: ResumeToken,
+    /// The key to the session, if it is kept.
+    token: Option<ResumeToken>,
 }
 
 /// The app wants no connection any more.
 struct Leave;
 
 impl Comeback {
-    pub(crate) fn new(dial: Dial, reconnect: Reconnect, seed: [u8; 32], token: ResumeToken) -> Self {
+    pub(crate) fn new(dial: Dial, reconnect: Reconnect, seed: [u8; 32], token: Option<ResumeToken>) -> Self {
         let (random, connected) = (StdRng::from_seed(seed), Instant::now());
         Self { dial, reconnect, random, tries: 0, connected, not_before: None, token }
     }
@@ -55,6 +52,11 @@ impl Comeback {
     /// The server says when to come back at the earliest.
     pub(super) fn not_before(&mut self, at: Instant) {
         self.not_before = Some(at);
+    }
+
+    /// From now on connections are made as another, who has a session with this key.
+    pub(super) fn become_another(&mut self, dial: Dial, token: ResumeToken) {
+        (self.dial, self.token) = (dial, Some(token));
     }
 
     fn wait(&mut self) -> Duration {
@@ -162,7 +164,7 @@ impl Driver {
         }
     }
 
-    fn resume(&mut self, link: Link, login: &LoggedIn) {
+    fn resume(&mut self, link: Link, login: &Greeted) {
         let now = Instant::now();
         self.link = link;
         if login.resumed {

@@ -5,12 +5,14 @@ use std::time::Duration;
 use quail_protocol::{
     Event,
     frame::{self, Frame, Head, Outcome},
+    id::UserId,
     room::{Entered, Left, Switched},
+    session::LoggedIn,
 };
 use tokio::time::Instant;
 
-use super::Driver;
-use crate::{error::CallError, outbox::Own, pending::Waiting, state::Cause};
+use super::{Current, Driver};
+use crate::{dialer::Dial, error::CallError, outbox::Own, pending::Waiting, state::Cause};
 
 impl Driver {
     pub(super) fn handle(&mut self, frame: Frame) -> Result<(), Cause> {
@@ -51,12 +53,29 @@ impl Driver {
                     Waiting::Ping => self.pinging = false,
                     Waiting::Logout => return Err(Cause::LoggedOut),
                     Waiting::Fetch => self.fetched(result),
+                    Waiting::LogIn { user, dial, reply, slot } => {
+                        if let Ok(body) = &result {
+                            self.logged_in(&user, dial, body)?;
+                        }
+                        drop((slot, reply.send(result)));
+                    }
                     call @ Waiting::Call { .. } => call.finish(result),
                 }
                 Ok(())
             }
             Head::Request { .. } | Head::Signal => Err(Cause::Malformed),
         }
+    }
+
+    /// The visitor is a user now, on the same connection.
+    fn logged_in(&mut self, user: &UserId, dial: Dial, body: &[u8]) -> Result<(), Cause> {
+        let logged_in: LoggedIn = frame::decode(body).map_err(|_| Cause::Malformed)?;
+        if let Some(comeback) = &mut self.comeback {
+            comeback.become_another(dial, logged_in.resume_token);
+        }
+        self.tracker.become_another(user.clone());
+        self.current.send_replace(Current::new(&logged_in.into(), Instant::now()));
+        Ok(())
     }
 
     /// What this client added has its place. A reply that cannot be read is told to who asked.

@@ -12,7 +12,7 @@ use quail_protocol::{
     event::{EventBody, Kind},
     frame::{self, Decoder, Outcome},
     id::{AppId, DeviceId, UserId},
-    session::{Draining, Login, Platform, Pong, ResumeToken},
+    session::{Draining, LoggedIn, Login, Platform, Pong, ResumeToken},
 };
 use tokio::time::advance;
 
@@ -105,6 +105,10 @@ fn logged_in() -> LoggedIn {
     }
 }
 
+fn greeted() -> Greeted {
+    logged_in().into()
+}
+
 fn stage(event_capacity: usize) -> Stage {
     stage_with(event_capacity, None)
 }
@@ -114,7 +118,7 @@ fn stage_with(event_capacity: usize, comeback: Option<Comeback>) -> Stage {
     let (did_sender, did) = mpsc::unbounded_channel();
     let full = Arc::default();
     let link = Link::new(Script { incoming, did: did_sender, full: Arc::clone(&full) });
-    let login = logged_in();
+    let login = greeted();
     let (queue, events) = events::queue(event_capacity, None);
     let now = Instant::now();
     let me = UserId::new("alice").unwrap();
@@ -123,7 +127,7 @@ fn stage_with(event_capacity: usize, comeback: Option<Comeback>) -> Stage {
     let (driver, controls) = Driver::new(link, &login, tracker, queue, comeback, now);
     tokio::spawn(driver.run());
     let ids = MessageIds::new([0; 32]);
-    let client = Client::new(me, ids, Duration::from_secs(15), controls, None);
+    let client = Client::new(me, ids, Duration::from_secs(15), controls, None, None);
     Stage { client, events, server, did, full }
 }
 
@@ -282,8 +286,14 @@ async fn events_that_overtake_the_answer_to_the_login_are_kept() {
     let answer = link.greet(&login()).await.unwrap();
     assert_eq!(did.recv().await, Some(Did::Wrote(Lane::Control, vec![(1, Login::INFO.opcode)])));
     let (queue, mut events) = events::queue(1, None);
-    let (driver, _controls) =
-        Driver::new(link, &answer, Tracker::new(UserId::new("alice").unwrap()), queue, None, Instant::now());
+    let (driver, _controls) = Driver::new(
+        link,
+        &answer.into(),
+        Tracker::new(UserId::new("alice").unwrap()),
+        queue,
+        None,
+        Instant::now(),
+    );
     tokio::spawn(driver.run());
     assert_eq!(events.recv().await, Some(Event::Draining(draining(1))));
 }

@@ -28,6 +28,8 @@ pub struct SetRole {
     pub user: UserId,
     /// `Admin` or `Member`.
     pub role: Role,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// The role is in force.
@@ -46,6 +48,8 @@ pub struct Transfer {
     pub room: RoomId,
     /// To whom.
     pub user: UserId,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// The room is theirs.
@@ -190,6 +194,8 @@ pub struct RoleChanged {
     pub role: Role,
     /// By whom.
     pub operator: Operator,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// Somebody may or may not be in the room, or speak in it.

@@ -19,6 +19,7 @@ const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 struct Share {
     shown: u32,
     claimed: u32,
+    visitors: u32,
     arrivals: Bucket,
     /// Apart from `arrivals`, or a spoofer would empty the bucket of whoever has the address.
     claims: Bucket,
@@ -27,7 +28,7 @@ struct Share {
 
 impl Share {
     fn is_forgettable(&self, now: Instant) -> bool {
-        let idle = self.shown == 0 && self.claimed == 0;
+        let idle = self.shown == 0 && self.claimed == 0 && self.visitors == 0;
         idle && [self.arrivals, self.claims, self.refused_logins].iter().all(|bucket| bucket.is_full(now))
     }
 }
@@ -105,7 +106,23 @@ impl Table {
         share.refused_logins.draw(config.refused_logins_per_second, now).is_err()
     }
 
-    /// Forgets who has no connection and full buckets.
+    /// Counts a visitor of `network`. False if it has as many as it may, or was let in uncounted: nobody would count its
+    /// visitors either.
+    pub(super) fn visit(&mut self, network: IpAddr, config: &Config) -> bool {
+        let Some(share) = self.shares.get_mut(&network) else { return false };
+        let admitted = share.visitors < config.visitors_max;
+        share.visitors += u32::from(admitted);
+        admitted
+    }
+
+    /// A visitor of `network` is gone.
+    pub(super) fn depart(&mut self, network: IpAddr) {
+        if let Some(share) = self.shares.get_mut(&network) {
+            share.visitors = share.visitors.saturating_sub(1);
+        }
+    }
+
+    /// Forgets who has no connection, no visitor and full buckets.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.shares.retain(|_, share| !share.is_forgettable(now));
         self.swept = Some(now);
@@ -208,6 +225,25 @@ mod tests {
         table.leave(network(0), Proof::Shown);
         assert_eq!(table.admit(network(9), Proof::Shown, &config, now), Ok(false), "swept a moment ago");
         assert_eq!(table.admit(network(9), Proof::Shown, &config, now + SECOND), Ok(true));
+    }
+
+    #[test]
+    fn an_address_has_so_many_visitors_and_one_that_left_makes_room() {
+        let (mut table, config, now) = table();
+        let config = Config { visitors_max: 2, ..config };
+        assert!(!table.visit(network(1), &config), "nobody knows the address");
+        table.admit(network(1), Proof::Shown, &config, now).unwrap();
+        let admitted = (0..3).filter(|_| table.visit(network(1), &config)).count();
+        assert_eq!(admitted, 2);
+        table.leave(network(1), Proof::Shown);
+        table.depart(network(1));
+        table.sweep(now + SECOND);
+        assert_eq!(table.len(), 1, "one visitor is still to be counted off");
+        assert!(table.visit(network(1), &config));
+        table.depart(network(1));
+        table.depart(network(1));
+        table.sweep(now + SECOND);
+        assert_eq!(table.len(), 0);
     }
 
     #[test]

@@ -69,15 +69,15 @@ fn answer(
         shared.metrics.connection_refused("quic", reason);
         Answer::Refuse
     };
-    let visit = match shared.addresses.admit(address, proof, shared.clock.now()) {
-        Ok(visit) => visit,
+    let counted = match shared.addresses.admit(address, proof, shared.clock.now()) {
+        Ok(counted) => counted,
         // It may be somebody else who writes this address on their packets.
         Err(_) if may_ask => return Answer::Ask,
         Err(limit) => return refuse(limit.name()),
     };
     let Ok(handshake) = handshaking.clone().try_acquire_owned() else { return refuse("handshakes") };
     match connections.place("quic", config.connections_max) {
-        Some(place) => Answer::Enter(place.of(visit), handshake),
+        Some(place) => Answer::Enter(place.of(counted), handshake),
         None => Answer::Refuse,
     }
 }

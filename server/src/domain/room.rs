@@ -11,7 +11,9 @@ mod recall;
 mod repeats;
 mod rights;
 mod ring;
+mod settings;
 mod stored;
+mod visitors;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +23,6 @@ use std::{
 use quail_protocol::{
     Code, Epoch, Position, Priority, Rev, Seq, Timestamp,
     id::{RoomId, SessionId, UserId},
-    limits::WHEN_EMPTY_MS_MAX,
     message::SenderNote,
     room::{
         AttributesUpdated, Gone, InfoUpdated, LeaveCause, Lifetime, LifetimeKind, Member, Role, RoomHistory,
@@ -49,6 +50,8 @@ pub use self::{
     place::{Placed, Refused, Sending},
     repeats::Place,
     ring::{Keep, Ring},
+    settings::check_settings,
+    visitors::Asker,
 };
 use super::rate::Bucket;
 
@@ -80,6 +83,7 @@ pub struct Room {
     created: Timestamp,
     bounds: Bounds,
     members: BTreeMap<UserId, Occupant>,
+    visitors: BTreeSet<SessionId>,
     /// In the room or not.
     admins: BTreeSet<UserId>,
     banned: Restricted,
@@ -150,19 +154,6 @@ pub enum Came {
     Already,
 }
 
-/// Checks what a room is to begin with.
-pub fn check_settings(settings: &Settings, now: Timestamp) -> Result<(), Code> {
-    let Lifetime { kind, ms } = settings.lifetime;
-    let fits = match kind {
-        LifetimeKind::WhenEmpty => ms <= WHEN_EMPTY_MS_MAX,
-        LifetimeKind::Until => ms > now.0,
-        LifetimeKind::Kept => ms == 0,
-        LifetimeKind::Unknown(_) => false,
-    };
-    let is_known = !matches!(settings.history, RoomHistory::Unknown(_));
-    if fits && is_known { Ok(()) } else { Err(Code::InvalidArgument) }
-}
-
 impl Room {
     /// A room that `owner` makes and nobody is in yet.
     pub fn new(
@@ -182,6 +173,7 @@ impl Room {
             created: now,
             bounds,
             members: BTreeMap::new(),
+            visitors: BTreeSet::new(),
             admins: BTreeSet::new(),
             banned: Restricted::default(),
             muted: Restricted::default(),
@@ -205,6 +197,11 @@ impl Room {
             touched: BTreeSet::from([Row::Whole]),
             returning_until: None,
         }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &RoomId {
+        &self.id
     }
 
     /// Lets somebody in.
@@ -235,14 +232,18 @@ impl Room {
         Ok(Came::User)
     }
 
-    /// Lets one session of a user out. True if the user is out with it, which was their last.
+    /// Lets one session out, of a user or of a visitor. True if nobody is in with it any more: it was the user's last.
     pub fn leave(
         &mut self,
-        user: &UserId,
+        user: Option<&UserId>,
         session: SessionId,
         cause: LeaveCause,
         now: Timestamp,
     ) -> Result<bool, Code> {
+        if self.depart(session) {
+            return Ok(true);
+        }
+        let user = user.ok_or(Code::NotInRoom)?;
         let occupant = self.members.get_mut(user).ok_or(Code::NotInRoom)?;
         if !occupant.sessions.remove(&session) {
             return Err(Code::NotInRoom);
@@ -304,19 +305,23 @@ impl Room {
         Ok(InfoUpdated { room: self.id.clone(), follows: self.head, info, operator, role })
     }
 
-    /// How the room stands, for `user`.
-    pub fn state(&self, user: &UserId) -> RoomState {
+    /// How the room stands, for whoever asks.
+    pub fn state(&self, asker: &Asker) -> RoomState {
         RoomState {
             room: self.id.clone(),
             info: self.settings.info.clone(),
             lifetime: self.settings.lifetime,
             owner: self.owner.clone(),
-            members: self.members.len() as u64,
+            members: self.count(),
+            visitors: self.visitors.len() as u64,
             head: self.head,
             first: self.first(),
             rev: self.rev,
             created: self.created,
-            role: self.role(user),
+            role: match asker {
+                Asker::User(user) => self.role(user),
+                Asker::Visitor(_) => None,
+            },
             counters_for_members: self.settings.counters_for_members,
             omit_notes: self.settings.omit_notes,
             history: self.settings.history,
@@ -374,9 +379,7 @@ impl Room {
     /// Forgets messages that are too old, repetitions nobody can mean any more, and who was in it before a start.
     pub fn age(&mut self, now: Timestamp) {
         self.settle(now);
-        if self.stored.is_none() {
-            self.ring.age(now);
-        }
+        self.age_ring(now);
         let oldest = self.ring.oldest();
         self.repeats.age(oldest, now);
     }

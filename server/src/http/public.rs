@@ -25,7 +25,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{Listener, forwarded};
 use crate::{
-    addresses::{Proof, Visit},
+    addresses::{Counted, Proof},
     carrier::websocket::{Config, Ws, allows, bounded},
     connections::{Connections, Place},
     context::Shared,
@@ -65,18 +65,18 @@ impl Door {
     fn place(&self, remote: SocketAddr) -> Option<Place> {
         let from = remote.ip().to_canonical();
         let proxy = self.config.trusted_proxies.iter().any(|network| network.contains(&from));
-        let visit = if proxy { None } else { Some(self.visit(from)?) };
+        let counted = if proxy { None } else { Some(self.admit(from)?) };
         let place = self.connections.place("websocket", self.config.connections_max)?;
-        Some(match visit {
-            Some(visit) => place.of(visit),
+        Some(match counted {
+            Some(counted) => place.of(counted),
             None => place,
         })
     }
 
-    fn visit(&self, address: IpAddr) -> Option<Visit> {
+    fn admit(&self, address: IpAddr) -> Option<Counted> {
         let Shared { addresses, clock, metrics, .. } = &*self.shared;
-        let visit = addresses.admit(address, Proof::Shown, clock.now());
-        visit.map_err(|limit| metrics.connection_refused("websocket", limit.name())).ok()
+        let counted = addresses.admit(address, Proof::Shown, clock.now());
+        counted.map_err(|limit| metrics.connection_refused("websocket", limit.name())).ok()
     }
 }
 
@@ -152,8 +152,8 @@ async fn upgrade(
     let Some(mut place) = place else { return StatusCode::CONFLICT.into_response() };
     let mut remote = arrival.remote;
     if let Some(client) = forwarded::client(remote.ip(), &headers, &door.config.trusted_proxies) {
-        let Some(visit) = door.visit(client) else { return StatusCode::TOO_MANY_REQUESTS.into_response() };
-        place = place.of(visit);
+        let Some(counted) = door.admit(client) else { return StatusCode::TOO_MANY_REQUESTS.into_response() };
+        place = place.of(counted);
         remote = SocketAddr::new(client, 0);
     }
     upgrade.on_upgrade(move |socket| async move {

@@ -12,6 +12,7 @@ mod room;
 mod stored;
 mod talk;
 mod values;
+mod visitors;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -28,7 +29,7 @@ use quail_protocol::{
     event::EventBody,
     id::{AppId, RoomId, UserId},
     room::{
-        Dismissed, Entered, EntryStatus, InfoChanged, LeaveCause, Left, Reason, RoomLeft, Settings,
+        Dismiss, Dismissed, Entered, EntryStatus, InfoChanged, LeaveCause, Left, Reason, RoomLeft, Settings,
         UpdateInfo,
     },
 };
@@ -42,7 +43,7 @@ pub use self::{
 use super::fanout::Ticket;
 use crate::{
     apps,
-    domain::room::{Came, Newcomer, Room as Rules},
+    domain::room::{Asker, Came, Newcomer, Room as Rules},
     session::Session,
     store::{ConversationKey, commit::Committer},
     telemetry::Metrics,
@@ -186,7 +187,11 @@ impl Rooms {
                 Came::Already => EntryStatus::AlreadyIn,
                 Came::User | Came::Session => EntryStatus::Joined,
             };
-            let entered = Entered { status, state: live.rules.state(user), recent: live.recent(recent) };
+            let entered = Entered {
+                status,
+                state: live.rules.state(&Asker::User(user.clone())),
+                recent: live.recent(recent),
+            };
             self.tell_news(app.0, room, &mut live, now);
             return Ok(self.let_in(app.0, room, &found, &mut live, (who.1, entered)));
         }
@@ -213,7 +218,7 @@ impl Rooms {
         );
         let mut live = Live::new(rules, self.metrics.clone());
         live.enter(who, now)?;
-        let state = live.rules.state(&who.0.user);
+        let state = live.rules.state(&Asker::User(who.0.user.clone()));
         // Whoever makes a room is alone in it, and knows.
         live.forget_news(now);
         let mut rooms = self.write();
@@ -247,7 +252,7 @@ impl Rooms {
         &self,
         app: &AppId,
         room: &RoomId,
-        (user, session, asked): (&UserId, &Arc<Session>, Asked),
+        (user, session, asked): (Option<&UserId>, &Arc<Session>, Asked),
         cause: LeaveCause,
         now: Now,
     ) -> Result<Left, Code> {
@@ -256,7 +261,7 @@ impl Rooms {
         live.leave(user, session, cause, now)?;
         let last = live.rules.head();
         if asked == Asked::OnAnother {
-            let (room, operator, reason) = (room.clone(), Some(user.clone()), Reason::default());
+            let (room, operator, reason) = (room.clone(), user.cloned(), Reason::default());
             session.outbox.push_notice(RoomLeft { room, last, cause, operator, reason }.to_frame());
         }
         self.tell_news(app, room, &mut live, now);
@@ -270,7 +275,7 @@ impl Rooms {
     pub fn leave_all(
         &self,
         app: &AppId,
-        who: (&UserId, &Arc<Session>, Asked),
+        who: (Option<&UserId>, &Arc<Session>, Asked),
         cause: LeaveCause,
         now: Now,
     ) -> u32 {
@@ -282,9 +287,8 @@ impl Rooms {
     pub fn dismiss(
         &self,
         app: &AppId,
-        room: &RoomId,
-        user: &UserId,
-        session: &Arc<Session>,
+        Dismiss { room, reason }: &Dismiss,
+        (user, session): (&UserId, &Arc<Session>),
     ) -> Result<Answer<Dismissed>, Code> {
         self.ready()?;
         let found = self.find(app, room).ok_or(Code::RoomNotFound)?;
@@ -294,7 +298,7 @@ impl Rooms {
         }
         live.rules.may_dismiss(user)?;
         let last = live.rules.head();
-        let ended = self.end(app, room, &found, live, LeaveCause::Dismissed, Some((user, session)));
+        let ended = self.end(app, room, &found, live, LeaveCause::Dismissed, Some((user, session, reason)));
         Ok(ended.with(Dismissed { last }))
     }
 
@@ -306,7 +310,7 @@ impl Rooms {
         found: &Arc<Room>,
         mut live: MutexGuard<'_, Live>,
         cause: LeaveCause,
-        operator: Option<(&UserId, &Arc<Session>)>,
+        operator: Option<(&UserId, &Arc<Session>, &Reason)>,
     ) -> Answer<()> {
         if !live.end(room, cause, operator) {
             return Answer::new((), None);

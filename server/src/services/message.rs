@@ -154,8 +154,8 @@ async fn history(context: Context, query: History) -> Result<Page, Failure> {
         Conversation::Room(room) => match stored::readable(&context, room)? {
             Some(key) => key,
             None => {
-                let Identity { app, user, .. } = context.identity()?;
-                return Ok(context.shared.rooms.history(app, room, user, range)?);
+                let (app, asker) = context.asker()?;
+                return Ok(context.shared.rooms.history(&app, room, &asker, range)?);
             }
         },
         conversation => key(&context, conversation)?,
@@ -203,8 +203,8 @@ async fn changes(context: Context, query: Changes) -> Result<ChangesPage, Failur
         Conversation::Room(room) => match stored::readable(&context, room)? {
             Some(key) => key,
             None => {
-                let Identity { app, user, .. } = context.identity()?;
-                return Ok(context.shared.rooms.changes(app, room, user, query.since, entries_max)?);
+                let (app, asker) = context.asker()?;
+                return Ok(context.shared.rooms.changes(&app, room, &asker, query.since, entries_max)?);
             }
         },
         conversation => key(&context, conversation)?,

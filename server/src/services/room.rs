@@ -3,12 +3,13 @@
 mod attributes;
 mod counters;
 mod moderation;
+mod visitors;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use quail_protocol::{
     Code, Position,
-    id::{AppId, RoomId, UserId},
+    id::{AppId, RoomId, SessionId, UserId},
     limits::{MEMBERS_PER_PAGE_MAX, RECENT_MAX},
     message::SenderNote,
     room::{
@@ -18,9 +19,10 @@ use quail_protocol::{
     },
 };
 
+pub(super) use self::visitors::promote;
 use crate::{
     context::{Context, Shared},
-    domain::room::{Newcomer, check_settings},
+    domain::room::{Asker, Newcomer, check_settings},
     hub::rooms::{Asked, Door},
     router::{Failure, Router},
     session::{Identity, Session},
@@ -48,6 +50,9 @@ async fn create(context: Context, Create { room, settings }: Create) -> Result<E
 }
 
 async fn join(context: Context, Join { room, recent }: Join) -> Result<Entered, Failure> {
+    if context.session.visitor().is_some() {
+        return visitors::come(&context, &room, recent).await;
+    }
     come(&context, &room, Door::Join, recent, None).await
 }
 
@@ -76,7 +81,7 @@ async fn switch(
     let entered = come(&context, &to, door, recent, Some(&from)).await?;
     let Identity { app, user, .. } = context.identity()?;
     let (rooms, now) = (&context.shared.rooms, context.shared.moment());
-    let left = rooms.leave(app, &from, (user, &context.session, Asked::Here), LeaveCause::Left, now);
+    let left = rooms.leave(app, &from, (Some(user), &context.session, Asked::Here), LeaveCause::Left, now);
     // Whoever was put out of it meanwhile is told by an event how far it came.
     let last = left.map_or_else(|_| Position::default(), |left| left.last);
     Ok(Switched { entered, last })
@@ -96,10 +101,7 @@ async fn come(
     let Context { session, shared } = context;
     let Identity { app, user, session: id, .. } = context.identity()?.clone();
     let config = &shared.app(&app)?.rooms;
-    let profile = shared.store.profiles(&app, std::slice::from_ref(&user)).await?.pop();
-    let (name, avatar) = profile.map(|profile| (profile.name, profile.avatar)).unwrap_or_default();
-    let note = SenderNote { name, avatar, role: Role::Member };
-    let newcomer = Newcomer { user: user.clone(), session: id, note };
+    let newcomer = newcomer(shared, &app, &user, id).await?;
     let sessions = shared.hub.sessions(&app, &user);
     let rooms = sessions.iter().flat_map(|other| {
         let left = instead.filter(|_| Arc::ptr_eq(other, session));
@@ -113,7 +115,7 @@ async fn come(
     let entered = shared.rooms.enter((&app, config), room, &door, who, recent.into(), shared.moment())?;
     if session.has_left() || !session.may_send() {
         // It ended meanwhile, and its rooms were left before it came into this one.
-        leave_rooms(shared, &app, &user, session, LeaveCause::LoggedOut);
+        leave_rooms(shared, &app, Some(&user), session, LeaveCause::LoggedOut);
         return Err(Code::NotLoggedIn.into());
     }
     match entered.kept().await {
@@ -123,7 +125,7 @@ async fn come(
             _ = shared.rooms.leave(
                 &app,
                 room,
-                (&user, session, Asked::Here),
+                (Some(&user), session, Asked::Here),
                 LeaveCause::Left,
                 shared.moment(),
             );
@@ -132,11 +134,24 @@ async fn come(
     }
 }
 
+/// A user as a room is to see them.
+async fn newcomer(
+    shared: &Shared,
+    app: &AppId,
+    user: &UserId,
+    session: SessionId,
+) -> Result<Newcomer, Failure> {
+    let profile = shared.store.profiles(app, std::slice::from_ref(user)).await?.pop();
+    let (name, avatar) = profile.map(|profile| (profile.name, profile.avatar)).unwrap_or_default();
+    let note = SenderNote { name, avatar, role: Role::Member };
+    Ok(Newcomer { user: user.clone(), session, note })
+}
+
 /// Lets a session that ended out of its rooms, unless it ended with the server: then they are there when it is again.
 pub(super) fn leave_rooms(
     shared: &Shared,
     app: &AppId,
-    user: &UserId,
+    user: Option<&UserId>,
     session: &Arc<Session>,
     cause: LeaveCause,
 ) {
@@ -146,40 +161,45 @@ pub(super) fn leave_rooms(
 }
 
 async fn leave(context: Context, Leave { room, all_devices }: Leave) -> Result<Left, Failure> {
-    let Identity { app, user, .. } = context.identity()?;
+    let (app, asker) = context.asker()?;
     let (rooms, now) = (&context.shared.rooms, context.shared.moment());
-    let left = rooms.leave(app, &room, (user, &context.session, Asked::Here), LeaveCause::Left, now)?;
+    let here = (asker.user(), &context.session, Asked::Here);
+    let left = rooms.leave(&app, &room, here, LeaveCause::Left, now)?;
     if all_devices {
-        for session in others(&context, app, user) {
+        for session in others(&context, &app, &asker) {
             // Those that are not in it stay as they are.
-            _ = rooms.leave(app, &room, (user, &session, Asked::OnAnother), LeaveCause::Left, now);
+            let there = (asker.user(), &session, Asked::OnAnother);
+            _ = rooms.leave(&app, &room, there, LeaveCause::Left, now);
         }
     }
     Ok(left)
 }
 
 async fn leave_all(context: Context, LeaveAll { all_devices }: LeaveAll) -> Result<LeftAll, Failure> {
-    let Identity { app, user, .. } = context.identity()?;
+    let (app, asker) = context.asker()?;
     let (shared, now) = (&context.shared, context.shared.moment());
-    let rooms = shared.rooms.leave_all(app, (user, &context.session, Asked::Here), LeaveCause::Left, now);
+    let here = (asker.user(), &context.session, Asked::Here);
+    let rooms = shared.rooms.leave_all(&app, here, LeaveCause::Left, now);
     if all_devices {
-        for session in others(&context, app, user) {
-            shared.rooms.leave_all(app, (user, &session, Asked::OnAnother), LeaveCause::Left, now);
+        for session in others(&context, &app, &asker) {
+            let there = (asker.user(), &session, Asked::OnAnother);
+            shared.rooms.leave_all(&app, there, LeaveCause::Left, now);
         }
     }
     Ok(LeftAll { rooms })
 }
 
-/// The other sessions of the user who asks.
-fn others(context: &Context, app: &AppId, user: &UserId) -> Vec<Arc<Session>> {
+/// The other sessions of the user who asks. A visitor has none.
+fn others(context: &Context, app: &AppId, asker: &Asker) -> Vec<Arc<Session>> {
+    let Some(user) = asker.user() else { return vec![] };
     let mut sessions = context.shared.hub.sessions(app, user);
     sessions.retain(|session| !Arc::ptr_eq(session, &context.session));
     sessions
 }
 
-async fn dismiss(context: Context, Dismiss { room }: Dismiss) -> Result<Dismissed, Failure> {
+async fn dismiss(context: Context, dismiss: Dismiss) -> Result<Dismissed, Failure> {
     let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.dismiss(app, &room, user, &context.session)?.kept().await?)
+    Ok(context.shared.rooms.dismiss(app, &dismiss, (user, &context.session))?.kept().await?)
 }
 
 async fn update_info(context: Context, update: UpdateInfo) -> Result<InfoChanged, Failure> {
@@ -188,20 +208,20 @@ async fn update_info(context: Context, update: UpdateInfo) -> Result<InfoChanged
 }
 
 async fn info(context: Context, Info { room }: Info) -> Result<RoomState, Failure> {
-    let Identity { app, user, .. } = context.identity()?;
-    let config = &context.shared.app(app)?.rooms;
-    Ok(context.shared.rooms.state((app, config), &room, user)?)
+    let (app, asker) = context.asker()?;
+    let config = &context.shared.app(&app)?.rooms;
+    Ok(context.shared.rooms.state((&app, config), &room, &asker)?)
 }
 
 async fn members(context: Context, query: Members) -> Result<MembersPage, Failure> {
     if usize::from(query.limit) > MEMBERS_PER_PAGE_MAX {
         return Err(Code::InvalidArgument.into());
     }
-    let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.members(app, user, &query)?)
+    let (app, asker) = context.asker()?;
+    Ok(context.shared.rooms.members(&app, &asker, &query)?)
 }
 
 async fn query(context: Context, query: QueryMembers) -> Result<MembersFound, Failure> {
-    let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.members_of(app, user, &query)?)
+    let (app, asker) = context.asker()?;
+    Ok(context.shared.rooms.members_of(&app, &asker, &query)?)
 }

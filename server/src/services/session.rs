@@ -1,11 +1,13 @@
 //! Domain `session`: login, logout, ping, renewal, and going on after a lost connection.
 
+mod visit;
+
 use std::sync::Arc;
 
 use quail_protocol::{
     Close, Code, Conversation, Seq,
     bounded::List,
-    id::{AppId, RoomId, SessionId},
+    id::{AppId, RoomId},
     limits::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX},
     room::LeaveCause,
     session::{
@@ -18,14 +20,15 @@ use quail_protocol::{
 use crate::{
     apps,
     context::{Context, Shared},
-    domain, hub,
+    domain::{self, room::Asker},
+    hub,
     router::{Failure, Router},
     session::{Identity, Resumption, Session},
     store::{ConversationKey, ProfileChange},
 };
 
 pub(super) fn routes(router: Router) -> Router {
-    router.on(login).on(logout).on(ping).on(renew_token).on(catch_up)
+    visit::routes(router).on(login).on(logout).on(ping).on(renew_token).on(catch_up)
 }
 
 async fn login(context: Context, login: Login) -> Result<LoggedIn, Failure> {
@@ -42,6 +45,7 @@ async fn login(context: Context, login: Login) -> Result<LoggedIn, Failure> {
 
 async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<LoggedIn, Failure> {
     let app = shared.app(&login.app)?;
+    let login = visit::check(session, login)?;
     let time = shared.clock.timestamp();
     let token_expires = apps::verify(&login.app, app, &login.user, login.token.as_str(), time)?;
     not_displaced(shared, &login)?;
@@ -114,8 +118,7 @@ async fn begin(
     session: &Arc<Session>,
     login: Login,
 ) -> Result<Arc<Session>, Failure> {
-    let (unix_ms, random) = shared.entropy.id_parts(shared.clock.timestamp());
-    let id = SessionId::at(unix_ms, random);
+    let id = session.visitor().map_or_else(|| visit::session_id(shared), |visitor| visitor.session);
     let class = login.platform.class();
     // In the hub before it is anybody: whoever is displaced by the next login must be found there.
     let identity = Identity { app: login.app, user: login.user, device: login.device, class, session: id };
@@ -137,8 +140,9 @@ async fn begin(
             gives_way,
         )
         .map_err(|_| Code::TooManySessions)?;
-    // Those that give way leave their seats in a moment.
-    let seats_max = app.sessions_max.saturating_add(displaced.len());
+    // Those that give way leave their seats in a moment, and a visitor theirs.
+    let leaving = displaced.len() + usize::from(session.visitor().is_some());
+    let seats_max = app.sessions_max.saturating_add(leaving);
     let Some(seat) = shared.seats.take(&identity.app, seats_max) else {
         shared.hub.deregister(&identity.app, &identity.user, session, shared.clock.now());
         kick(shared, &displaced).await;
@@ -149,6 +153,10 @@ async fn begin(
     session.log_in(identity, login.stream_window_bytes).map_err(|_| Code::AlreadyLoggedIn)?;
     session.sit(seat);
     shared.metrics.sessions_changed(1);
+    if let Err(failure) = visit::promote(shared, app, session).await {
+        depart(shared, session, LeaveCause::LoggedOut);
+        return Err(failure);
+    }
     kick(shared, &displaced).await;
     Ok(session.clone())
 }
@@ -161,7 +169,7 @@ async fn kick(shared: &Shared, displaced: &[Arc<Session>]) {
         if session.leave() {
             shared.metrics.sessions_changed(-1);
             if let Some(Identity { app, user, .. }) = identity {
-                super::room::leave_rooms(shared, &app, &user, session, LeaveCause::LoggedOut);
+                super::room::leave_rooms(shared, &app, Some(&user), session, LeaveCause::LoggedOut);
             }
         }
     }
@@ -182,11 +190,12 @@ async fn renew_token(context: Context, renew: RenewToken) -> Result<TokenRenewed
 
 /// Answers cursors. The session is in the hub already, so what is placed after the heads are read comes as an event.
 async fn catch_up(context: Context, resume: Resume) -> Result<Resumed, Failure> {
-    let identity = context.identity()?;
-    // `None`: there are no such conversations, or the user is in none of them, or the room alone knows.
-    let key = |cursor: &Cursor| match &cursor.conversation {
-        Conversation::Room(room) => context.shared.rooms.stored_with(&identity.app, room, &context.session),
-        conversation => ConversationKey::of(&identity.app, &identity.user, conversation).ok(),
+    let (app, asker) = context.asker()?;
+    // `None`: there are no such conversations, or whoever asks is in none of them, or the room alone knows.
+    let key = |cursor: &Cursor| match (&cursor.conversation, &asker) {
+        (Conversation::Room(room), _) => context.shared.rooms.stored_with(&app, room, &context.session),
+        (conversation, Asker::User(user)) => ConversationKey::of(&app, user, conversation).ok(),
+        (_, Asker::Visitor(_)) => None,
     };
     let keys: Vec<_> = resume.cursors.iter().map(key).collect();
     let known: Vec<_> = keys.iter().flatten().cloned().collect();
@@ -199,7 +208,7 @@ async fn catch_up(context: Context, resume: Resume) -> Result<Resumed, Failure> 
                 first: head.first,
                 rev: head.rev,
             }),
-            (Conversation::Room(room), None) => room_head(&context, &identity.app, room),
+            (Conversation::Room(room), None) => room_head(&context, &app, room),
             (_, None) => None,
         };
         let answer = domain::resume::answer(cursor, head);
@@ -254,10 +263,11 @@ async fn ping(context: Context, _: Ping) -> Result<Pong, Failure> {
 
 /// Takes a session out of its rooms and of the hub, at logout or when its connection ended.
 pub fn depart(shared: &Shared, session: &Arc<Session>, cause: LeaveCause) {
+    visit::depart(shared, session, cause);
     let Some(identity) = session.identity().cloned() else { return };
     // Whoever ends it counts it, even if another login took it out of the hub at the same moment.
     if session.leave() {
-        super::room::leave_rooms(shared, &identity.app, &identity.user, session, cause);
+        super::room::leave_rooms(shared, &identity.app, Some(&identity.user), session, cause);
         shared.hub.deregister(&identity.app, &identity.user, session, shared.clock.now());
         shared.metrics.sessions_changed(-1);
         tracing::info!(app = %identity.app, user = %identity.user, device = %identity.device, "logged out");

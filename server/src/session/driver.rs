@@ -4,6 +4,7 @@
 //! for one of them: with a task per lane, a client that grants large windows would starve its urgent lanes.
 
 mod decoders;
+mod greeting;
 mod inputs;
 mod strangers;
 mod write;
@@ -23,7 +24,6 @@ use quail_protocol::{
     Close, Lane, Opcode, Timestamp,
     event::EventBody,
     frame::{Decoder, Frame, FrameError, Head},
-    limits::FRAME_BYTES_MAX,
     session::{Draining, TokenWillExpire},
 };
 use tokio::{
@@ -33,7 +33,7 @@ use tokio::{
 
 use self::{decoders::Decoders, inputs::Inputs, write::Write};
 use super::{
-    Resumption, Session,
+    Session,
     connected::{Connected, End},
     outbox::Attachment,
     state::{Deadlines, Input, State},
@@ -100,7 +100,7 @@ struct Driver<C> {
     timer: Pin<Box<Sleep>>,
     draining: Pin<Box<dyn Future<Output = ()> + Send>>,
     drained: bool,
-    /// A login was answered.
+    /// A login or a visit was answered.
     greeted: bool,
     /// Refused logins that were counted for the client's address.
     refusals_counted: u8,
@@ -129,6 +129,7 @@ impl<C: Carrier> Driver<C> {
         };
         let state = State::new(deadlines, config.free_requests_per_second, shared.clock.now());
         let session = Arc::new(Session::new(config.outbox.clone()));
+        session.set_address(carrier.remote_address().ip());
         Self {
             carrier,
             timer: Box::pin(sleep_until(state.deadline().into())),
@@ -193,7 +194,7 @@ impl<C: Carrier> Driver<C> {
         if !self.drained && self.draining.as_mut().poll(cx).is_ready() {
             self.drained = true;
             // Whoever waits for the answer to a login is told by the close alone.
-            if self.state.is_open() {
+            if self.state.is_open() || self.state.is_visiting() {
                 let Shared { session: config, hub, entropy, .. } = &*self.context.shared;
                 let wait = entropy.up_to(config.spread_of_return(hub.users()));
                 let draining = Draining { retry_after_ms: wait.as_millis() as u32 };
@@ -314,60 +315,6 @@ impl<C: Carrier> Driver<C> {
                 ControlFlow::Continue(())
             }
         }
-    }
-
-    /// Follows what a handler did to the session.
-    fn after_serving(&mut self) -> ControlFlow<End> {
-        self.charge()?;
-        let session = self.context.session.clone();
-        if session.has_left() {
-            return self.input(Input::LoggedOut);
-        }
-        self.follow_token(&session)?;
-        if self.state.is_open() {
-            return ControlFlow::Continue(());
-        }
-        if session.was_logged_in() {
-            match session.resumption() {
-                Some(resumption) => self.go_on(&session, resumption)?,
-                None => self.input(Input::LoggedIn)?,
-            }
-            self.greeted = true;
-            self.log_login();
-            self.decoders.set_limit(FRAME_BYTES_MAX);
-            if let Some(bytes) = session.stream_window_bytes() {
-                self.carrier.set_stream_window(bytes);
-            }
-            return ControlFlow::Continue(());
-        }
-        let refused = self.refused_logins(&session);
-        self.input(Input::LoginsRefused(refused))
-    }
-
-    /// Goes on with a session that another connection began. The answer to the login stands before all it has to tell.
-    fn go_on(&mut self, greeting: &Session, resumption: &Resumption) -> ControlFlow<End> {
-        let Resumption { session, attachment } = resumption.clone();
-        if let Some(batch) = greeting.outbox.take(self.attachment, Lane::Control, BATCH_BYTES_MAX) {
-            self.ways[Lane::Control.index()] = Some(Lane::Control);
-            self.writes[Lane::Control.index()] =
-                Some(Write { lane: Lane::Control, bytes: batch.bytes, replies: batch.replies });
-        }
-        self.input(Input::Resumed { newest: session.newest_request() })?;
-        (self.context.session, self.attachment) = (session, attachment);
-        self.follow_token(&self.context.session.clone())
-    }
-
-    /// Sets the deadlines of a token that was put in force.
-    fn follow_token(&mut self, session: &Session) -> ControlFlow<End> {
-        let expires = session.token_expires();
-        if expires == self.token_expires {
-            return ControlFlow::Continue(());
-        }
-        self.token_expires = expires;
-        let Some(expires) = expires else { return ControlFlow::Continue(()) };
-        let clock = self.context.shared.clock;
-        let left = Duration::from_millis(expires.0.saturating_sub(clock.timestamp().0));
-        self.input(Input::Token { expires: clock.now() + left })
     }
 
     /// Sleeps until the next deadline, obeying those that are over.

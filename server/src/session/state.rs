@@ -42,6 +42,8 @@ pub enum Input {
     },
     /// The reply to a request was handed to the carrier.
     Answered,
+    /// A visitor came.
+    Visiting,
     /// A login succeeded.
     LoggedIn,
     /// A login succeeded that goes on with a session.
@@ -75,9 +77,16 @@ pub enum Input {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Greeting { until: Instant },
+    Greeting {
+        until: Instant,
+    },
+    /// A visitor is there, who may log in.
+    Visiting,
     Open,
-    Leaving { until: Instant, close: Close },
+    Leaving {
+        until: Instant,
+        close: Close,
+    },
     Closed,
 }
 
@@ -123,8 +132,14 @@ impl State {
                 self.in_flight = self.in_flight.saturating_sub(1);
                 None
             }
-            Input::LoggedIn => {
+            Input::Visiting => {
                 if matches!(self.phase, Phase::Greeting { .. }) {
+                    self.phase = Phase::Visiting;
+                }
+                None
+            }
+            Input::LoggedIn => {
+                if matches!(self.phase, Phase::Greeting { .. } | Phase::Visiting) {
                     self.phase = Phase::Open;
                 }
                 None
@@ -142,8 +157,8 @@ impl State {
                 None
             }
             Input::LoginsRefused(count) => {
-                let greeting = matches!(self.phase, Phase::Greeting { .. });
-                if greeting && count >= REFUSED_LOGINS_MAX {
+                let logs_in = matches!(self.phase, Phase::Greeting { .. } | Phase::Visiting);
+                if logs_in && count >= REFUSED_LOGINS_MAX {
                     self.leave(Close::LoginRefused, now);
                 }
                 None
@@ -182,14 +197,14 @@ impl State {
         close
     }
 
-    /// True while another request may be read. Before login one at a time, so that what is behind a login is served
-    /// after it. None while a connection that asked for too much for free is held.
+    /// True while another request may be read. Before login one at a time, a visitor's too, so that what is behind a login
+    /// is served after it. None while a connection that asked for too much for free is held.
     pub fn may_read(&self) -> bool {
         if self.is_held() {
             return false;
         }
         match self.phase {
-            Phase::Greeting { .. } => self.in_flight == 0,
+            Phase::Greeting { .. } | Phase::Visiting => self.in_flight == 0,
             Phase::Open => self.in_flight < REQUESTS_IN_FLIGHT_MAX,
             Phase::Leaving { .. } | Phase::Closed => false,
         }
@@ -198,6 +213,11 @@ impl State {
     /// True while nothing is read because the connection asked for too much that draws from no bucket.
     pub fn is_held(&self) -> bool {
         self.allowance.held_until().is_some()
+    }
+
+    /// True while a visitor is there.
+    pub fn is_visiting(&self) -> bool {
+        matches!(self.phase, Phase::Visiting)
     }
 
     /// True once a login succeeded.
@@ -219,7 +239,7 @@ impl State {
     pub fn deadline(&self) -> Instant {
         let phase = match self.phase {
             Phase::Greeting { until } | Phase::Leaving { until, .. } => until,
-            Phase::Open | Phase::Closed => self.heard + self.deadlines.idle,
+            Phase::Visiting | Phase::Open | Phase::Closed => self.heard + self.deadlines.idle,
         };
         let stalled = self.write_stalled_since.map(|since| since + self.deadlines.write);
         [stalled, self.token_deadline(), self.allowance.held_until()]
@@ -270,7 +290,7 @@ impl State {
             Phase::Open if self.token_expires.is_some_and(|expires| now >= expires) => {
                 Some(Close::TokenExpired)
             }
-            Phase::Open if now >= self.heard + self.deadlines.idle => Some(Close::Idle),
+            Phase::Visiting | Phase::Open if now >= self.heard + self.deadlines.idle => Some(Close::Idle),
             Phase::Leaving { until, close } if now >= until => Some(close),
             _ => None,
         }

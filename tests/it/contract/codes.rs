@@ -48,6 +48,14 @@ async fn login(stage: &Stage<'_>, app: &str, token: String) -> Code {
     }
 }
 
+/// How a visit is refused.
+async fn visit(stage: &Stage<'_>) -> Code {
+    match within(stage.town.visitor(stage.carrier).connect()).await {
+        Err(ConnectError::Failed(Cause::LoginRefused(reject))) => reject.code,
+        other => panic!("not refused: {:?}", other.map(|_| ())),
+    }
+}
+
 async fn bad_token(stage: &Stage<'_>, change: impl FnOnce(&mut Token)) -> Code {
     login(stage, FAST, Token::new(FAST, &stage.user("alice")).with(change).sign()).await
 }
@@ -189,6 +197,13 @@ cases! {
         let _first = stage.connect("bob").await;
         login(stage, FAST, Token::new(FAST, &stage.user("alice")).sign()).await
     }).await;
+    VisitorsRefused => |stage| elsewhere(stage, |config| {
+        config.apps.get_mut(FAST).unwrap().visitors = false;
+    }, async |stage| visit(stage).await).await;
+    TooManyVisitors => |stage| elsewhere(stage, |config| config.addresses.visitors_max = 1, async |stage| {
+        let _first = stage.visit().await;
+        visit(stage).await
+    }).await;
     LoggedInElsewhere => |stage| logged_in_elsewhere(stage).await;
     UserUnknown => |stage| elsewhere(stage, |config| {
         config.apps.get_mut(FAST).unwrap().unknown_recipients = UnknownRecipients::Refuse;
@@ -277,7 +292,7 @@ cases! {
     }).await;
     TooManyAdmins => |stage| rooms(stage, |rooms| rooms.admins_max = 0, async |stage| {
         let room = stage.room().await;
-        code(room.alices.set_role(room.bob.user_id().clone(), Role::Admin).await)
+        code(room.alices.set_role(room.bob.user_id().clone(), Role::Admin, Default::default()).await)
     }).await;
     RoomThrottled => |stage| rooms(stage, |rooms| rooms.budget.normal = 0, async |stage| {
         code(stage.room().await.alices.send("x").await.map_err(Into::into))

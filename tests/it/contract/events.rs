@@ -279,13 +279,14 @@ const CASES: &[Case] = &[
     ("room.role_changed", |stage| {
         async {
             let mut room = stage.room().await;
-            room.alices.set_role(room.bob.user_id().clone(), Role::Admin).await.unwrap();
+            let reason = Text::new("trusted").unwrap();
+            room.alices.set_role(room.bob.user_id().clone(), Role::Admin, reason.clone()).await.unwrap();
             let told = next(&mut room.to_bob, |event| match event {
                 Event::RoomRoleChanged(told) => Some(told),
                 _ => None,
             });
             let told = told.await;
-            assert_eq!((told.role, &told.user), (Role::Admin, room.bob.user_id()));
+            assert_eq!((told.role, &told.user, told.reason), (Role::Admin, room.bob.user_id(), reason));
             assert_eq!((told.operator.role, &told.operator.user), (Role::Owner, room.alice.user_id()));
         }
         .boxed_local()

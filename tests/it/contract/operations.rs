@@ -51,6 +51,15 @@ const CASES: &[Case] = &[
         }
         .boxed_local()
     }),
+    ("session.visit", |stage| {
+        async {
+            let room = stage.room().await;
+            let (visitor, _events) = stage.visit().await;
+            let entered = visitor.room(room.alices.id().as_str()).unwrap().join(0).await.unwrap();
+            assert_eq!((entered.state.members, entered.state.visitors, entered.state.role), (2, 1, None));
+        }
+        .boxed_local()
+    }),
     ("session.resume", |stage| {
         async {
             let pair = stage.pair().await;

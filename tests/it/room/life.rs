@@ -72,7 +72,7 @@ async fn who_makes_rooms_and_leaves_them_fills_no_app() {
     for id in ["a", "b"] {
         room(&alice, id).create(kept()).await.unwrap();
         room(&bob, id).join(0).await.unwrap();
-        room(&alice, id).transfer(bob.user_id().clone()).await.unwrap();
+        room(&alice, id).transfer(bob.user_id().clone(), Default::default()).await.unwrap();
         room(&alice, id).leave().await.unwrap();
     }
     assert_eq!(refused(room(&alice, "c").create(kept()).await), Code::TooManyRooms);
@@ -147,12 +147,12 @@ async fn whoever_is_in_a_room_that_is_dismissed_learns_it_and_from_whom() {
         room(&alice, "r").create(kept()).await.unwrap();
         room(&bob, "r").join(0).await.unwrap();
         assert_eq!(refused(room(&bob, "r").dismiss().await), Code::RightMissing);
-        let dismissed = room(&alice, "r").dismiss().await.unwrap();
+        let dismissed = room(&alice, "r").dismiss_because(Text::new("over").unwrap()).await.unwrap();
         let told =
             next(&mut to_bob, |event| if let Event::RoomLeft(left) = event { Some(left) } else { None })
                 .await;
         assert_eq!((told.cause, told.last), (LeaveCause::Dismissed, dismissed.last));
-        assert_eq!(told.operator.as_ref(), Some(alice.user_id()));
+        assert_eq!((told.operator.as_ref(), told.reason.as_str()), (Some(alice.user_id()), "over"));
         assert_eq!(refused(room(&bob, "r").send("hello?").await), Code::NotInRoom);
     }
 }

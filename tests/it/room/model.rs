@@ -145,11 +145,11 @@ impl Run {
             }
             9 | 10 => {
                 let role = if flag { Role::Admin } else { Role::Member };
-                let set = outcome(r.set_role(user(other), role).await);
+                let set = outcome(r.set_role(user(other), role, Default::default()).await);
                 assert_eq!(set, model.set_role(id, who.user, other, flag), "{who:?} makes {other} {role:?}");
             }
             11 => {
-                let transferred = outcome(r.transfer(user(other)).await);
+                let transferred = outcome(r.transfer(user(other), Default::default()).await);
                 assert_eq!(transferred, model.transfer(id, who.user, other), "{who:?} to {other}");
             }
             12 => {

@@ -90,10 +90,10 @@ async fn a_room_that_was_given_away_is_its_new_owners() {
         let (alices, bobs) = (room(&alice, &id), room(&bob, &id));
         alices.create(open()).await.unwrap();
         bobs.join(0).await.unwrap();
-        alices.transfer(bob.user_id().clone()).await.unwrap();
+        alices.transfer(bob.user_id().clone(), Default::default()).await.unwrap();
         assert_eq!(refused(alices.kick(bob.user_id().clone(), Default::default()).await), Code::RightMissing);
         assert_eq!(refused(alices.dismiss().await), Code::RightMissing);
-        bobs.set_role(alice.user_id().clone(), Role::Admin).await.unwrap();
+        bobs.set_role(alice.user_id().clone(), Role::Admin, Default::default()).await.unwrap();
         alices.leave().await.unwrap();
         assert_eq!(alices.join(0).await.unwrap().state.role, Some(Role::Admin), "roles stay");
         bobs.dismiss().await.unwrap();

@@ -13,7 +13,8 @@ use quail_protocol::{
 use super::*;
 
 /// A room and sessions in it and outside: its owner, who acts, and another terminal of theirs; somebody who is acted
-/// upon; somebody else, and a terminal of theirs that is not in the room; somebody who is not in it yet, and an outsider.
+/// upon; somebody else, and a terminal of theirs that is not in the room; somebody who is not in it yet, an outsider, and a
+/// visitor.
 struct Play {
     id: String,
     sessions: Vec<(&'static str, Client, Events)>,
@@ -36,13 +37,13 @@ impl Play {
 /// The event's name, what it is called in Rust, who is told, and what happens.
 type Row = (&'static str, &'static str, &'static str, fn(&Play) -> LocalBoxFuture<'_, ()>);
 
-const OTHERS: &str = "terminal member subject";
+const OTHERS: &str = "terminal member subject visitor";
 
 const ROWS: &[Row] = &[
-    ("room.members_joined", "MembersJoined", "owner terminal member newcomer subject", |play| {
+    ("room.members_joined", "MembersJoined", "owner terminal member newcomer subject visitor", |play| {
         async { _ = play.room_of("newcomer").join(0).await.unwrap() }.boxed_local()
     }),
-    ("room.members_left", "MembersLeft", "owner terminal member", |play| {
+    ("room.members_left", "MembersLeft", "owner terminal member visitor", |play| {
         async { _ = play.room_of("subject").leave().await.unwrap() }.boxed_local()
     }),
     ("room.info_updated", "RoomInfoUpdated", OTHERS, |play| {
@@ -62,13 +63,16 @@ const ROWS: &[Row] = &[
         async { _ = play.room_of("owner").dismiss().await.unwrap() }.boxed_local()
     }),
     ("room.role_changed", "RoomRoleChanged", OTHERS, |play| {
-        async { play.room_of("owner").set_role(play.subject(), Role::Admin).await.unwrap() }.boxed_local()
+        async {
+            play.room_of("owner").set_role(play.subject(), Role::Admin, Default::default()).await.unwrap();
+        }
+        .boxed_local()
     }),
     ("room.restriction_changed", "RoomRestrictionChanged", OTHERS, |play| {
         async { play.room_of("owner").mute(play.subject(), Until::End, Reason::default()).await.unwrap() }
             .boxed_local()
     }),
-    ("room.restriction_changed", "RoomRestrictionChanged", "terminal member", |play| {
+    ("room.restriction_changed", "RoomRestrictionChanged", "terminal member visitor", |play| {
         async { play.room_of("owner").ban(play.subject(), Until::End, Reason::default()).await.unwrap() }
             .boxed_local()
     }),
@@ -125,14 +129,14 @@ const ROWS: &[Row] = &[
 /// Events of rooms that say how a session fares, and not what somebody did.
 const OF_ONE_SESSION: &[&str] = &["message.gap", "message.behind", "message.dropped"];
 
-/// What a session is told before it is told `end`, by what each event is called.
+/// What a session is told before it is told the end, by what each event is called.
 async fn told(client: &Client, events: &mut Events) -> BTreeSet<String> {
     // What was queued before the answer has come with it, on its lane.
     client.call(quail_protocol::session::Ping {}).await.unwrap();
     let mut told = BTreeSet::new();
     loop {
         let event = within(events.recv()).await.expect("the end");
-        if matches!(&event, Event::MessageSent(sent) if matches!(sent.conversation, Conversation::Peer(_))) {
+        if matches!(&event, Event::MessageSent(sent) if text(sent) == "end") {
             return told;
         }
         told.insert(called(&event));
@@ -170,6 +174,9 @@ async fn play(town: &Town, carrier: Carrier, number: usize, row: &Row) {
         }
         play.sessions.push((who, client, events));
     }
+    let (visitor, events) = within(town.visitor(carrier).connect()).await.unwrap();
+    room(&visitor, &play.id).join(0).await.unwrap();
+    play.sessions.push(("visitor", visitor, events));
     let member = play.client("member").user_id().clone();
     for (_, _, events) in &mut play.sessions[..3] {
         while !joined(events).await.joined.iter().any(|one| one.user == member) {}
@@ -178,6 +185,10 @@ async fn play(town: &Town, carrier: Carrier, number: usize, row: &Row) {
     let (herald, _events) = town.connect(carrier, &user("herald")).await;
     for of in ["owner", "subject", "member", "newcomer", "outsider"] {
         herald.peer(user(of)).unwrap().send("end").await.unwrap();
+    }
+    if !expected.contains("visitor") {
+        // Nobody can send them anything but in the room.
+        play.room_of("owner").send("end").await.unwrap();
     }
     for (who, client, events) in &mut play.sessions {
         if expected.split(' ').any(|one| one == *who) {

@@ -47,9 +47,9 @@ async fn are_there_again(end: fn(Process)) {
         room(&bob, "kept").join(0).await.unwrap();
         room(&carol, "kept").join(0).await.unwrap();
         r.update_info(UpdateInfo { name: Some(Text::new("after").unwrap()), ..update(&r) }).await.unwrap();
-        r.set_role(user("bob"), Role::Admin).await.unwrap();
-        r.set_role(user("carol"), Role::Admin).await.unwrap();
-        r.set_role(user("carol"), Role::Member).await.unwrap();
+        r.set_role(user("bob"), Role::Admin, Default::default()).await.unwrap();
+        r.set_role(user("carol"), Role::Admin, Default::default()).await.unwrap();
+        r.set_role(user("carol"), Role::Member, Default::default()).await.unwrap();
         let why = || Reason::new("noise").unwrap();
         r.ban(user("dave"), Until::Lifted, why()).await.unwrap();
         r.ban(user("dave"), Until::End, why()).await.unwrap();

@@ -268,3 +268,25 @@ async fn a_room_keeps_as_many_as_every_conversation_and_says_so() {
     }
     assert_eq!(alice.conversations(None).await.unwrap().conversations.len(), 0, "it is in no list");
 }
+
+#[tokio::test]
+async fn a_visitor_reads_what_is_kept_while_they_are_in() {
+    let town = Town::new().await;
+    for carrier in Carrier::ALL {
+        let (alice, _a) = town.connect(carrier, "alice").await;
+        let (visitor, mut told) = within(town.visitor(carrier).connect()).await.unwrap();
+        let id = format!("r-{carrier:?}");
+        let (r, theirs) = (room(&alice, &id), room(&visitor, &id));
+        r.create(stored()).await.unwrap();
+        r.send("1").await.unwrap();
+        assert_eq!(refused(theirs.history(..).await), Code::NotInRoom);
+        let entered = theirs.join(10).await.unwrap();
+        assert_eq!(entered.recent.iter().map(text).collect::<Vec<_>>(), ["1"]);
+        let sent = r.send("2").await.unwrap();
+        assert_eq!(message(&mut told).await.position, sent.position);
+        r.recall(sent.position).await.unwrap();
+        let state = theirs.info().await.unwrap();
+        let read = read(&visitor, &theirs, &state, vec![]).await;
+        assert_eq!((read.history.messages.len(), read.changes.len(), state.visitors), (2, 1, 1));
+    }
+}

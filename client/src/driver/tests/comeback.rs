@@ -24,7 +24,7 @@ use crate::{
 pub(super) fn dial(results: Vec<Dialed>) -> (Dial, Arc<AtomicUsize>) {
     let (results, tries) = (Mutex::new(VecDeque::from(results)), Arc::new(AtomicUsize::new(0)));
     let count = tries.clone();
-    let dial = move |_: ResumeToken| -> Pin<Box<dyn Future<Output = Dialed> + std::marker::Send>> {
+    let dial = move |_: Option<ResumeToken>| -> Pin<Box<dyn Future<Output = Dialed> + std::marker::Send>> {
         count.fetch_add(1, Ordering::AcqRel);
         let next = results.lock().unwrap().pop_front();
         let result = next.unwrap_or(Err(ConnectError::Failed(Cause::ServerUnavailable)));
@@ -40,10 +40,10 @@ pub(super) struct Next {
 
 /// A connection that a dial can give, with a new session.
 pub(super) fn connection(session: u8) -> (Dialed, Next) {
-    connection_with(LoggedIn { session: SessionId([session; 16]), ..logged_in() })
+    connection_with(Greeted { session: SessionId([session; 16]), ..greeted() })
 }
 
-fn connection_with(login: LoggedIn) -> (Dialed, Next) {
+fn connection_with(login: Greeted) -> (Dialed, Next) {
     let (server, incoming) = mpsc::unbounded_channel();
     let (sender, did) = mpsc::unbounded_channel();
     let link = Link::new(Script { incoming, did: sender, full: Arc::default() });
@@ -51,7 +51,7 @@ fn connection_with(login: LoggedIn) -> (Dialed, Next) {
 }
 
 pub(super) fn comeback(dial: Dial) -> Option<Comeback> {
-    Some(Comeback::new(dial, Reconnect::default(), [1; 32], ResumeToken([7; 16])))
+    Some(Comeback::new(dial, Reconnect::default(), [1; 32], Some(ResumeToken([7; 16]))))
 }
 
 pub(super) fn message(seq: u64) -> Message {
@@ -126,7 +126,7 @@ async fn what_has_no_reply_is_asked_again_in_its_order_before_what_is_new() {
 #[tokio::test(start_paused = true)]
 async fn a_session_that_goes_on_is_asked_everything_once_more_under_the_old_numbers() {
     let (next, Next { server: next_server, did: mut next_did }) =
-        connection_with(LoggedIn { resumed: true, ..logged_in() });
+        connection_with(Greeted { resumed: true, ..greeted() });
     let (dial, _) = dial(vec![next]);
     let Stage { client, mut did, server, .. } = stage_with(8, comeback(dial));
     let mut change = Box::pin(client.call(Logout {}));

@@ -23,6 +23,7 @@ fn entered(room: &str) -> Entered {
         history: Default::default(),
         owner: UserId::new("bob").unwrap(),
         members: 2,
+        visitors: 0,
         head: Position { epoch: Epoch(1), seq: Seq(0) },
         first: Seq(1),
         rev: Rev(0),

@@ -93,6 +93,7 @@ fn come_in(tracker: &mut Tracker, head: Position) {
         history: Default::default(),
         owner: UserId::new("alice").unwrap(),
         members: 1,
+        visitors: 0,
         head,
         first: Seq(1),
         rev: Rev(0),

@@ -35,6 +35,7 @@ fn entered(epoch: u64, head: u64) -> Entered {
         history: Default::default(),
         owner: user("alice"),
         members: 1,
+        visitors: 0,
         head: Position { epoch: Epoch(epoch), seq: Seq(head) },
         first: Seq(1),
         rev: Rev(0),

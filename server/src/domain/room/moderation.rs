@@ -125,7 +125,13 @@ impl Room {
     }
 
     /// Makes an admin of a member, or a member of an admin.
-    pub fn set_role(&mut self, by: &UserId, user: &UserId, role: Role) -> Result<RoleChanged, Code> {
+    pub fn set_role(
+        &mut self,
+        by: &UserId,
+        user: &UserId,
+        role: Role,
+        reason: Reason,
+    ) -> Result<RoleChanged, Code> {
         let operator = self.operator(by, Right::SetRole)?;
         let occupant = self.members.get_mut(user).ok_or(Code::MemberNotFound)?;
         if !matches!(role, Role::Admin | Role::Member) || *user == self.owner {
@@ -142,11 +148,11 @@ impl Room {
             self.admins.remove(user);
         }
         self.touch(Row::Admin(user.clone()));
-        Ok(self.role_changed(user, role, operator))
+        Ok(self.role_changed(user, role, operator, reason))
     }
 
     /// Gives the room to somebody in it.
-    pub fn transfer(&mut self, by: &UserId, user: &UserId) -> Result<RoleChanged, Code> {
+    pub fn transfer(&mut self, by: &UserId, user: &UserId, reason: Reason) -> Result<RoleChanged, Code> {
         let operator = self.operator(by, Right::Transfer)?;
         if !self.members.contains_key(user) {
             return Err(Code::MemberNotFound);
@@ -161,11 +167,12 @@ impl Room {
                 occupant.member.role = role;
             }
         }
-        Ok(self.role_changed(user, Role::Owner, operator))
+        Ok(self.role_changed(user, Role::Owner, operator, reason))
     }
 
-    fn role_changed(&self, user: &UserId, role: Role, operator: Operator) -> RoleChanged {
-        RoleChanged { room: self.id.clone(), follows: self.head, user: user.clone(), role, operator }
+    fn role_changed(&self, user: &UserId, role: Role, operator: Operator, reason: Reason) -> RoleChanged {
+        let (room, follows, user) = (self.id.clone(), self.head, user.clone());
+        RoleChanged { room, follows, user, role, operator, reason }
     }
 
     /// Whether `by` may put `user` out.

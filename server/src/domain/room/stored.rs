@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use quail_protocol::{Epoch, Seq, message::Message};
+use quail_protocol::{Epoch, Seq, Timestamp, message::Message};
 
 use super::Room;
 use crate::domain::{conversation::kept_from, resume::Head};
@@ -32,6 +32,13 @@ impl Room {
     /// The first number of a message that is kept.
     pub fn first(&self) -> Seq {
         self.stored.map_or_else(|| self.ring.first(self.head.seq), |stored| stored.first)
+    }
+
+    /// Forgets messages that are too old, unless they are kept.
+    pub(super) fn age_ring(&mut self, now: Timestamp) {
+        if self.stored.is_none() {
+            self.ring.age(now);
+        }
     }
 
     /// Goes on where the store is, whose `newest` messages these are.

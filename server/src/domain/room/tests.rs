@@ -3,11 +3,13 @@ mod counters;
 mod kept;
 mod recall;
 mod stored;
+mod visitors;
 
 use std::time::Duration;
 
 use quail_protocol::{
     id::{ClientMessageId, MessageId},
+    limits::WHEN_EMPTY_MS_MAX,
     message::{Body, Content, Message, MessageKind, Text},
 };
 
@@ -86,7 +88,7 @@ fn a_user_is_in_from_the_first_session_to_the_last() {
     assert_eq!(come(&mut room, "olga", 1), Ok(Came::User));
     assert_eq!(come(&mut room, "olga", 1), Ok(Came::Already));
     assert_eq!(come(&mut room, "olga", 2), Ok(Came::Session));
-    let leave = |room: &mut Room, with| room.leave(&user("olga"), session(with), LeaveCause::Left, NOW);
+    let leave = |room: &mut Room, with| room.leave(Some(&user("olga")), session(with), LeaveCause::Left, NOW);
     assert_eq!(leave(&mut room, 1), Ok(false));
     assert_eq!(leave(&mut room, 1), Err(Code::NotInRoom));
     assert_eq!(room.role(&user("olga")), Some(Role::Owner));
@@ -269,7 +271,8 @@ fn who_came_and_went_is_told_together_and_in_an_order_that_is_true() {
     };
     come(&mut room, "a", 1).unwrap();
     assert_eq!(tell(&mut room, start), [(true, "a".into())], "at once in a quiet room");
-    let out = |room: &mut Room, id: &str| room.leave(&user(id), session(1), LeaveCause::Left, NOW).unwrap();
+    let out =
+        |room: &mut Room, id: &str| room.leave(Some(&user(id)), session(1), LeaveCause::Left, NOW).unwrap();
     come(&mut room, "b", 1).unwrap();
     out(&mut room, "a");
     come(&mut room, "c", 1).unwrap();
@@ -322,7 +325,7 @@ fn only_who_may_changes_what_the_room_says() {
     assert_eq!(room.update_info(&user("z"), update()), Err(Code::NotInRoom));
     let updated = room.update_info(&user("olga"), update()).unwrap();
     assert_eq!((updated.info.name.as_str(), updated.role), ("Lobby", Role::Owner));
-    assert_eq!(room.state(&user("a")).info, updated.info);
+    assert_eq!(room.state(&Asker::User(user("a"))).info, updated.info);
     assert_eq!(
         (room.may_dismiss(&user("a")), room.may_dismiss(&user("olga"))),
         (Err(Code::RightMissing), Ok(()))

@@ -26,7 +26,7 @@ impl Rooms {
     ) -> Result<Answer<RoleSet>, Code> {
         self.ready()?;
         self.within(app, &set.room, Code::NotInRoom, |live| {
-            let changed = live.rules.set_role(by, &set.user, set.role)?;
+            let changed = live.rules.set_role(by, &set.user, set.role, set.reason.clone())?;
             live.tell_passing(&changed, Priority::Normal, Some(session));
             Ok(self.keep(app, &set.room, live, RoleSet { role: changed.role }))
         })
@@ -42,7 +42,7 @@ impl Rooms {
     ) -> Result<Answer<Transferred>, Code> {
         self.ready()?;
         self.within(app, &transfer.room, Code::NotInRoom, |live| {
-            let changed = live.rules.transfer(by, &transfer.user)?;
+            let changed = live.rules.transfer(by, &transfer.user, transfer.reason.clone())?;
             live.tell_passing(&changed, Priority::Normal, Some(session));
             Ok(self.keep(app, &transfer.room, live, Transferred { owner: changed.user }))
         })

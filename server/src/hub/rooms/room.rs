@@ -6,7 +6,7 @@ use quail_protocol::{
     Code, Conversation, Position, Priority, Reject, Rev, Seq, Timestamp,
     bounded::List,
     event::EventBody,
-    id::{RoomId, UserId},
+    id::{RoomId, SessionId, UserId},
     limits::{HISTORY_BYTES_MAX, RECENT_MAX},
     message::{Ack, ChangesPage, Direction, Message, Page, Sent, Unnumbered},
     room::{LeaveCause, Reason, RoomLeft},
@@ -77,15 +77,29 @@ impl Live {
         if came != Came::Already {
             self.crowd.add(newcomer.session, session.clone());
         }
-        let room = self.rules.state(&newcomer.user).room;
+        self.remember(session);
+        Ok(came)
+    }
+
+    fn remember(&mut self, session: &Arc<Session>) {
+        let room = self.rules.id().clone();
         session.remember_room(room.clone());
         self.conversation = Some(Conversation::Room(room));
-        Ok(came)
+    }
+
+    /// Lets a visitor in. False if they were.
+    pub(super) fn visit(&mut self, (id, session): (SessionId, &Arc<Session>)) -> bool {
+        let came = self.rules.visit(id);
+        if came {
+            self.crowd.add(id, session.clone());
+        }
+        self.remember(session);
+        came
     }
 
     pub(super) fn leave(
         &mut self,
-        user: &UserId,
+        user: Option<&UserId>,
         session: &Arc<Session>,
         cause: LeaveCause,
         now: Now,
@@ -103,16 +117,17 @@ impl Live {
         &mut self,
         room: &RoomId,
         cause: LeaveCause,
-        operator: Option<(&UserId, &Arc<Session>)>,
+        operator: Option<(&UserId, &Arc<Session>, &Reason)>,
     ) -> bool {
         if self.ended {
             return false;
         }
         self.ended = true;
-        let (last, by) = (self.rules.head(), operator.map(|(user, _)| user.clone()));
-        let reason = Reason::default();
+        let last = self.rules.head();
+        let (by, reason) = operator.map(|(user, _, reason)| (user.clone(), reason.clone())).unzip();
+        let reason = reason.unwrap_or_default();
         let frame = RoomLeft { room: room.clone(), last, cause, operator: by, reason }.to_frame();
-        for session in self.crowd.end(&frame, operator.map(|(_, asked)| asked)) {
+        for session in self.crowd.end(&frame, operator.map(|(_, asked, _)| asked)) {
             session.forget_room(room);
         }
         true
@@ -126,12 +141,27 @@ impl Live {
         (operator, reason): (&UserId, &Reason),
         now: Now,
     ) {
-        let Some(Conversation::Room(room)) = self.conversation.clone() else { return };
-        let last = self.rules.head();
-        let (operator, reason) = (Some(operator.clone()), reason.clone());
-        let frame = RoomLeft { room: room.clone(), last, cause, operator, reason }.to_frame();
         let is_theirs = |session: &Session| session.identity().is_some_and(|identity| identity.user == *user);
-        for (id, session) in self.crowd.put_out(is_theirs, &frame) {
+        self.oust(is_theirs, Some(user), (cause, Some(operator), reason), now);
+    }
+
+    /// Puts a visitor out who cannot stay as the user they became, and tells them.
+    pub(super) fn put_out_visitor(&mut self, visitor: &Arc<Session>, cause: LeaveCause, now: Now) {
+        let is_theirs = |session: &Session| std::ptr::eq(session, &**visitor);
+        self.oust(is_theirs, None, (cause, None, &Reason::default()), now);
+    }
+
+    fn oust(
+        &mut self,
+        whom: impl Fn(&Session) -> bool,
+        user: Option<&UserId>,
+        (cause, operator, reason): (LeaveCause, Option<&UserId>, &Reason),
+        now: Now,
+    ) {
+        let (room, last) = (self.rules.id().clone(), self.rules.head());
+        let (operator, reason) = (operator.cloned(), reason.clone());
+        let frame = RoomLeft { room: room.clone(), last, cause, operator, reason }.to_frame();
+        for (id, session) in self.crowd.put_out(whom, &frame) {
             session.forget_room(&room);
             // Each of them is in the room, so none is refused.
             _ = self.rules.leave(user, id, cause, now.time);

@@ -18,7 +18,7 @@ use super::{
     room::{Live, reject},
 };
 use crate::{
-    domain::resume::Head,
+    domain::{resume::Head, room::Asker},
     hub::fanout::{Reply, Said, Ticket},
     respond::Responder,
     session::Session,
@@ -60,14 +60,14 @@ impl Rooms {
         found.lock().has(session).then_some(key)
     }
 
-    /// The same for a user who wants to read them, and must be in it.
+    /// The same for somebody who wants to read them, and must be in it.
     pub fn stored_for(
         &self,
         app: &AppId,
         room: &RoomId,
-        user: &UserId,
+        asker: &Asker,
     ) -> Result<Option<ConversationKey>, Code> {
-        self.inside(app, room, user, Code::NotInRoom, |live| {
+        self.inside(app, room, asker, Code::NotInRoom, |live| {
             let made = live.rules.stored_under();
             Ok(made.map(|made| ConversationKey::Room(app.clone(), room.clone(), made)))
         })

@@ -55,6 +55,11 @@ impl Play {
         drop(self.shared.rooms.enter(app, &self.room, &door, who, 0, self.shared.moment()).unwrap());
     }
 
+    fn dismiss(&self) -> Result<Answer<Dismissed>, Code> {
+        let dismiss = Dismiss { room: self.room.clone(), reason: Reason::default() };
+        self.shared.rooms.dismiss(&self.app, &dismiss, (&self.user, &self.session))
+    }
+
     /// Dismisses the room while `late` has found it and waits for its lock. Returns what `late` says.
     fn dismissed_before(&self, late: impl FnOnce(&Self) -> Code + Send) -> Code {
         let rooms = &self.shared.rooms;
@@ -72,7 +77,7 @@ impl Play {
                 &found,
                 live,
                 LeaveCause::Dismissed,
-                Some((&self.user, &self.session)),
+                Some((&self.user, &self.session, &Reason::default())),
             );
             late.join().unwrap()
         })
@@ -128,9 +133,7 @@ const LATE: &[Late] = &[
         let who = (&play.user, &play.session);
         play.shared.rooms.mute_all(&play.app, who, mute, play.shared.moment()).map(drop).unwrap_err()
     }),
-    ("another end", |play| {
-        play.shared.rooms.dismiss(&play.app, &play.room, &play.user, &play.session).map(drop).unwrap_err()
-    }),
+    ("another end", |play| play.dismiss().map(drop).unwrap_err()),
 ];
 
 #[tokio::test]
@@ -148,7 +151,7 @@ async fn a_room_that_is_made_anew_has_nothing_of_the_one_before() {
     let play = Play::new();
     let set = |rules: &mut Rules| rules.set_attributes(&play.user, attribute(&play.room));
     drop(play.shared.rooms.change(&play.app, &play.room, &play.session, set).unwrap());
-    drop(play.shared.rooms.dismiss(&play.app, &play.room, &play.user, &play.session).unwrap());
+    drop(play.dismiss().unwrap());
     play.make();
     let rows = play.kept().await.rows;
     assert_eq!(rows.iter().map(|row| &*row.name).collect::<Vec<_>>(), [[0]], "what it is, and no attribute");

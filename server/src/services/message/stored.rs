@@ -9,6 +9,7 @@ use quail_protocol::{
 use super::{placed_before, prepare};
 use crate::{
     context::Context,
+    domain::room::Asker,
     hub::{
         Draw,
         fanout::{Reply, Ticket, answer_on_lane},
@@ -26,8 +27,8 @@ pub(super) fn key_of(context: &Context, room: &RoomId) -> Option<ConversationKey
 
 /// The same for who wants to read them, and must be in the room.
 pub(super) fn readable(context: &Context, room: &RoomId) -> Result<Option<ConversationKey>, Reject> {
-    let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.stored_for(app, room, user)?)
+    let (app, asker) = context.asker()?;
+    Ok(context.shared.rooms.stored_for(&app, room, &asker)?)
 }
 
 /// Checks a message, asks its room and queues it for the committer, which answers. As with peers nothing is awaited before
@@ -79,7 +80,7 @@ async fn prepare_recall(
     let Identity { app, user, .. } = context.identity()?.clone();
     let shared = &context.shared;
     // Whoever is not in the room learns nothing of its messages.
-    shared.rooms.stored_for(&app, room, &user)?;
+    shared.rooms.stored_for(&app, room, &Asker::User(user.clone()))?;
     let Position { seq, .. } = position;
     let one = RangeQuery { from: seq, to: seq, entries_max: 1, bytes_max: 0, direction: Direction::Forwards };
     let read = shared.store.read_range(&key, one).await.map_err(|error| {

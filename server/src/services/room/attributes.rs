@@ -31,8 +31,8 @@ async fn delete(context: Context, change: DeleteAttributes) -> Result<Attributes
 }
 
 async fn attributes(context: Context, Attributes { room }: Attributes) -> Result<AttributesPage, Failure> {
-    let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.ask(app, &room, user, |rules| rules.attributes())?)
+    let (app, asker) = context.asker()?;
+    Ok(context.shared.rooms.ask(&app, &room, &asker, |rules| rules.attributes())?)
 }
 
 async fn set_of_members(
@@ -51,6 +51,6 @@ async fn of_members(
     context: Context,
     MemberAttributes { room, users }: MemberAttributes,
 ) -> Result<MemberAttributesPage, Failure> {
-    let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.ask(app, &room, user, |rules| rules.member_attributes(&users))?)
+    let (app, asker) = context.asker()?;
+    Ok(context.shared.rooms.ask(&app, &room, &asker, |rules| rules.member_attributes(&users))?)
 }

@@ -28,6 +28,6 @@ async fn increase(context: Context, change: IncreaseCounters) -> Result<Counters
 }
 
 async fn counters(context: Context, Counters { room }: Counters) -> Result<CountersPage, Failure> {
-    let Identity { app, user, .. } = context.identity()?;
-    Ok(context.shared.rooms.ask(app, &room, user, |rules| rules.counters())?)
+    let (app, asker) = context.asker()?;
+    Ok(context.shared.rooms.ask(&app, &room, &asker, |rules| rules.counters())?)
 }

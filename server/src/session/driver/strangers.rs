@@ -31,6 +31,18 @@ impl<C: Carrier> Driver<C> {
         );
     }
 
+    /// Says that a visitor came, and from where.
+    pub(super) fn log_visit(&self) {
+        let Some(visitor) = self.context.session.visitor() else { return };
+        tracing::info!(
+            app = %visitor.app,
+            visitor = %visitor.id,
+            carrier = self.carrier.name(),
+            address = self.context.shared.addresses.shown(self.carrier.remote_address().ip()),
+            "visiting"
+        );
+    }
+
     /// Charges the connection for what it asked for that drew from no bucket.
     pub(super) fn charge(&mut self) -> ControlFlow<End> {
         let count = self.context.session.take_free();
@@ -48,7 +60,11 @@ impl<C: Carrier> Driver<C> {
     /// Ends a connection that begins more frames than it finishes: together they may take one of the largest size for
     /// each lane. Asked when every whole frame was served.
     pub(super) fn check_begun_frames(&self) -> ControlFlow<End> {
-        let largest = if self.greeted { FRAME_BYTES_MAX } else { GREETING_FRAME_BYTES_MAX };
+        let largest = if self.greeted && !self.state.is_visiting() {
+            FRAME_BYTES_MAX
+        } else {
+            GREETING_FRAME_BYTES_MAX
+        };
         if self.decoders.buffered() > Lane::COUNT * (LENGTH_BYTES_MAX + largest) {
             return ControlFlow::Break(End::Close(Close::FrameTooLarge));
         }

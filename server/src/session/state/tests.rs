@@ -42,6 +42,25 @@ fn each_phase_has_its_deadline() {
 }
 
 #[test]
+fn a_visitor_stays_as_long_as_they_are_heard_asks_one_thing_at_a_time_and_may_log_in() {
+    use Input::*;
+    check(&[(1, Visiting), (29, Tick)], None);
+    check(&[(1, Visiting), (30, Tick)], Some(Close::Idle));
+    check(&[(1, Visiting), (29, Heard), (30, LoggedIn), (58, Tick)], None);
+    check(&[(1, Visiting), (2, LoginsRefused(3)), (3, Tick)], Some(Close::LoginRefused));
+    check(&[(1, LoggedIn), (2, Visiting), (3, LoginsRefused(3)), (4, Tick)], None);
+    let (mut state, now) = state();
+    state.handle(Visiting, now);
+    assert!(state.is_visiting() && !state.is_open() && state.may_read());
+    state.handle(Request { request_id: 1 }, now);
+    assert!(!state.may_read());
+    state.handle(Answered, now);
+    assert!(state.may_read());
+    state.handle(LoggedIn, now);
+    assert!(!state.is_visiting() && state.is_open());
+}
+
+#[test]
 fn a_reader_that_takes_nothing_is_slow_and_one_that_takes_a_little_is_not() {
     use Input::*;
     check(&[(0, LoggedIn), (1, Wrote { pending: true }), (11, Tick)], Some(Close::Slow));

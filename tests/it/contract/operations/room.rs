@@ -103,7 +103,7 @@ pub(super) const CASES: &[Case] = &[
     ("room.set_role", |stage| {
         async {
             let room = stage.room().await;
-            room.alices.set_role(room.bob.user_id().clone(), Role::Admin).await.unwrap();
+            room.alices.set_role(room.bob.user_id().clone(), Role::Admin, Default::default()).await.unwrap();
             assert_eq!(room.bobs.info().await.unwrap().role, Some(Role::Admin));
         }
         .boxed_local()
@@ -111,7 +111,7 @@ pub(super) const CASES: &[Case] = &[
     ("room.transfer", |stage| {
         async {
             let room = stage.room().await;
-            room.alices.transfer(room.bob.user_id().clone()).await.unwrap();
+            room.alices.transfer(room.bob.user_id().clone(), Default::default()).await.unwrap();
             let state = room.alices.info().await.unwrap();
             assert_eq!((state.role, &state.owner), (Some(Role::Member), room.bob.user_id()));
         }

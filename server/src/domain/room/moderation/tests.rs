@@ -8,7 +8,7 @@ use quail_protocol::{
 };
 
 use super::*;
-use crate::domain::room::{Allowance, Bounds, Came, Capacity, Keep, Newcomer, Refused, Sending};
+use crate::domain::room::{Allowance, Asker, Bounds, Came, Capacity, Keep, Newcomer, Refused, Sending};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -41,7 +41,7 @@ fn room() -> Room {
         come(&mut room, id).unwrap();
     }
     for id in ["admin", "admin2"] {
-        room.set_role(&user("owner"), &user(id), Role::Admin).unwrap();
+        room.set_role(&user("owner"), &user(id), Role::Admin, Reason::default()).unwrap();
     }
     room
 }
@@ -122,20 +122,24 @@ fn roles_are_given_by_the_owner_and_stay_when_their_holders_leave() {
         ("owner", "member", Role::Admin, Ok(Role::Admin)),
         ("owner", "admin2", Role::Member, Ok(Role::Member)),
     ] {
-        let outcome = room.set_role(&user(by), &user(whom), role).map(|changed| changed.role);
+        let outcome =
+            room.set_role(&user(by), &user(whom), role, Reason::default()).map(|changed| changed.role);
         assert_eq!(outcome, expected, "{by} makes {whom} {role:?}");
     }
     let out = quail_protocol::room::LeaveCause::Left;
-    room.leave(&user("member"), SessionId([1; 16]), out, NOW).unwrap();
+    room.leave(Some(&user("member")), SessionId([1; 16]), out, NOW).unwrap();
     come(&mut room, "member").unwrap();
     assert_eq!(room.role(&user("member")), Some(Role::Admin));
 
-    assert_eq!(room.transfer(&user("owner"), &user("stranger")).unwrap_err(), Code::MemberNotFound);
-    let changed = room.transfer(&user("owner"), &user("member")).unwrap();
+    assert_eq!(
+        room.transfer(&user("owner"), &user("stranger"), Reason::default()).unwrap_err(),
+        Code::MemberNotFound
+    );
+    let changed = room.transfer(&user("owner"), &user("member"), Reason::default()).unwrap();
     assert_eq!((changed.role, changed.operator.role), (Role::Owner, Role::Owner));
     assert_eq!(room.role(&user("owner")), Some(Role::Member));
     assert_eq!(
-        (room.role(&user("member")), room.state(&user("member")).owner),
+        (room.role(&user("member")), room.state(&Asker::User(user("member"))).owner),
         (Some(Role::Owner), user("member"))
     );
 }
@@ -193,7 +197,7 @@ fn whoever_is_given_the_room_may_speak_in_it() {
     let mut room = room();
     room.restrict(&user("owner"), restrict(RestrictionKind::Mute, "member", Some(0)), NOW).unwrap();
     assert_eq!(speak(&mut room, "member", NOW), Err(Code::MutedInRoom));
-    room.transfer(&user("owner"), &user("member")).unwrap();
+    room.transfer(&user("owner"), &user("member"), Reason::default()).unwrap();
     assert_eq!(speak(&mut room, "member", NOW), Ok(()));
 }
 
@@ -245,7 +249,9 @@ fn who_is_banned_stays_out_and_the_list_is_bounded() {
 #[test]
 fn there_are_so_many_admins_and_one_who_was_makes_room() {
     let mut room = room();
-    let set = |room: &mut Room, id: &str, role| room.set_role(&user("owner"), &user(id), role).map(drop);
+    let set = |room: &mut Room, id: &str, role| {
+        room.set_role(&user("owner"), &user(id), role, Reason::default()).map(drop)
+    };
     assert_eq!(set(&mut room, "member", Role::Admin), Ok(()));
     assert_eq!(set(&mut room, "member2", Role::Admin), Err(Code::TooManyAdmins));
     assert_eq!(set(&mut room, "admin", Role::Admin), Ok(()), "who is one is no more");

@@ -144,7 +144,8 @@ fn what_goes_with_its_owner_is_told_when_the_last_session_left() {
     room.set_attributes(&user("a"), set("i=1 j=1?")).unwrap();
     room.set_attributes(&user("a"), set("k=1")).unwrap();
     room.set_attributes(&user("b"), set("j=2+!")).unwrap();
-    let leave = |room: &mut Room, with| room.leave(&user("a"), session(with), LeaveCause::Left, NOW).unwrap();
+    let leave =
+        |room: &mut Room, with| room.leave(Some(&user("a")), session(with), LeaveCause::Left, NOW).unwrap();
     leave(&mut room, 1);
     assert_eq!(room.take_orphaned(), []);
     leave(&mut room, 2);
@@ -153,7 +154,7 @@ fn what_goes_with_its_owner_is_told_when_the_last_session_left() {
     assert_eq!((&*told.deleted, told.cause, told.version), (&[text("i")][..], AttributesCause::OwnerLeft, 4));
     assert_eq!((told.operator.as_str(), told.role, told.set.len()), ("a", Role::Member, 0));
     assert_eq!(all(&room), "j=2:b k=1:a");
-    assert_eq!(room.state(&user("b")).attributes_version, 4);
+    assert_eq!(room.state(&Asker::User(user("b"))).attributes_version, 4);
     assert_eq!(room.take_orphaned(), [], "once");
 }
 
@@ -234,7 +235,7 @@ fn what_a_member_said_is_gone_with_them() {
     room.set_member_attributes(&user("a"), large()).unwrap();
     let refused = room.set_member_attributes(&user("b"), of("b", "k=123456789012345678"));
     assert_eq!(refused.map(drop), Err(Code::AttributesTooLarge), "together");
-    room.leave(&user("a"), session(1), LeaveCause::Left, NOW).unwrap();
+    room.leave(Some(&user("a")), session(1), LeaveCause::Left, NOW).unwrap();
     room.set_member_attributes(&user("b"), of("b", "k=123456789012345678")).unwrap();
     come(&mut room, "a", 1).unwrap();
     assert_eq!(members(&room, "a"), "a:");

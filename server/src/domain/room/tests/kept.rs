@@ -1,6 +1,6 @@
 use quail_protocol::{
     bounded::{Blob, List, Text},
-    room::{DeleteAttributes, MuteAll, Pair, Reason, RestrictionKind, SetAttributes},
+    room::{DeleteAttributes, MuteAll, Pair, RestrictionKind, SetAttributes},
 };
 
 use super::*;
@@ -26,10 +26,10 @@ fn with_everything() -> Room {
     let mut room = room();
     come(&mut room, "olga", 1).unwrap();
     come(&mut room, "a", 2).unwrap();
-    room.set_role(&user("olga"), &user("a"), Role::Admin).unwrap();
+    room.set_role(&user("olga"), &user("a"), Role::Admin, Default::default()).unwrap();
     for kind in [RestrictionKind::Ban, RestrictionKind::Mute] {
         let restrict =
-            Restrict { kind, user: user("b"), until: Some(Timestamp(0)), reason: Reason::default() };
+            Restrict { kind, user: user("b"), until: Some(Timestamp(0)), reason: Default::default() };
         room.restrict(&user("olga"), restrict, NOW).unwrap();
     }
     let set = |key: &str, delete_after_owner_left| SetAttributes {
@@ -43,7 +43,7 @@ fn with_everything() -> Room {
     room.set_attributes(&user("a"), set("goes", true)).unwrap();
     let exempt = List::new(vec![Role::Admin]).unwrap();
     let mute =
-        MuteAll { room: room.id.clone(), until: Some(Timestamp(0)), exempt, reason: Reason::default() };
+        MuteAll { room: room.id.clone(), until: Some(Timestamp(0)), exempt, reason: Default::default() };
     room.mute_all(&user("olga"), mute, NOW).unwrap();
     room
 }
@@ -115,13 +115,13 @@ fn the_first_who_comes_back_and_leaves_ends_no_room_for_the_others() {
     let mut room = restored(&shelf, until).unwrap().unwrap();
     for id in ["olga", "stranger"] {
         come(&mut room, id, 1).unwrap();
-        room.leave(&user(id), session(1), LeaveCause::Left, Timestamp(NOW.0 + 1)).unwrap();
+        room.leave(Some(&user(id)), session(1), LeaveCause::Left, Timestamp(NOW.0 + 1)).unwrap();
         assert!(!room.has_ended(Timestamp(until.0 - 1)), "{id}");
     }
     assert!(room.has_ended(until));
     come(&mut room, "a", 2).unwrap();
     room.age(until);
-    room.leave(&user("a"), session(2), LeaveCause::Left, Timestamp(until.0 + 1)).unwrap();
+    room.leave(Some(&user("a")), session(2), LeaveCause::Left, Timestamp(until.0 + 1)).unwrap();
     assert!(room.has_ended(Timestamp(until.0 + 1)), "from then on as ever");
 }
 

@@ -13,7 +13,7 @@ fn talk() -> Room {
         come(&mut room, id, with).unwrap();
     }
     for admin in ["a", "b"] {
-        room.set_role(&user("olga"), &user(admin), Role::Admin).unwrap();
+        room.set_role(&user("olga"), &user(admin), Role::Admin, Default::default()).unwrap();
     }
     for (id, number) in [("c", 1), ("a", 2), ("olga", 3)] {
         say(&mut room, id, number, Priority::Normal, now()).unwrap();

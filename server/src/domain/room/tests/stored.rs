@@ -16,7 +16,7 @@ fn stored() -> Room {
     for (id, with) in [("olga", 1), ("a", 2), ("b", 3), ("c", 4)] {
         come(&mut room, id, with).unwrap();
     }
-    room.set_role(&user("olga"), &user("a"), Role::Admin).unwrap();
+    room.set_role(&user("olga"), &user("a"), Role::Admin, Default::default()).unwrap();
     room
 }
 
@@ -53,7 +53,7 @@ fn a_room_is_kept_as_its_settings_say_and_not_as_some_later_build_may() {
         let settings = Settings { history, ..Settings::default() };
         assert_eq!(check_settings(&settings, NOW).is_ok(), fits, "{history:?}");
         let room = Room::new(RoomId::new("r").unwrap(), settings, user("olga"), Epoch(7), bounds(), NOW);
-        assert_eq!((room.stored_under(), room.state(&user("olga")).history), (under, history));
+        assert_eq!((room.stored_under(), room.state(&Asker::User(user("olga"))).history), (under, history));
     }
 }
 
@@ -73,7 +73,7 @@ fn a_room_follows_what_the_store_places_and_keeps() {
         (99, Low, keep, 19, &[6, 7, 8, 99]),
     ] {
         room.placed(&placed(seq, priority), keep);
-        let state = room.state(&user("b"));
+        let state = room.state(&Asker::User(user("b")));
         assert_eq!((state.head.seq.0, state.first.0, room.first().0), (seq, first, first), "{seq}");
         assert_eq!(numbers(&room), newest, "{seq}: what a ring holds");
     }
@@ -131,7 +131,7 @@ fn a_room_that_was_kept_goes_on_where_the_store_is() {
         rev: Rev(6),
     };
     room.go_on(head, (31..=40).map(|seq| placed(seq, Priority::Normal)).collect());
-    let state = room.state(&user("b"));
+    let state = room.state(&Asker::User(user("b")));
     assert_eq!((state.head, state.first, state.rev), (head.position, head.first, head.rev));
     assert_eq!((room.last_by_priority(), numbers(&room)), (head.last_by_priority, vec![37, 38, 39, 40]));
     let again = (Row::Whole.name(), room.row(&Row::Whole).unwrap());

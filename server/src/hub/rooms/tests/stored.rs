@@ -110,7 +110,8 @@ impl Stage {
 
     fn dismiss(&self) {
         let alice = UserId::new("alice").unwrap();
-        drop(self.shared.rooms.dismiss(&app(), &room(), &alice, &self.alice).unwrap());
+        let dismiss = Dismiss { room: room(), reason: Reason::default() };
+        drop(self.shared.rooms.dismiss(&app(), &dismiss, (&alice, &self.alice)).unwrap());
     }
 
     fn kept(&self) -> RoomsKept {
