@@ -161,7 +161,9 @@ impl Client {
     pub async fn call<O: Operation>(&self, operation: O) -> Result<O::Reply, CallError> {
         let body =
             postcard::to_stdvec(&operation).unwrap_or_else(|_| unreachable!("wire types always encode"));
-        let max = (self.0.limits.frame_bytes as usize).saturating_sub(HEAD_BYTES_MAX);
+        // The newest: a visitor's frames grow when they log in.
+        let frame_bytes = self.0.current.borrow().limits.frame_bytes;
+        let max = (frame_bytes as usize).saturating_sub(HEAD_BYTES_MAX);
         if body.len() > max {
             return Err(CallError::TooLarge(TooLong { max }));
         }
@@ -287,7 +289,7 @@ impl Client {
         unsent.into_iter().map(|send| Outgoing::of(self.clone(), send)).collect()
     }
 
-    /// Who is logged in; the server's name for a visitor.
+    /// Who is logged in; for a visitor the server's name for their first session.
     pub fn user_id(&self) -> &UserId {
         &self.0.user
     }

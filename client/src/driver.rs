@@ -229,6 +229,9 @@ impl Driver {
 
     fn poll_requests(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(request)) = self.requests.poll_recv(cx) {
+            if let Waiting::LogIn { user, .. } = &request.waiting {
+                self.tracker.becoming(user);
+            }
             match &request.own {
                 Some(Own::Message(own)) => self.tracker.sending(own),
                 Some(own) => self.tracker.asking(own),

@@ -214,7 +214,7 @@ impl Outbox {
         }
         for queue in &mut self.queues {
             queue.retain(|request| {
-                let stays = matches!(request.waiting, Waiting::Call { .. }) && !request.waiting.is_gone();
+                let stays = request.waiting.is_of_the_app() && !request.waiting.is_gone();
                 if !stays {
                     self.unanswered.extend(request.own.clone().filter(Own::is_of_rooms));
                 }

@@ -25,7 +25,12 @@ pub(crate) enum Waiting {
 impl Waiting {
     /// True if nobody wants the reply any more.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::Call { reply, .. } if reply.is_closed())
+        matches!(self, Self::Call { reply, .. } | Self::LogIn { reply, .. } if reply.is_closed())
+    }
+
+    /// True if the app asked, and not the driver.
+    pub(crate) fn is_of_the_app(&self) -> bool {
+        matches!(self, Self::Call { .. } | Self::LogIn { .. })
     }
 
     /// Tells a caller how its request ended. A caller that has gone is no matter.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use quail_protocol::{
-    Conversation, Event, Position, Seq,
+    Conversation, Event, Position, Seq, Timestamp,
     id::{ClientMessageId, UserId},
     message::{Behind, BehindCause, Message},
 };
@@ -65,6 +65,8 @@ pub(crate) struct Tracker {
     paging: Paging,
     /// The session has outlived a connection: answers may be older than this one.
     went_on: bool,
+    /// Nobody is logged in: there are no conversations but rooms.
+    visiting: bool,
     /// Rooms that were left last, and their newest position then.
     left: VecDeque<(Conversation, Position)>,
     places: Places,
@@ -89,14 +91,29 @@ impl Tracker {
             earlier: HashSet::new(),
             paging: Paging::default(),
             went_on: false,
+            visiting: false,
             left: VecDeque::new(),
             places: Places::default(),
         }
     }
 
-    /// The visitor is a user now.
-    pub(crate) fn become_another(&mut self, me: UserId) {
-        self.me = me;
+    /// The first connection stands, and is a visitor's.
+    pub(crate) fn visiting(&mut self, visit: Timestamp) {
+        self.visiting = true;
+        self.ready.connected(visit);
+    }
+
+    /// The visitor asks to be this user. What the user is told may overtake the answer, and is named as the user names it.
+    pub(crate) fn becoming(&mut self, user: &UserId) {
+        if self.visiting {
+            self.me = user.clone();
+        }
+    }
+
+    /// The visitor is a user since this login, with conversations of their own.
+    pub(crate) fn became(&mut self, user: UserId, login: Timestamp) {
+        (self.me, self.visiting) = (user, false);
+        self.paging.begin(login);
     }
 
     /// From now on, rooms that are lost with a session are come into again.

@@ -146,6 +146,11 @@ impl Addresses {
         counted.then(|| Guest { addresses: self.clone(), network })
     }
 
+    /// How many visitors there are, of all addresses.
+    pub fn visitors(&self) -> usize {
+        self.table().visitors()
+    }
+
     /// Forgets addresses without connections whose buckets are full.
     pub fn sweep(&self, now: Instant) {
         let mut table = self.table();

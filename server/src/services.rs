@@ -24,19 +24,25 @@ mod tests {
         Code, Lane, Operation, Timestamp,
         bounded::Text,
         frame::{self, Decoder, Frame, Head, Outcome},
-        id::{AppId, DeviceId, UserId},
-        session::{LoggedIn, Login, Platform, ResumeToken},
+        id::{AppId, DeviceId, RoomId, SessionId, UserId},
+        message::SenderNote,
+        room::{Lifetime, LifetimeKind, Role, Settings},
+        session::{LoggedIn, Login, Platform, PlatformClass, ResumeToken},
         version::REVISION,
     };
 
     use super::*;
     use crate::{
+        addresses::{Counted, Proof},
         apps::{self, Key, KeyAlgorithm, MultiLogin, Secret},
         context::{Context, Shared},
-        domain::token::Claims,
-        hub::fanout::FanOut,
+        domain::{
+            room::{Asker, Newcomer},
+            token::Claims,
+        },
+        hub::{fanout::FanOut, rooms::Door},
         router::Serving,
-        session::{Session, outbox},
+        session::{Identity, Session, Visitor, outbox},
         store::{ProfileChange, Write},
     };
 
@@ -130,5 +136,49 @@ mod tests {
         }
         assert_eq!(answer(&back).unwrap_err(), Code::LoggedInElsewhere);
         assert!(other.may_send());
+    }
+
+    /// A visitor of a room that alice has made, and nobody else's.
+    fn visit(shared: &Arc<Shared>, app: &AppId, room: &RoomId) -> (Arc<Session>, Counted) {
+        let [alice, visitor] = [(); 2].map(|()| Arc::new(Session::new(outbox::Config::default())));
+        let lifetime = Lifetime { kind: LifetimeKind::Kept, ms: 0 };
+        let door = Door::Create(Settings { lifetime, ..Settings::default() });
+        let (who, config, now) = (newcomer("alice", [1; 16]), apps::Rooms::default(), shared.moment());
+        drop(shared.rooms.enter((app, &config), room, &door, (&who, &alice), 0, now).unwrap());
+        let address = [192, 0, 2, 1].into();
+        let counted = shared.addresses.admit(address, Proof::Shown, shared.clock.now()).unwrap();
+        let guest = shared.addresses.visit(address).unwrap();
+        let (id, session) = (UserId::new("visitor:1").unwrap(), SessionId([9; 16]));
+        visitor.visit(Visitor { app: app.clone(), id, session, guest }, 0);
+        drop(shared.rooms.visit(app, room, (session, &visitor), 0, now).unwrap());
+        (visitor, counted)
+    }
+
+    fn newcomer(user: &str, session: [u8; 16]) -> Newcomer {
+        let note = SenderNote { name: Default::default(), avatar: Default::default(), role: Role::Member };
+        Newcomer { user: UserId::new(user).unwrap(), session: SessionId(session), note }
+    }
+
+    #[tokio::test]
+    async fn a_visitor_whose_login_gives_way_to_another_before_it_is_done_leaves_nobody_in_a_room() {
+        let shared = shared();
+        let (app, room) = (AppId::new("demo").unwrap(), RoomId::new("r").unwrap());
+        let (visitor, _counted) = visit(&shared, &app, &room);
+        let bob = newcomer("bob", [9; 16]);
+        let (user, device) = (bob.user.clone(), DeviceId::new("d").unwrap());
+        let identity =
+            Identity { app: app.clone(), user, device, class: PlatformClass::Web, session: bob.session };
+        visitor.log_in(identity, 0).unwrap();
+        // Another login of the same user found it in the hub.
+        assert!(visitor.leave());
+        assert!(visitor.take_visitor().is_some());
+        room::promote(&shared, (&app, &apps::Rooms::default()), &visitor, &bob);
+        let counts = |rules: &crate::domain::room::Room| {
+            let state = rules.state(&Asker::Visitor(bob.session));
+            (state.members, state.visitors)
+        };
+        let alice = Asker::User(UserId::new("alice").unwrap());
+        assert_eq!(shared.rooms.ask(&app, &room, &alice, counts), Ok((1, 0)));
+        assert_eq!(visitor.rooms().len(), 0);
     }
 }

@@ -57,7 +57,7 @@ pub struct Config {
     /// Default 30s.
     #[serde(with = "humantime_serde")]
     pub grace: Duration,
-    /// Users per second who are asked to come back when the server stops. Default 500.
+    /// Users and visitors per second who are asked to come back when the server stops. Default 500.
     pub returns_per_second: u32,
     /// How long before its end a session is told that its token expires. Default 30s.
     #[serde(with = "humantime_serde")]

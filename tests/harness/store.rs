@@ -52,6 +52,10 @@ pub enum Asked<'a> {
     Write(&'a [Write]),
     /// For entries of a feed, not only for its ends.
     Feed,
+    /// For the ends of a feed.
+    FeedEnds,
+    /// For profiles.
+    Profiles,
 }
 
 impl<F: Fn(Asked<'_>) -> Fate + Send + Sync + 'static> Failing<F> {
@@ -123,8 +127,8 @@ impl<F: Fn(Asked<'_>) -> Fate + Send + Sync + 'static> Store for Failing<F> {
         after: Seq,
         limit: usize,
     ) -> BoxFuture<'_, Result<FeedPage, StoreError>> {
-        let fate = if limit > 0 { (self.fate)(Asked::Feed) } else { Fate::Answered };
-        meets(fate, || self.store.feed(app, user, after, limit))
+        let asked = if limit > 0 { Asked::Feed } else { Asked::FeedEnds };
+        meets((self.fate)(asked), || self.store.feed(app, user, after, limit))
     }
 
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>> {
@@ -132,7 +136,7 @@ impl<F: Fn(Asked<'_>) -> Fate + Send + Sync + 'static> Store for Failing<F> {
     }
 
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {
-        self.store.profiles(app, users)
+        meets((self.fate)(Asked::Profiles), || self.store.profiles(app, users))
     }
 
     fn rooms(&self) -> BoxFuture<'_, Result<RoomsKept, StoreError>> {

@@ -3,7 +3,7 @@
 use quail_protocol::{
     bounded::{Text, TooLong},
     id::{AppId, DeviceId, InvalidId, UserId},
-    session::{Login, Visit},
+    session::{Login, VISITOR_PREFIX, Visit},
     version::REVISION,
 };
 use rand::{
@@ -46,34 +46,26 @@ impl Builder {
         let kept = self.storage.as_ref().map(Keeper::open).transpose()?;
         let (keeper, restored) = kept.unzip();
         let device = self.device_id(&mut random, keeper.as_ref().and_then(|keeper| keeper.device()))?;
-        let login = if self.visitor {
-            None
-        } else {
-            Some(self.login(app.clone(), self.user_id()?, device.clone())?)
-        };
-        if let (Some(keeper), Some(login)) = (&keeper, &login) {
-            keeper.admit(login)?;
+        // A visitor's is for later, and is made now: what is wrong with it is to show before there is a connection.
+        let login = self.login(app, self.user_id()?, device)?;
+        if let Some(keeper) = &keeper {
+            keeper.admit(&login)?;
         }
         let (ids, jitter) = (MessageIds::new(draw(&mut random)), draw(&mut random));
-        let greeting = match &login {
-            Some(login) => {
-                let token = self.token.clone().ok_or(ConnectError::Missing("token"))?;
-                Greeting::Login(Box::new(login.clone()), token)
-            }
-            None => Greeting::Visit(self.visit(app.clone())?),
+        let greeting = if self.visitor {
+            Greeting::Visit(self.visit(login.app.clone())?)
+        } else {
+            let token = self.token.clone().ok_or(ConnectError::Missing("token"))?;
+            Greeting::Login(Box::new(login.clone()), token)
         };
         let dialer = self.dialer(greeting);
         let (link, greeted) = dialer.clone().dial(None).await?;
-        if let (Some(keeper), Some(login)) = (&keeper, &login) {
-            keeper.belongs_to(login)?;
+        if let Some(keeper) = &keeper {
+            keeper.belongs_to(&login)?;
         }
-        let (user, becoming) = match (login, &greeted.visitor) {
-            (Some(login), _) => (login.user, None),
-            (None, Some(visitor)) => {
-                let login = self.login(app, visitor.clone(), device)?;
-                (visitor.clone(), Some(Becoming { dialer: dialer.clone(), login }))
-            }
-            (None, None) => unreachable!("a visit is answered with a visitor"),
+        let (user, becoming) = match greeted.visitor.clone() {
+            Some(visitor) => (visitor, Some(Becoming { dialer: dialer.clone(), login })),
+            None => (login.user, None),
         };
         let comeback = (!self.reconnect.is_off())
             .then(|| Comeback::new(dialer.repeat(), self.reconnect, jitter, greeted.resume_token));
@@ -85,7 +77,11 @@ impl Builder {
         if let Some(restored) = restored {
             tracker.restore(restored);
         }
-        tracker.connected(greeted.time);
+        if becoming.is_some() {
+            tracker.visiting(greeted.time);
+        } else {
+            tracker.connected(greeted.time);
+        }
         let (driver, controls) = Driver::new(link, &greeted, tracker, queue, comeback, Instant::now());
         let span = tracing::debug_span!("quail", %user, session = %greeted.session);
         tokio::spawn(driver.run().instrument(span));
@@ -109,8 +105,10 @@ impl Builder {
         id("app", AppId::new(self.app.as_ref().ok_or(ConnectError::Missing("app"))?))
     }
 
+    /// A visitor has none yet, and says so.
     fn user_id(&self) -> Result<UserId, ConnectError> {
-        id("user", UserId::new(self.user.as_ref().ok_or(ConnectError::Missing("user"))?))
+        let user = if self.visitor { Some(VISITOR_PREFIX) } else { self.user.as_deref() };
+        id("user", UserId::new(user.ok_or(ConnectError::Missing("user"))?))
     }
 
     /// `kept` is the one of an earlier run.

@@ -34,6 +34,12 @@ async fn a_builder_that_lacks_or_mistakes_something_never_reaches_the_network() 
     ));
 }
 
+#[tokio::test]
+async fn what_a_visitor_would_log_in_with_is_checked_before_there_is_a_connection() {
+    let visitor = Builder::new("h:1".into()).app("demo").visitor().name("n".repeat(257));
+    assert!(matches!(refused(visitor).await, ConnectError::TooLong { field: "name", .. }));
+}
+
 #[test]
 fn a_seed_repeats_the_device_and_without_one_it_differs() {
     let builder = Builder::new("h:1".into()).app("demo").user("alice");

@@ -22,7 +22,7 @@ use crate::{
 /// What a visitor's handle keeps for the day when the visitor logs in.
 pub(crate) struct Becoming {
     pub(crate) dialer: Dialer,
-    /// With the visitor's own name for the user.
+    /// Without the user and the token.
     pub(crate) login: Login,
 }
 
@@ -33,7 +33,8 @@ impl Client {
     /// new token from `token_with` each. The [`Events`](crate::Events) go on.
     ///
     /// Refused with `Code::AlreadyLoggedIn` for whoever is no [visitor](crate::Builder::visitor). After an error the visitor
-    /// is one still, and may try again: the third refusal ends the connection.
+    /// is one still, and may try again: the third refusal ends the connection. So they are if this future is dropped before
+    /// the answer; if it comes all the same, the user's session ends, and the connection is made again for the visitor.
     ///
     /// ```no_run
     /// # async fn f(visitor: quail_client::Client) -> Result<(), Box<dyn std::error::Error>> {

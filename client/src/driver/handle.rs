@@ -1,9 +1,9 @@
 //! What the server says.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use quail_protocol::{
-    Event,
+    Close, Event,
     frame::{self, Frame, Head, Outcome},
     id::UserId,
     room::{Entered, Left, Switched},
@@ -12,7 +12,7 @@ use quail_protocol::{
 use tokio::time::Instant;
 
 use super::{Current, Driver};
-use crate::{dialer::Dial, error::CallError, outbox::Own, pending::Waiting, state::Cause};
+use crate::{dialer::Dial, error::CallError, link::Link, outbox::Own, pending::Waiting, state::Cause};
 
 impl Driver {
     pub(super) fn handle(&mut self, frame: Frame) -> Result<(), Cause> {
@@ -55,6 +55,9 @@ impl Driver {
                     Waiting::Fetch => self.fetched(result),
                     Waiting::LogIn { user, dial, reply, slot } => {
                         if let Ok(body) = &result {
+                            if reply.is_closed() {
+                                return Err(self.log_out());
+                            }
                             self.logged_in(&user, dial, body)?;
                         }
                         drop((slot, reply.send(result)));
@@ -73,9 +76,17 @@ impl Driver {
         if let Some(comeback) = &mut self.comeback {
             comeback.become_another(dial, logged_in.resume_token);
         }
-        self.tracker.become_another(user.clone());
+        self.tracker.became(user.clone(), logged_in.time);
         self.current.send_replace(Current::new(&logged_in.into(), Instant::now()));
         Ok(())
+    }
+
+    /// Nobody waits any more for the login that made a user of the visitor: the app would have no handle of the user, and
+    /// could not ask for one. So that session ends, and the visitor's next connection is a visitor's.
+    fn log_out(&mut self) -> Cause {
+        let link = mem::replace(&mut self.link, Link::nowhere());
+        tokio::spawn(link.close(Close::LoggedOut));
+        Cause::Interrupted
     }
 
     /// What this client added has its place. A reply that cannot be read is told to who asked.

@@ -26,6 +26,7 @@ use crate::{
 
 mod comeback;
 mod rooms;
+mod visitors;
 
 /// What the carrier did, in order.
 #[derive(Debug, PartialEq, Eq)]

@@ -55,7 +55,8 @@ impl Paging {
         }
     }
 
-    fn begin(&mut self, login: Timestamp) {
+    /// The user's conversations are to be asked for, from the first page on.
+    pub(super) fn begin(&mut self, login: Timestamp) {
         (self.login, self.due) = (login, Some(None));
     }
 

@@ -43,6 +43,6 @@ pub struct Visiting {
     pub revision: u16,
     /// The server's clock.
     pub time: Timestamp,
-    /// What holds for this session, and for one of a user.
+    /// What holds for this session. Its frames are smaller than a user's, and its requests draw from no bucket.
     pub limits: Limits,
 }

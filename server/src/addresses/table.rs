@@ -37,12 +37,14 @@ impl Share {
 #[derive(Debug)]
 pub(super) struct Table {
     shares: HashMap<IpAddr, Share, FixedState>,
+    /// Of all shares together.
+    visitors: usize,
     swept: Option<Instant>,
 }
 
 impl Table {
     pub(super) fn new(hasher: FixedState) -> Self {
-        Self { shares: HashMap::with_hasher(hasher), swept: None }
+        Self { shares: HashMap::with_hasher(hasher), visitors: 0, swept: None }
     }
 
     /// Counts a connection from `network`. False if it was taken in without being counted.
@@ -112,6 +114,7 @@ impl Table {
         let Some(share) = self.shares.get_mut(&network) else { return false };
         let admitted = share.visitors < config.visitors_max;
         share.visitors += u32::from(admitted);
+        self.visitors += usize::from(admitted);
         admitted
     }
 
@@ -119,7 +122,13 @@ impl Table {
     pub(super) fn depart(&mut self, network: IpAddr) {
         if let Some(share) = self.shares.get_mut(&network) {
             share.visitors = share.visitors.saturating_sub(1);
+            self.visitors = self.visitors.saturating_sub(1);
         }
+    }
+
+    /// How many visitors there are.
+    pub(super) fn visitors(&self) -> usize {
+        self.visitors
     }
 
     /// Forgets who has no connection, no visitor and full buckets.
@@ -234,7 +243,7 @@ mod tests {
         assert!(!table.visit(network(1), &config), "nobody knows the address");
         table.admit(network(1), Proof::Shown, &config, now).unwrap();
         let admitted = (0..3).filter(|_| table.visit(network(1), &config)).count();
-        assert_eq!(admitted, 2);
+        assert_eq!((admitted, table.visitors()), (2, 2));
         table.leave(network(1), Proof::Shown);
         table.depart(network(1));
         table.sweep(now + SECOND);
@@ -243,7 +252,7 @@ mod tests {
         table.depart(network(1));
         table.depart(network(1));
         table.sweep(now + SECOND);
-        assert_eq!(table.len(), 0);
+        assert_eq!((table.len(), table.visitors()), (0, 0));
     }
 
     #[test]

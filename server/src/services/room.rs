@@ -135,7 +135,7 @@ async fn come(
 }
 
 /// A user as a room is to see them.
-async fn newcomer(
+pub(super) async fn newcomer(
     shared: &Shared,
     app: &AppId,
     user: &UserId,

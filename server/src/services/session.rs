@@ -37,7 +37,8 @@ async fn login(context: Context, login: Login) -> Result<LoggedIn, Failure> {
         return Err(Code::AlreadyLoggedIn.into());
     }
     let admitted = admit(&shared, &session, login).await;
-    if admitted.is_err() {
+    // What fails for our own sake is no fault of the client's.
+    if matches!(admitted, Err(Failure::Reject(_))) {
         session.refuse_login();
     }
     admitted
@@ -49,6 +50,7 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     let time = shared.clock.timestamp();
     let token_expires = apps::verify(&login.app, app, &login.user, login.token.as_str(), time)?;
     not_displaced(shared, &login)?;
+    let attempt = visit::Attempt::new(shared, session);
     let change = ProfileChange {
         app: login.app.clone(),
         user: login.user.clone(),
@@ -76,6 +78,7 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
             return Err(error.into());
         }
     };
+    attempt.succeeded();
     Ok(LoggedIn {
         session: identity.session,
         resumed,
@@ -118,7 +121,8 @@ async fn begin(
     session: &Arc<Session>,
     login: Login,
 ) -> Result<Arc<Session>, Failure> {
-    let id = session.visitor().map_or_else(|| visit::session_id(shared), |visitor| visitor.session);
+    let visitor = visit::newcomer(shared, session, &login).await?;
+    let id = visitor.as_ref().map_or_else(|| visit::session_id(shared), |visitor| visitor.session);
     let class = login.platform.class();
     // In the hub before it is anybody: whoever is displaced by the next login must be found there.
     let identity = Identity { app: login.app, user: login.user, device: login.device, class, session: id };
@@ -141,7 +145,7 @@ async fn begin(
         )
         .map_err(|_| Code::TooManySessions)?;
     // Those that give way leave their seats in a moment, and a visitor theirs.
-    let leaving = displaced.len() + usize::from(session.visitor().is_some());
+    let leaving = displaced.len() + usize::from(visitor.is_some());
     let seats_max = app.sessions_max.saturating_add(leaving);
     let Some(seat) = shared.seats.take(&identity.app, seats_max) else {
         shared.hub.deregister(&identity.app, &identity.user, session, shared.clock.now());
@@ -149,13 +153,13 @@ async fn begin(
         return Err(Code::AppFull.into());
     };
     session.set_resume_token(ResumeToken(shared.entropy.bytes()));
+    let of = identity.app.clone();
     // The state machine reads one request at a time before login, so nobody else logs in on this connection.
     session.log_in(identity, login.stream_window_bytes).map_err(|_| Code::AlreadyLoggedIn)?;
     session.sit(seat);
     shared.metrics.sessions_changed(1);
-    if let Err(failure) = visit::promote(shared, app, session).await {
-        depart(shared, session, LeaveCause::LoggedOut);
-        return Err(failure);
+    if let Some(visitor) = visitor {
+        visit::promote(shared, (&of, &app.rooms), session, &visitor);
     }
     kick(shared, &displaced).await;
     Ok(session.clone())

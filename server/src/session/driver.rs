@@ -7,6 +7,7 @@ mod decoders;
 mod greeting;
 mod inputs;
 mod strangers;
+mod timer;
 mod write;
 
 use std::{
@@ -26,16 +27,13 @@ use quail_protocol::{
     frame::{Decoder, Frame, FrameError, Head},
     session::{Draining, TokenWillExpire},
 };
-use tokio::{
-    sync::watch,
-    time::{Sleep, sleep_until},
-};
+use tokio::sync::watch;
 
-use self::{decoders::Decoders, inputs::Inputs, write::Write};
+use self::{decoders::Decoders, inputs::Inputs, timer::Timer, write::Write};
 use super::{
     Session,
     connected::{Connected, End},
-    outbox::Attachment,
+    outbox::{Attachment, Service},
     state::{Deadlines, Input, State},
 };
 use crate::{
@@ -97,7 +95,7 @@ struct Driver<C> {
     /// Where the frames of each lane go: the lane itself, or Control if it was not open when it had its first. It stays
     /// so, because frames on a stream of their own could overtake those that went over Control.
     ways: [Option<Lane>; Lane::COUNT],
-    timer: Pin<Box<Sleep>>,
+    timer: Timer,
     draining: Pin<Box<dyn Future<Output = ()> + Send>>,
     drained: bool,
     /// A login or a visit was answered.
@@ -132,7 +130,7 @@ impl<C: Carrier> Driver<C> {
         session.set_address(carrier.remote_address().ip());
         Self {
             carrier,
-            timer: Box::pin(sleep_until(state.deadline().into())),
+            timer: Timer::new(state.deadline()),
             context: Context { session, shared },
             attachment: Attachment::default(),
             router,
@@ -156,12 +154,13 @@ impl<C: Carrier> Driver<C> {
     }
 
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<End> {
-        if !self.context.session.outbox.register(self.attachment, cx.waker()) {
+        let service = self.context.session.outbox.register(self.attachment, cx.waker());
+        if service == Service::Superseded {
             return Poll::Ready(End::Close(Close::Superseded));
         }
         self.inputs.register(cx);
         let attachment = self.attachment;
-        match self.turn(cx) {
+        match self.turn(service, cx) {
             ControlFlow::Break(end) => Poll::Ready(end),
             ControlFlow::Continue(()) => {
                 if self.attachment != attachment {
@@ -173,11 +172,11 @@ impl<C: Carrier> Driver<C> {
         }
     }
 
-    fn turn(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
+    fn turn(&mut self, service: Service, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
         if let Some(close) = self.context.session.ending() {
             return ControlFlow::Break(End::Close(close));
         }
-        if self.context.session.outbox.is_overrun() {
+        if service == Service::Overrun {
             return ControlFlow::Break(End::Close(Close::Slow));
         }
         // Most turns write what was pushed; looking at every stream for that would cost more than the writing.
@@ -195,8 +194,9 @@ impl<C: Carrier> Driver<C> {
             self.drained = true;
             // Whoever waits for the answer to a login is told by the close alone.
             if self.state.is_open() || self.state.is_visiting() {
-                let Shared { session: config, hub, entropy, .. } = &*self.context.shared;
-                let wait = entropy.up_to(config.spread_of_return(hub.users()));
+                let Shared { session: config, hub, addresses, entropy, .. } = &*self.context.shared;
+                let returning = hub.users() + addresses.visitors();
+                let wait = entropy.up_to(config.spread_of_return(returning));
                 let draining = Draining { retry_after_ms: wait.as_millis() as u32 };
                 self.context.session.outbox.push_notice(draining.to_frame());
             }
@@ -320,11 +320,8 @@ impl<C: Carrier> Driver<C> {
     /// Sleeps until the next deadline, obeying those that are over.
     fn wait(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
         loop {
-            let deadline = self.state.deadline().into();
-            if self.timer.deadline() != deadline {
-                self.timer.as_mut().reset(deadline);
-            }
-            if self.timer.as_mut().poll(cx).is_pending() {
+            let now = self.context.shared.clock.now();
+            if self.timer.poll(self.state.deadline(), now, cx).is_pending() {
                 return ControlFlow::Continue(());
             }
             self.input(Input::Tick)?;

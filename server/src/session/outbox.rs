@@ -11,6 +11,7 @@
 //! what was missed of conversations is found by the client's cursors.
 
 mod queue;
+mod serving;
 
 use std::{
     collections::VecDeque,
@@ -24,6 +25,7 @@ use quail_protocol::{Conversation, Lane, Position, Priority, Rev, event::Kind};
 use serde::{Deserialize, Serialize};
 
 use self::queue::Queue;
+pub use self::serving::{Attachment, Service, Waiting};
 
 /// Bounds of one session's queues.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -66,13 +68,10 @@ pub enum Pushed {
 /// Signals that may wait; they are small, and of no use when they are late.
 const SIGNALS_MAX: usize = 64;
 
-/// Which connection an outbox serves: the first, the second and so on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Attachment(u64);
-
 #[derive(Debug, Default)]
 struct Queues {
     lanes: [Queue; Lane::COUNT],
+    waiting: Waiting,
     signals: VecDeque<Bytes>,
     reply_bytes: usize,
     dropped: u64,
@@ -91,9 +90,16 @@ impl Queues {
         !self.away && !self.closed && !self.overrun
     }
 
+    /// The queue of a lane, on which something is to wait.
+    fn to(&mut self, lane: Lane) -> &mut Queue {
+        self.waiting.0 |= 1 << lane.index();
+        &mut self.lanes[lane.index()]
+    }
+
     /// Forgets what waits.
     fn clear(&mut self) {
         self.lanes = Default::default();
+        self.waiting = Waiting::default();
         self.signals.clear();
         self.reply_bytes = 0;
         self.overrun = false;
@@ -129,7 +135,7 @@ impl Outbox {
             return;
         }
         queues.reply_bytes += frame.len();
-        queues.lanes[lane.index()].push_reply(frame);
+        queues.to(lane).push_reply(frame);
         wake(queues);
     }
 
@@ -140,7 +146,7 @@ impl Outbox {
         if !queues.takes_in() {
             return;
         }
-        if !queues.lanes[Lane::Control.index()].push_notice(&self.config, frame) {
+        if !queues.to(Lane::Control).push_notice(&self.config, frame) {
             queues.overrun = true;
         }
         wake(queues);
@@ -153,7 +159,7 @@ impl Outbox {
         if !queues.takes_in() {
             return;
         }
-        let queue = &mut queues.lanes[Lane::Control.index()];
+        let queue = queues.to(Lane::Control);
         if !queue.push_latest(&self.config, (kind, conversation), frame) {
             queues.overrun = true;
         }
@@ -166,7 +172,7 @@ impl Outbox {
         if !queues.takes_in() {
             return 0;
         }
-        let queue = &mut queues.lanes[lane.index()];
+        let queue = queues.to(lane);
         let full = !queue.has_room(&self.config, frame.len());
         let dropped = if full || queue.is_behind(&subject.conversation) {
             queue.fall_behind(full, subject)
@@ -185,7 +191,7 @@ impl Outbox {
         if !queues.takes_in() {
             return Pushed::Away;
         }
-        let queue = &mut queues.lanes[lane.index()];
+        let queue = queues.to(lane);
         let pushed = if queue.has_room(&self.config, frame.len()) {
             queue.push_passing(frame);
             Pushed::Queued
@@ -212,7 +218,7 @@ impl Outbox {
         if !queues.takes_in() {
             return Pushed::Away;
         }
-        let queue = &mut queues.lanes[priority.lane().index()];
+        let queue = queues.to(priority.lane());
         let pushed = if queue.has_room(&self.config, frame.len()) {
             queue.push_live(frame, conversation);
             Pushed::Queued
@@ -231,7 +237,7 @@ impl Outbox {
         if !queues.takes_in() {
             return Some(Pushed::Away);
         }
-        if !queues.lanes[lane.index()].push_run(&self.config, frames, events, of) {
+        if !queues.to(lane).push_run(&self.config, frames, events, of) {
             return None;
         }
         wake(queues);
@@ -248,6 +254,7 @@ impl Outbox {
             return Pushed::Dropped;
         }
         queues.signals.push_back(frame);
+        queues.waiting.0 |= Waiting::SIGNALS;
         wake(queues);
         Pushed::Queued
     }
@@ -255,13 +262,20 @@ impl Outbox {
     /// Takes the signal that waits longest.
     pub fn take_signal(&self, attachment: Attachment) -> Option<Bytes> {
         let mut queues = self.lock();
-        if queues.attachment == attachment { queues.signals.pop_front() } else { None }
+        if queues.attachment != attachment {
+            return None;
+        }
+        let signal = queues.signals.pop_front();
+        if queues.signals.is_empty() {
+            queues.waiting.0 &= !Waiting::SIGNALS;
+        }
+        signal
     }
 
     /// Queues a signal that no datagram can carry, on the Low lane. False if there is no room.
     pub fn push_signal_on_lane(&self, frame: Bytes) -> bool {
         let mut queues = self.lock();
-        let queue = &mut queues.lanes[Lane::Low.index()];
+        let queue = queues.to(Lane::Low);
         let room = queue.has_room(&self.config, frame.len());
         if room {
             queue.push_passing(frame);
@@ -278,7 +292,11 @@ impl Outbox {
         }
         let queue = &mut queues.lanes[lane.index()];
         queue.tell_behind();
-        let (batch, reply_bytes) = queue.take(bytes_max)?;
+        let taken = queue.take(bytes_max);
+        if queue.is_empty() {
+            queues.waiting.0 &= !(1 << lane.index());
+        }
+        let (batch, reply_bytes) = taken?;
         queues.reply_bytes -= reply_bytes;
         Some(batch)
     }
@@ -297,83 +315,6 @@ impl Outbox {
     /// Events dropped so far.
     pub fn dropped(&self) -> u64 {
         self.lock().dropped
-    }
-
-    /// Serves another connection from now on. Nothing of what waited for the one before is left. `None` if the session
-    /// ended.
-    pub fn attach(&self) -> Option<Attachment> {
-        let mut queues = self.lock();
-        if queues.closed {
-            return None;
-        }
-        queues.clear();
-        queues.away = false;
-        queues.attachment.0 += 1;
-        let attachment = queues.attachment;
-        // The driver of the connection before finds out that it was superseded.
-        wake(queues);
-        Some(attachment)
-    }
-
-    /// The connection is lost: forgets what waits, and takes nothing in until the next. False if another connection is
-    /// there already.
-    pub fn detach(&self, attachment: Attachment) -> bool {
-        let mut queues = self.lock();
-        if queues.attachment != attachment || queues.closed {
-            return false;
-        }
-        queues.clear();
-        queues.away = true;
-        true
-    }
-
-    /// Closes for good unless another connection came. True if it did.
-    pub fn expire(&self, attachment: Attachment) -> bool {
-        let mut queues = self.lock();
-        if queues.attachment != attachment {
-            return false;
-        }
-        queues.clear();
-        queues.closed = true;
-        true
-    }
-
-    /// True while the connection is the one that is served.
-    pub fn serves(&self, attachment: Attachment) -> bool {
-        self.lock().attachment == attachment
-    }
-
-    /// True if the connection is to be closed because it leaves its notices unread.
-    pub fn is_overrun(&self) -> bool {
-        self.lock().overrun
-    }
-
-    /// True between two connections.
-    pub fn is_away(&self) -> bool {
-        self.lock().away
-    }
-
-    /// True when nothing is taken any more.
-    pub fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
-    /// Wakes the driver although nothing was pushed.
-    pub fn wake(&self) {
-        wake(self.lock());
-    }
-
-    /// Wakes `waker` when something is pushed. False if the connection was superseded.
-    pub fn register(&self, attachment: Attachment, waker: &Waker) -> bool {
-        let mut queues = self.lock();
-        if queues.attachment != attachment {
-            return false;
-        }
-        match &mut queues.waker {
-            Some(known) => known.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
-        true
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {

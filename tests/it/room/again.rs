@@ -22,9 +22,9 @@ use super::{
 };
 
 /// A client whose line can be cut, and which comes back only when it is told to.
-struct Bob {
-    client: Client,
-    events: Events,
+pub(super) struct Bob {
+    pub(super) client: Client,
+    pub(super) events: Events,
     lines: Arc<Mutex<Vec<AbortHandle>>>,
 }
 
@@ -33,7 +33,10 @@ impl Bob {
         Self::with(town, |builder| builder).await
     }
 
-    async fn with(town: &Town, change: impl FnOnce(quail_client::Builder) -> quail_client::Builder) -> Self {
+    pub(super) async fn with(
+        town: &Town,
+        change: impl FnOnce(quail_client::Builder) -> quail_client::Builder,
+    ) -> Self {
         let lines = Arc::new(Mutex::new(Vec::<AbortHandle>::new()));
         let laid = lines.clone();
         let never = Reconnect::within([Duration::from_secs(24 * 3600)]);
@@ -53,7 +56,7 @@ impl Bob {
     }
 
     /// Cuts the line, and waits until the client has noticed.
-    async fn cut(&self) {
+    pub(super) async fn cut(&self) {
         let mut states = self.client.states();
         self.lines.lock().unwrap().pop().unwrap().abort();
         while !matches!(states.current(), State::Reconnecting { .. }) {
@@ -73,7 +76,7 @@ impl Bob {
 }
 
 /// A town that keeps no session whose connection is lost.
-async fn forgetful(change: impl FnOnce(&mut Config)) -> Town {
+pub(super) async fn forgetful(change: impl FnOnce(&mut Config)) -> Town {
     Town::with(|config| {
         config.session.grace = Duration::ZERO;
         change(config);

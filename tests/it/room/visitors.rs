@@ -1,5 +1,7 @@
 //! Sessions of nobody, who read along.
 
+mod lost;
+
 use quail_client::{AttributeOptions, Cause, ConnectError, State, Until};
 use quail_protocol::{
     bounded::List,
@@ -242,5 +244,24 @@ async fn who_visits_twice_or_under_the_name_of_a_visitor_is_refused() {
         let elsewhere = raw::login_with(quail_tests::STRICT, "bob", token::Token::new(FAST, "bob").sign());
         raw.request(4, &elsewhere).await;
         assert_eq!(raw.refusal(4).await, Code::InvalidArgument, "another app");
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_who_asks_for_more_than_a_frame_of_theirs_holds_keeps_the_connection() {
+    let town = Town::new().await;
+    for carrier in Carrier::ALL {
+        let (alice, _events) = town.connect(carrier, "alice").await;
+        room(&alice, "r").create(open()).await.unwrap();
+        let (visitor, _events) = visit(&town, carrier).await;
+        let theirs = room(&visitor, "r");
+        let long = "x".repeat(20_000);
+        let too_large = theirs.send(&*long).await.map_err(|unsent| unsent.error);
+        assert!(matches!(too_large, Err(CallError::TooLarge(_))), "{too_large:?}");
+        assert_eq!(refused(theirs.info().await), Code::NotInRoom);
+        theirs.join(0).await.unwrap();
+        let _bob = log_in(&visitor, "bob").await.unwrap();
+        theirs.send(&*long).await.expect("the handle of the visitor is the user's now");
+        within(alice.close()).await;
     }
 }

@@ -4,17 +4,18 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use quail_protocol::{
     Code,
-    id::RoomId,
+    id::{AppId, RoomId},
     limits::RECENT_MAX,
     room::{Entered, LeaveCause},
 };
 
-use super::{leave_rooms, newcomer};
+use super::leave_rooms;
 use crate::{
     apps,
     context::{Context, Shared},
+    domain::room::Newcomer,
     router::Failure,
-    session::{Identity, Session},
+    session::Session,
 };
 
 /// Lets a visitor into a room.
@@ -40,26 +41,25 @@ pub(super) async fn come(context: &Context, room: &RoomId, recent: u8) -> Result
 }
 
 /// Makes a member of a visitor who has logged in, in each of their rooms. They are put out where they are not let in.
-pub(crate) async fn promote(
+pub(crate) fn promote(
     shared: &Shared,
-    config: &apps::Config,
+    (app, config): (&AppId, &apps::Rooms),
     session: &Arc<Session>,
-) -> Result<(), Failure> {
-    let Some(Identity { app, user, session: id, .. }) = session.identity().cloned() else { return Ok(()) };
-    let newcomer = newcomer(shared, &app, &user, id).await?;
-    let mut others = shared.hub.sessions(&app, &user);
+    newcomer: &Newcomer,
+) {
+    let user = &newcomer.user;
+    let mut others = shared.hub.sessions(app, user);
     others.retain(|other| !Arc::ptr_eq(other, session));
     let mut theirs: BTreeSet<_> = others.iter().flat_map(|other| other.rooms()).collect();
     for room in session.rooms() {
-        let is_one_too_many = theirs.len() >= config.rooms.per_user && !theirs.contains(&room);
-        let newcomer = Some(&newcomer).filter(|_| !is_one_too_many);
-        if shared.rooms.promote(&app, &room, (newcomer, session), shared.moment()) {
+        let is_one_too_many = theirs.len() >= config.per_user && !theirs.contains(&room);
+        let newcomer = Some(newcomer).filter(|_| !is_one_too_many);
+        if shared.rooms.promote(app, &room, (newcomer, session), shared.moment()) {
             theirs.insert(room);
         }
     }
     if session.has_left() {
-        // It gave way meanwhile, before it was a member.
-        leave_rooms(shared, &app, Some(&user), session, LeaveCause::LoggedOut);
+        // It gave way meanwhile, before it was a member. Whoever ended it may not even have known who it was to be.
+        leave_rooms(shared, app, Some(user), session, LeaveCause::LoggedOut);
     }
-    Ok(())
 }

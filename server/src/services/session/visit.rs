@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use quail_protocol::{
-    Code,
-    id::{SessionId, UserId},
+    Close, Code,
+    id::{AppId, SessionId, UserId},
+    limits::GREETING_FRAME_BYTES_MAX,
     room::LeaveCause,
-    session::{Login, VISITOR_PREFIX, Visit, Visiting},
+    session::{Limits, Login, VISITOR_PREFIX, Visit, Visiting},
     version::REVISION,
 };
 
@@ -14,6 +15,7 @@ use super::{super::room, limits};
 use crate::{
     apps,
     context::{Context, Shared},
+    domain::room::Newcomer,
     router::{Failure, Router},
     session::{Session, Visitor},
 };
@@ -53,7 +55,7 @@ fn admit(shared: &Shared, session: &Arc<Session>, visit: Visit) -> Result<Visiti
         visitor: name,
         revision: REVISION,
         time: shared.clock.timestamp(),
-        limits: limits(shared, app),
+        limits: Limits { frame_bytes: GREETING_FRAME_BYTES_MAX as u32, ..limits(shared, app) },
     })
 }
 
@@ -75,17 +77,55 @@ pub(super) fn check(session: &Session, login: Login) -> Result<Login, Code> {
     }
 }
 
-/// Makes a visitor who has logged in a member of the rooms that they were in.
-pub(super) async fn promote(
+/// The user that a visitor is to be, as rooms are to see them; `None` if it is no visitor who logs in. Asked before anything
+/// changes: if it cannot be read the visitor stays what they are.
+pub(super) async fn newcomer(
     shared: &Shared,
-    app: &apps::Config,
+    session: &Session,
+    login: &Login,
+) -> Result<Option<Newcomer>, Failure> {
+    let Some(visitor) = session.visitor() else { return Ok(None) };
+    Ok(Some(room::newcomer(shared, &login.app, &login.user, visitor.session).await?))
+}
+
+/// Makes a visitor who has logged in a member of the rooms that they were in.
+pub(super) fn promote(
+    shared: &Shared,
+    app: (&AppId, &apps::Rooms),
     session: &Arc<Session>,
-) -> Result<(), Failure> {
-    if session.take_visitor().is_none() {
-        return Ok(());
+    newcomer: &Newcomer,
+) {
+    if session.take_visitor().is_some() {
+        shared.metrics.visitors_changed(-1);
+        room::promote(shared, app, session, newcomer);
     }
-    shared.metrics.visitors_changed(-1);
-    room::promote(shared, app, session).await
+}
+
+/// The login of a visitor, until it succeeds. One that comes to nothing after they became a user, because it takes too long
+/// or the store fails, has no way back: the connection fails, and the client comes again as a visitor.
+pub(super) struct Attempt<'a> {
+    shared: &'a Shared,
+    session: &'a Arc<Session>,
+    is_on: bool,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(shared: &'a Shared, session: &'a Arc<Session>) -> Self {
+        Self { shared, session, is_on: session.visitor().is_some() }
+    }
+
+    pub(super) fn succeeded(mut self) {
+        self.is_on = false;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.is_on && self.session.was_logged_in() {
+            self.session.end(Close::Failed);
+            super::depart(self.shared, self.session, LeaveCause::LoggedOut);
+        }
+    }
 }
 
 /// Lets a visitor out of all rooms, if there is one.

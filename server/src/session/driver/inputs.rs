@@ -32,6 +32,8 @@ impl Wake for Shared {
 #[derive(Debug)]
 pub(super) struct Inputs {
     shared: Arc<Shared>,
+    /// Who is woken.
+    driver: Option<Waker>,
     waker: Waker,
 }
 
@@ -40,16 +42,16 @@ impl Inputs {
     pub(super) fn new() -> Self {
         let shared = Arc::new(Shared::default());
         shared.came.store(true, Ordering::Release);
-        Self { waker: Waker::from(shared.clone()), shared }
+        Self { waker: Waker::from(shared.clone()), shared, driver: None }
     }
 
     /// Wakes the driver when something comes in.
-    pub(super) fn register(&self, cx: &TaskContext<'_>) {
-        let mut driver = self.shared.driver.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *driver {
-            Some(known) => known.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+    pub(super) fn register(&mut self, cx: &TaskContext<'_>) {
+        if self.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            return;
         }
+        self.driver = Some(cx.waker().clone());
+        *self.shared.driver.lock().unwrap_or_else(PoisonError::into_inner) = self.driver.clone();
     }
 
     /// True if something came in since the last time.
@@ -79,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_comes_in_is_noted_and_wakes_the_driver() {
-        let (inputs, count) = (Inputs::new(), Arc::new(Count::default()));
+        let (mut inputs, count) = (Inputs::new(), Arc::new(Count::default()));
         assert!(inputs.take(), "what was there before");
         assert!(!inputs.take());
         inputs.waker().wake();

@@ -26,10 +26,16 @@ pub(super) struct Write {
 impl<C: Carrier> Driver<C> {
     /// Writes what waits, most urgent first; after each write the most urgent lane is asked again.
     pub(super) fn write(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
-        self.write_signals();
         let mut wrote = false;
         'again: loop {
+            let waiting = self.context.session.outbox.waiting(self.attachment);
+            if waiting.signals() {
+                self.write_signals();
+            }
             for lane in Lane::ALL {
+                if self.writes[lane.index()].is_none() && !waiting.on(lane) {
+                    continue;
+                }
                 if lane != Lane::Control && !self.greeted {
                     // Nothing may be told before the login is answered.
                     continue;

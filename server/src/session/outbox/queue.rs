@@ -41,6 +41,7 @@ struct Missing {
 /// What a notice tells that is of no use beside a newer one: a kind of event of a conversation.
 pub(super) type Latest = (Kind, Conversation);
 
+/// A queue is touched for every event of every room, so what is seldom there stands apart.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     items: VecDeque<Item>,
@@ -49,6 +50,12 @@ pub(super) struct Queue {
     event_bytes: usize,
     notices: usize,
     notice_bytes: usize,
+    notes: Option<Box<Notes>>,
+}
+
+/// What items stand for that do not hold it themselves.
+#[derive(Debug, Default)]
+struct Notes {
     latest: BTreeMap<Latest, Bytes>,
     behind: BTreeMap<Conversation, (Position, Rev)>,
     /// How many messages without a number were dropped. Each has an item that stands for it.
@@ -62,7 +69,11 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.behind.is_empty()
+        self.items.is_empty() && self.notes.as_ref().is_none_or(|notes| notes.behind.is_empty())
+    }
+
+    fn notes(&mut self) -> &mut Notes {
+        self.notes.get_or_insert_default()
     }
 
     /// True if an event of so many bytes may be pushed; the first always may.
@@ -93,9 +104,9 @@ impl Queue {
 
     /// Puts a notice in the place of the one that waits, if there is one. False if there is no room.
     pub(super) fn push_latest(&mut self, config: &Config, latest: Latest, frame: Bytes) -> bool {
-        if let Some(older) = self.latest.get_mut(&latest) {
-            self.notice_bytes = self.notice_bytes - older.len() + frame.len();
-            *older = frame;
+        if let Some(older) = self.notes().latest.get_mut(&latest) {
+            let before = std::mem::replace(older, frame.clone());
+            self.notice_bytes = self.notice_bytes - before.len() + frame.len();
             return true;
         }
         let room = self.has_room_for_notice(config, frame.len());
@@ -103,7 +114,7 @@ impl Queue {
             self.notices += 1;
             self.notice_bytes += frame.len();
             self.items.push_back(Item::Latest(latest.clone()));
-            self.latest.insert(latest, frame);
+            self.notes().latest.insert(latest, frame);
         }
         room
     }
@@ -127,8 +138,15 @@ impl Queue {
 
     /// Queues a message of a room.
     pub(super) fn push_live(&mut self, frame: Bytes, conversation: &Conversation) {
-        self.open_gaps.remove(conversation);
+        self.close_gap(conversation);
         self.push_passing(frame);
+    }
+
+    /// Something of a room waits: what is dropped of it next stands behind that.
+    fn close_gap(&mut self, conversation: &Conversation) {
+        if let Some(notes) = &mut self.notes {
+            notes.open_gaps.remove(conversation);
+        }
     }
 
     /// Queues several events of a room. False if there is no room for all of them.
@@ -142,7 +160,7 @@ impl Queue {
         let fits = self.events + events <= config.lane_items
             && self.event_bytes + frames.len() <= config.lane_bytes.as_u64() as usize;
         if fits {
-            self.open_gaps.remove(of);
+            self.close_gap(of);
             self.events += events;
             self.event_bytes += frames.len();
             self.items.push_back(Item::Run(frames, events));
@@ -152,26 +170,28 @@ impl Queue {
 
     /// Notes a message of a room that was dropped. There are no more gaps than messages that wait and rooms.
     pub(super) fn note_gap(&mut self, conversation: &Conversation, priority: Priority, position: Position) {
-        if let Some(missing) = self.open_gaps.get(conversation).and_then(|gap| self.gaps.get_mut(gap)) {
+        let notes = self.notes();
+        if let Some(missing) = notes.open_gaps.get(conversation).and_then(|gap| notes.gaps.get_mut(gap)) {
             missing.through = position;
             missing.count = missing.count.saturating_add(1);
             return;
         }
-        let (number, conversation) = (self.next_gap, conversation.clone());
-        self.next_gap += 1;
-        self.open_gaps.insert(conversation.clone(), number);
-        self.gaps.insert(number, Missing { conversation, priority, through: position, count: 1 });
+        let (number, conversation) = (notes.next_gap, conversation.clone());
+        notes.next_gap += 1;
+        notes.open_gaps.insert(conversation.clone(), number);
+        notes.gaps.insert(number, Missing { conversation, priority, through: position, count: 1 });
         self.items.push_back(Item::Gap(number));
     }
 
     /// Counts a message without a number that was dropped. False if more conversations dropped some than are noted.
     pub(super) fn note_dropped(&mut self, conversation: &Conversation, conversations_max: usize) -> bool {
-        if let Some(count) = self.dropped.get_mut(conversation) {
+        let dropped = &mut self.notes().dropped;
+        if let Some(count) = dropped.get_mut(conversation) {
             *count = count.saturating_add(1);
-        } else if self.dropped.len() == conversations_max {
+        } else if dropped.len() == conversations_max {
             return false;
         } else {
-            self.dropped.insert(conversation.clone(), 1);
+            dropped.insert(conversation.clone(), 1);
             self.items.push_back(Item::Dropped(conversation.clone()));
         }
         true
@@ -179,7 +199,7 @@ impl Queue {
 
     /// True if events of the conversation were dropped and that is not told yet.
     pub(super) fn is_behind(&self, conversation: &Conversation) -> bool {
-        self.behind.contains_key(conversation)
+        self.notes.as_ref().is_some_and(|notes| notes.behind.contains_key(conversation))
     }
 
     /// Drops an event, and with `all` every event of a stored message before it; notes the heads the client has to page
@@ -203,7 +223,7 @@ impl Queue {
     }
 
     fn note_behind(&mut self, subject: Subject) {
-        let (head, rev) = self.behind.entry(subject.conversation).or_default();
+        let (head, rev) = self.notes().behind.entry(subject.conversation).or_default();
         *head = subject.head.max(*head);
         *rev = subject.rev.max(*rev);
     }
@@ -214,7 +234,8 @@ impl Queue {
         if self.notices > 0 {
             return;
         }
-        while let Some((conversation, (head, rev))) = self.behind.pop_first() {
+        let Some(behind) = self.notes.as_mut().map(|notes| std::mem::take(&mut notes.behind)) else { return };
+        for (conversation, (head, rev)) in behind {
             let behind = Behind { conversation, head, rev, cause: BehindCause::SlowReader }.to_frame();
             self.notices += 1;
             self.notice_bytes += behind.len();
@@ -263,7 +284,9 @@ impl Queue {
             | Item::Event(frame, _)
             | Item::Passing(frame)
             | Item::Run(frame, _) => frame.len(),
-            Item::Latest(latest) => self.latest.get(latest).map_or(0, Bytes::len),
+            Item::Latest(latest) => {
+                self.notes.as_ref().and_then(|notes| notes.latest.get(latest)).map_or(0, Bytes::len)
+            }
             // Small, whatever it says.
             Item::Dropped(_) | Item::Gap(_) => 1,
         }
@@ -275,7 +298,7 @@ impl Queue {
             Item::Reply(frame) => frame,
             Item::Notice(frame) => self.noticed(frame),
             Item::Latest(latest) => {
-                let frame = self.latest.remove(&latest).unwrap_or_default();
+                let frame = self.notes().latest.remove(&latest).unwrap_or_default();
                 self.noticed(frame)
             }
             Item::Event(frame, _) | Item::Passing(frame) => {
@@ -289,14 +312,15 @@ impl Queue {
                 frames
             }
             Item::Dropped(conversation) => {
-                let count = self.dropped.remove(&conversation).unwrap_or_default();
+                let count = self.notes().dropped.remove(&conversation).unwrap_or_default();
                 Dropped { conversation, count }.to_frame()
             }
             Item::Gap(number) => {
-                let Some(missing) = self.gaps.remove(&number) else { return Bytes::new() };
+                let notes = self.notes();
+                let Some(missing) = notes.gaps.remove(&number) else { return Bytes::new() };
                 let Missing { conversation, priority, through, count } = missing;
-                if self.open_gaps.get(&conversation) == Some(&number) {
-                    self.open_gaps.remove(&conversation);
+                if notes.open_gaps.get(&conversation) == Some(&number) {
+                    notes.open_gaps.remove(&conversation);
                 }
                 Gap { conversation, priority, through, count }.to_frame()
             }

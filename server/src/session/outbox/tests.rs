@@ -196,7 +196,8 @@ fn an_outbox_serves_one_connection_after_the_other() {
     let second = outbox.attach().unwrap();
     outbox.push_reply(Lane::Control, frame(3, 1));
     assert!(!outbox.serves(FIRST) && !outbox.detach(FIRST) && !outbox.expire(FIRST));
-    assert!(!outbox.register(FIRST, Waker::noop()) && outbox.register(second, Waker::noop()));
+    assert_eq!(outbox.register(FIRST, Waker::noop()), Service::Superseded);
+    assert_eq!(outbox.register(second, Waker::noop()), Service::On);
     assert_eq!(outbox.take(FIRST, Lane::Control, 100), None);
     assert_eq!(outbox.take(second, Lane::Control, 100).unwrap().bytes, frame(3, 1));
 

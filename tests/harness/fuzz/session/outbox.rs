@@ -135,7 +135,9 @@ impl Model {
 
     /// Takes a batch. False if there was none.
     fn take(&mut self, lane: usize, bytes_max: usize) -> bool {
+        let waits = self.outbox.waiting(self.attachment).on(Lane::ALL[lane]);
         let Some(batch) = self.outbox.take(self.attachment, Lane::ALL[lane], bytes_max) else { return false };
+        assert!(waits, "a driver would not have looked");
         let mut decoder = Decoder::new(1 << 20);
         let length = batch.bytes.len();
         decoder.extend(&batch.bytes);
