@@ -28,9 +28,11 @@ fn message(number: u64) -> Write {
         key: ConversationKey::peer(&app, &user("alice"), &user("bob")),
         conversation: Conversation::Peer(user("bob")),
         sender: user("alice"),
+        member: None,
         id: MessageId::at(1, random),
         client_id: ClientMessageId::at(1, random),
         time: Timestamp(1),
+        asked: Priority::Normal,
         priority: Priority::Normal,
         content: Content::new(
             MessageKind::Text,

@@ -69,7 +69,7 @@ fn context() -> Context {
         apps: BTreeMap::from([(app, apps::Config { rates, ..apps::Config::default() })]),
         clock: Clock::system(),
         hub: Arc::new(Hub::new(entropy.hasher())),
-        rooms: Rooms::new(entropy.hasher(), committer.clone(), metrics.clone()),
+        rooms: Arc::new(Rooms::new(entropy.hasher(), committer.clone(), metrics.clone())),
         store: Arc::new(store),
         entropy,
         committer,

@@ -27,7 +27,9 @@ use crate::{
 
 /// A room, by its id. Cheap to make and to clone; whether this session is in it is up to [`enter`](Room::enter) and its like.
 ///
-/// A room is live: its messages are in a ring of the newest, and its acks say `Accepted`. What overload drops is told:
+/// A room is live: its messages are in a ring of the newest, and its acks say `Accepted`. One that is made with
+/// [`RoomHistory::Stored`](crate::protocol::room::RoomHistory::Stored) keeps them on disk, and its acks say `Durable`: they are
+/// there when the server was started anew, and go on under the same positions. What overload drops is told:
 /// [`Event::MessageGap`](crate::protocol::Event::MessageGap) to a receiver that is too slow, a refusal with `RoomThrottled`
 /// to a sender when the room gets too much.
 ///
@@ -41,8 +43,8 @@ use crate::{
 /// what the server answered. Messages
 /// that the room still has come as after any reconnect, before what follows;
 /// [`Event::Behind`](crate::protocol::Event::Behind) says if some are gone (`Trimmed`), if the room is another
-/// (`EpochChanged`), or that the client is out (`NotMember`). Attributes and counters are not repeated: compare their
-/// versions. A change of a message that was dropped on the way is fetched, as is where the client stands if answers and
+/// (`EpochChanged`), or that the client is out (`NotMember`). Attributes and counters are not repeated: read
+/// them anew. A change of a message that was dropped on the way is fetched, as is where the client stands if answers and
 /// notices overtook each other, or if the answer to a request to come in says that it may have happened: until then the room
 /// is `Connecting`. A room that was left, or that the client was put out of, is not come into again, unless that happened while it
 /// was away and the room lets it in. [`Builder::reenter_rooms`](crate::Builder::reenter_rooms) turns all of this off.
@@ -222,7 +224,7 @@ impl Room {
         Outgoing::of_kind(self.client.clone(), self.conversation(), body)
     }
 
-    /// Reads messages of the ring by their numbers, oldest first, at most 100 at a time.
+    /// Reads messages that are kept by their numbers, oldest first, at most 100 at a time.
     pub async fn history(&self, range: impl RangeBounds<u64>) -> Result<Page, CallError> {
         read(&self.client, self.conversation(), range, Direction::Forwards).await
     }

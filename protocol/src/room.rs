@@ -1,7 +1,8 @@
-//! Domain `room`: live places. What they are outlives the server; their messages are kept in a ring of the newest.
+//! Domain `room`: live places. What they are outlives the server; so do their messages, if they are made so.
 
 mod attributes;
 mod counters;
+mod history;
 mod info;
 mod moderation;
 mod query;
@@ -22,6 +23,7 @@ pub use self::{
         Counter, CounterKey, Counters, CountersChanged, CountersPage, CountersUpdated, Increase,
         IncreaseCounters, SetCounters,
     },
+    history::RoomHistory,
     info::{Info, InfoChanged, InfoUpdated, RoomInfo, UpdateInfo},
     moderation::{
         Ban, Kick, Kicked, Mute, MuteAll, MuteAllChanged, Operator, Reason, Restricted, Restriction,
@@ -124,6 +126,8 @@ pub struct Settings {
     /// Messages come without [`Message::member`], and whoever is told of in `room.members_joined` without name and avatar:
     /// fewer bytes where all know each other.
     pub omit_notes: bool,
+    /// Where its messages are kept.
+    pub history: RoomHistory,
 }
 
 /// Make a room and be in it, as its owner. ZIM's `createRoom`.
@@ -197,6 +201,8 @@ pub struct RoomState {
     pub counters_for_members: bool,
     /// Whether names, avatars and roles are left out of messages and events.
     pub omit_notes: bool,
+    /// Where its messages are kept.
+    pub history: RoomHistory,
     /// Who owns it, even if they are not in it.
     pub owner: UserId,
     /// How many users are in it.
@@ -205,7 +211,7 @@ pub struct RoomState {
     pub visitors: u64,
     /// Its newest position.
     pub head: Position,
-    /// The first number that is still in the ring.
+    /// The first number that is still kept.
     pub first: Seq,
     /// The number of the newest change of a message.
     pub rev: Rev,

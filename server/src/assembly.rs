@@ -5,7 +5,12 @@ mod accept;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use quail_protocol::{Close, Timestamp, id::AppId, limits::DEDUP_WINDOW_MS};
+use quail_protocol::{
+    Close, Seq, Timestamp,
+    id::AppId,
+    limits::{DEDUP_WINDOW_MS, HISTORY_BYTES_MAX, RECENT_MAX},
+    message::Direction,
+};
 use quinn::{Endpoint, VarInt};
 use tokio::{
     net::TcpListener,
@@ -22,12 +27,13 @@ use crate::{
     config::{Config, ConfigError},
     connections::Connections,
     context::Shared,
+    domain::resume::Head,
     entropy::Entropy,
     http::{self, Listener},
     hub::{Hub, fanout::FanOut, rooms::Rooms},
     router::Router,
     services,
-    store::{Store, StoreError, commit::Committer},
+    store::{self, RangeQuery, Store, StoreError, commit::Committer},
     telemetry::Metrics,
 };
 
@@ -103,7 +109,7 @@ impl<L: Listener> Assembly<L> {
             addresses: Arc::new(addresses),
             clock,
             hub: Arc::new(Hub::new(entropy.hasher())),
-            rooms: Rooms::new(entropy.hasher(), committer.clone(), metrics.clone()),
+            rooms: Arc::new(Rooms::new(entropy.hasher(), committer.clone(), metrics.clone())),
             store,
             entropy,
             committer,
@@ -133,6 +139,7 @@ impl<L: Listener> Assembly<L> {
         };
         let stage = FanOut {
             hub: self.shared.hub.clone(),
+            rooms: self.shared.rooms.clone(),
             store: self.shared.store.clone(),
             metrics: self.shared.metrics.clone(),
         };
@@ -198,7 +205,20 @@ async fn restore_rooms(shared: &Shared) -> Result<(), RunError> {
     let config = |app: &AppId| shared.apps.get(app).map(|app| app.rooms.clone());
     let restored = shared.rooms.restore(kept, config, shared.moment()).map_err(StoreError::new)?;
     // If it cannot be written, the committer has ended and the server ends with it.
-    _ = restored.kept().await;
+    let stored = restored.kept().await.unwrap_or_default();
+    let heads = shared.store.heads(&stored).await?;
+    for (key, head) in stored.iter().zip(heads) {
+        let store::Head { position, last_by_priority, first, rev, .. } = head;
+        let newest = RangeQuery {
+            from: Seq(0),
+            to: position.seq,
+            entries_max: RECENT_MAX,
+            bytes_max: HISTORY_BYTES_MAX,
+            direction: Direction::Backwards,
+        };
+        let newest = shared.store.read_range(key, newest).await?.messages;
+        shared.rooms.go_on(key, Head { position, last_by_priority, first, rev }, newest);
+    }
     Ok(())
 }
 

@@ -44,7 +44,7 @@ pub struct Shared {
     /// Who is online.
     pub hub: Arc<Hub>,
     /// The rooms that are live.
-    pub rooms: Rooms,
+    pub rooms: Arc<Rooms>,
     /// What is kept.
     pub store: Arc<dyn Store>,
     /// Where messages get their order.
@@ -108,7 +108,7 @@ impl Shared {
             addresses: Arc::new(Addresses::new(config, false, entropy.hasher(), metrics.clone())),
             clock: Clock::simulated(time),
             hub: Arc::new(Hub::new(entropy.hasher())),
-            rooms: Rooms::new(entropy.hasher(), committer.clone(), metrics.clone()),
+            rooms: Arc::new(Rooms::new(entropy.hasher(), committer.clone(), metrics.clone())),
             store: Arc::new(crate::store::memory::Memory::new(entropy.hasher())),
             entropy,
             committer,

@@ -127,8 +127,9 @@ mod tests {
         serving.await;
         answer(&other).unwrap();
 
-        let Shared { hub, store, metrics, committer, clock, .. } = &*shared;
-        let stage = FanOut { hub: hub.clone(), store: store.clone(), metrics: metrics.clone() };
+        let Shared { hub, rooms, store, metrics, committer, clock, .. } = &*shared;
+        let (hub, rooms, metrics) = (hub.clone(), rooms.clone(), metrics.clone());
+        let stage = FanOut { hub, rooms, store: store.clone(), metrics };
         tokio::select! {
             () = coming_back => {}
             ended = committer.clone().run(store.clone(), stage, *clock) => panic!("{ended:?}"),

@@ -4,6 +4,7 @@ pub mod commit;
 pub mod embedded;
 mod entry;
 mod feed;
+mod forget;
 pub mod memory;
 mod recall;
 mod room;
@@ -11,9 +12,9 @@ mod user;
 
 use futures_util::future::BoxFuture;
 use quail_protocol::{
-    Code, Conversation, Priority, Rev, Seq, Timestamp,
+    Code, Conversation, Epoch, Priority, Rev, Seq, Timestamp,
     conversation::Summary,
-    id::{AppId, UserId},
+    id::{AppId, RoomId, UserId},
     message::Ack,
     user::{FeedPage, Profile},
 };
@@ -23,16 +24,20 @@ use crate::domain::conversation::Reader;
 pub use self::{
     entry::{Append, Appended, ChangesRead, Head, Place, Range, RangeQuery, content_hash},
     feed::FEED_ENTRIES_MAX,
+    forget::{Forget, Forgotten},
     recall::{RecallChange, RecallKept},
     room::{RoomChange, RoomRow, RoomsKept},
     user::{MarkChange, MarkKept, ProfileChange, ProfileKept},
 };
 
-/// A conversation as the store knows it: the app first, and the two users of a peer pair in one order.
+/// A conversation as the store knows it: the app first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConversationKey {
-    /// A pair of users; twice the same user for notes to oneself.
+    /// A pair of users, in one order; twice the same user for notes to oneself.
     Peer(AppId, UserId, UserId),
+    /// A room whose messages are kept, and the epoch that it was made under: one that is made again under the same name
+    /// is another. No user has a view of it.
+    Room(AppId, RoomId, Epoch),
 }
 
 impl ConversationKey {
@@ -44,13 +49,13 @@ impl ConversationKey {
 
     /// Its tenant.
     pub fn app(&self) -> &AppId {
-        let Self::Peer(app, ..) = self;
+        let (Self::Peer(app, ..) | Self::Room(app, ..)) = self;
         app
     }
 
-    /// Each of its users, and how they name it.
+    /// Each of its users who has a view of it, and how they name it.
     fn views(&self) -> Vec<(&AppId, &UserId, Conversation)> {
-        let Self::Peer(app, low, high) = self;
+        let Self::Peer(app, low, high) = self else { return vec![] };
         let mut views = vec![(app, low, Conversation::Peer(high.clone()))];
         if low != high {
             views.push((app, high, Conversation::Peer(low.clone())));
@@ -58,33 +63,33 @@ impl ConversationKey {
         views
     }
 
-    /// True if the countable messages of `user` stand under the side that comes first.
+    /// True if the countable messages of `user` stand under the side that comes first. A room has one side.
     fn is_low(&self, user: &UserId) -> bool {
-        let Self::Peer(_, low, _) = self;
-        low == user
+        match self {
+            Self::Peer(_, low, _) => low == user,
+            Self::Room(..) => true,
+        }
     }
 
     /// Which side `user` is.
     fn reader(&self, user: &UserId) -> Reader {
-        let Self::Peer(_, low, high) = self;
-        match (low == high, low == user) {
-            (true, _) => Reader::Both,
-            (false, true) => Reader::Low,
-            (false, false) => Reader::High,
+        match self {
+            Self::Peer(_, low, high) if low != high && low == user => Reader::Low,
+            Self::Peer(_, low, high) if low != high => Reader::High,
+            Self::Peer(..) | Self::Room(..) => Reader::Both,
         }
     }
 
-    /// The other user, unless it is a conversation with oneself.
+    /// The other user of a pair, unless it is a conversation with oneself.
     pub fn other(&self, user: &UserId) -> Option<&UserId> {
-        let Self::Peer(_, low, high) = self;
-        match self.reader(user) {
-            Reader::Low => Some(high),
-            Reader::High => Some(low),
-            Reader::Both => None,
+        match self {
+            Self::Peer(_, low, high) if low != high => Some(if low == user { high } else { low }),
+            Self::Peer(..) | Self::Room(..) => None,
         }
     }
 
-    /// The conversation that `user` names so. `InvalidArgument` if it is of a kind that is not kept.
+    /// The conversation that `user` names so. `InvalidArgument` if it is a room, of which its name alone says too little, or
+    /// of a kind that is not kept.
     pub fn of(app: &AppId, user: &UserId, conversation: &Conversation) -> Result<Self, Code> {
         match conversation {
             Conversation::Peer(peer) => Ok(Self::peer(app, user, peer)),
@@ -110,6 +115,8 @@ pub enum Write {
     Recall(RecallChange),
     /// What is kept of a room.
     Room(RoomChange),
+    /// Messages of a room that is over.
+    Forget(Forget),
 }
 
 impl Write {
@@ -118,6 +125,8 @@ impl Write {
         match self {
             Self::Append(append) => append.priority,
             Self::Mark(_) | Self::Profile(_) | Self::Recall(_) | Self::Room(_) => Priority::Normal,
+            // Whatever was queued before it is written before it.
+            Self::Forget(_) => Priority::Lowest,
         }
     }
 
@@ -125,7 +134,7 @@ impl Write {
     pub(crate) fn stamp(&mut self, time: Timestamp) {
         match self {
             Self::Append(append) => append.time = time,
-            Self::Mark(_) | Self::Room(_) => {}
+            Self::Mark(_) | Self::Room(_) | Self::Forget(_) => {}
             Self::Profile(change) => change.time = time,
             Self::Recall(change) => change.time = time,
         }
@@ -136,7 +145,7 @@ impl Write {
         match self {
             Self::Append(append) => append.content.bytes(),
             Self::Room(change) => change.bytes(),
-            Self::Mark(_) | Self::Profile(_) | Self::Recall(_) => 0,
+            Self::Mark(_) | Self::Profile(_) | Self::Recall(_) | Self::Forget(_) => 0,
         }
     }
 }
@@ -154,6 +163,8 @@ pub enum Written {
     Recall(Result<RecallKept, Code>),
     /// Of a room.
     Room,
+    /// Of messages of a room that is over.
+    Forget(Forgotten),
 }
 
 /// The engine failed. Nothing is known about what it was asked to write.
@@ -225,6 +236,6 @@ pub trait Store: Send + Sync + 'static {
     /// Profiles of those who ever logged in, in the order asked.
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>>;
 
-    /// All that is kept of rooms, those of one room together. For a server that starts.
+    /// All that is kept of rooms, rows of one room together. For a server that starts.
     fn rooms(&self) -> BoxFuture<'_, Result<RoomsKept, StoreError>>;
 }

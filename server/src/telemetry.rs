@@ -124,6 +124,7 @@ pub struct Metrics {
     rooms: Gauge,
     room_messages: Family<RoomOutcome, Counter>,
     room_deliveries: Family<RoomOutcome, Counter>,
+    history_forgotten: Counter,
 }
 
 impl Metrics {
@@ -221,6 +222,9 @@ impl Metrics {
             "Messages of rooms, by priority and what became of them in each outbox",
             room_deliveries.clone(),
         );
+        let history_forgotten = Counter::default();
+        let help = "Messages of rooms that ended, removed from the store";
+        registry.register("room_history_forgotten", help, history_forgotten.clone());
         Arc::new(Self {
             registry,
             requests,
@@ -246,6 +250,7 @@ impl Metrics {
             rooms,
             room_messages,
             room_deliveries,
+            history_forgotten,
         })
     }
 
@@ -372,6 +377,11 @@ impl Metrics {
     pub fn room_refused(&self, asked: Priority, code: Code) {
         let labels = RoomOutcome { priority: format!("{asked:?}"), outcome: format!("{code:?}") };
         self.room_messages.get_or_create(&labels).inc();
+    }
+
+    /// So many messages of a room that ended were removed from the store.
+    pub fn history_forgotten(&self, entries: u64) {
+        self.history_forgotten.inc_by(entries);
     }
 
     /// A message of a room reached so many outboxes, and was dropped at so many.

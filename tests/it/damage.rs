@@ -8,15 +8,15 @@ use std::{
 
 use quail_protocol::{
     Conversation, Epoch, Position, Priority, Seq, Timestamp,
-    id::{AppId, ClientMessageId, MessageId, UserId},
+    id::{AppId, ClientMessageId, MessageId, RoomId, UserId},
     message::{Content, Direction, MessageKind, Text},
 };
 use quail_server::{
     clock::Clock,
     domain::conversation::Marks,
     store::{
-        Append, Appended, ConversationKey, MarkChange, Place, RangeQuery, RecallChange, Store, Write,
-        Written,
+        Append, Appended, ConversationKey, MarkChange, Place, RangeQuery, RecallChange, RoomChange, Store,
+        Write, Written,
         embedded::{Config, Embedded, OpenError},
     },
 };
@@ -31,9 +31,11 @@ fn append(seq: u64) -> Append {
         key: ConversationKey::peer(&app, &user, &user),
         conversation: Conversation::Peer(user.clone()),
         sender: user,
+        member: None,
         id: MessageId::at(seq, [0; 10]),
         client_id: ClientMessageId::at(seq, [0; 10]),
         time: Timestamp(seq),
+        asked: Priority::Normal,
         priority: Priority::Normal,
         // Incompressible and of many sizes, so that damage anywhere changes something.
         content: Content::new(
@@ -209,6 +211,7 @@ async fn an_operator_may_accept_the_loss_and_the_store_is_kept_beside() {
         key,
         position: left.messages[0].position,
         user: UserId::new("a").unwrap(),
+        moderates: false,
         window: Duration::from_secs(1),
         time: Timestamp(1),
     });
@@ -220,6 +223,35 @@ async fn an_operator_may_accept_the_loss_and_the_store_is_kept_beside() {
     assert!(open(&directory).is_ok(), "the flag is needed once");
     let kept = journal(&parent.path().join("store.damaged-1"));
     assert_eq!(fs::read(kept).unwrap().len(), used / 2);
+}
+
+#[tokio::test]
+async fn a_room_of_which_messages_were_lost_goes_on_under_an_epoch_that_no_room_had() {
+    let (_parent, directory) = stored().await;
+    let room = |made| ConversationKey::Room(AppId::new("demo").unwrap(), RoomId::new("r").unwrap(), made);
+    let said = |made, seq| Append { key: room(made), ..append(seq) };
+    let store = open(&directory).unwrap();
+    append_batch(&store, vec![said(Epoch(70), 1), said(Epoch(70), 2)]).await.unwrap();
+    let far_ahead = Epoch(1 << 50);
+    let (app, name) = (AppId::new("demo").unwrap(), RoomId::new("r").unwrap());
+    let change = RoomChange { app, room: name, epoch: far_ahead, rows: vec![] };
+    store.write_batch(vec![Write::Room(change)]).await.unwrap();
+    drop(store);
+    let accept = || Embedded::open(&directory, &Config::default(), true, Clock::system()).unwrap();
+    fs::remove_file(directory.join("mark")).unwrap();
+    let store = accept();
+    let anew = Epoch(far_ahead.0 + 1);
+    let heads = store.heads(&[room(Epoch(70)), room(Epoch(71)), room(Epoch(anew.0 + 1))]).await.unwrap();
+    let positions: Vec<_> = heads.iter().map(|head| (head.position.epoch, head.position.seq.0)).collect();
+    assert_eq!(positions, [(anew, 2), (anew, 0), (Epoch(anew.0 + 1), 0)], "also where nothing was said");
+    assert_eq!(store.rooms().await.unwrap().last_epoch, anew, "rooms that are made later are above");
+    let again = append_batch(&store, vec![said(Epoch(70), 1), said(Epoch(70), 3)]).await.unwrap();
+    let [Appended::Duplicate(place), Appended::Placed(message)] = &again[..] else { panic!("{again:?}") };
+    assert_eq!((place.position.epoch, place.position.seq), (anew, Seq(1)));
+    assert_eq!((message.position.epoch, message.position.seq), (anew, Seq(3)));
+    drop(store);
+    let store = open(&directory).unwrap();
+    assert_eq!(store.heads(&[room(Epoch(70))]).await.unwrap()[0].position, message.position, "and it stays");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod receivers;
 mod restart;
 mod rights;
 mod standing;
+mod stored;
 mod switch;
 mod talk;
 mod values;
@@ -22,8 +23,8 @@ use quail_protocol::{
     bounded::Text,
     message::{Ack, Barrage, BehindCause, Gap, Message},
     room::{
-        EntryStatus, LeaveCause, Lifetime, LifetimeKind, Member, MembersJoined, MembersLeft, Role, Settings,
-        UpdateInfo,
+        EntryStatus, LeaveCause, Lifetime, LifetimeKind, Member, MembersJoined, MembersLeft, Role,
+        RoomHistory, Settings, UpdateInfo,
     },
 };
 use quail_server::config::Config;
@@ -44,6 +45,11 @@ fn open() -> Settings {
 
 fn kept() -> Settings {
     Settings { lifetime: Lifetime { kind: LifetimeKind::Kept, ms: 0 }, ..open() }
+}
+
+/// A room whose messages are kept.
+fn stored() -> Settings {
+    Settings { history: RoomHistory::Stored, ..kept() }
 }
 
 fn room(client: &Client, id: &str) -> Room {

@@ -2,6 +2,7 @@
 
 mod change;
 mod feed;
+mod history;
 mod room;
 
 use std::sync::Arc;
@@ -50,9 +51,11 @@ fn append(sender: &str, to: &str, id: u8, priority: Priority, text: &str) -> App
         key: ConversationKey::peer(&app("demo"), &user(sender), &user(to)),
         conversation: Conversation::Peer(user(to)),
         sender: user(sender),
+        member: None,
         id: MessageId([id; 16]),
         client_id: ClientMessageId([id; 16]),
         time: Timestamp(u64::from(id)),
+        asked: priority,
         priority,
         content: Content::new(MessageKind::Text, message::Text::encode(text).unwrap()),
         known: None,

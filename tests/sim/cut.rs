@@ -218,6 +218,7 @@ fn nothing_twice(disk: &Disk) {
             Write::Profile(change) => format!("name {:?}", change.name),
             Write::Recall(change) => format!("recall {:?}", change.position),
             Write::Room(change) => format!("room {:?}", change.rows),
+            Write::Forget(forget) => format!("forget {:?}", forget.key),
         };
         *times.entry(call).or_default() += 1;
     }

@@ -1,6 +1,6 @@
 //! Worlds of rooms: crowds that speak at all priorities, apps that are too slow for them, links that are cut for shorter or
-//! longer than the grace, and a server that is stopped. In two of five nothing is cut or stopped, and what clients are told of
-//! drops is what the server counts, to the last one.
+//! longer than the grace, and a server that is stopped; one of the rooms keeps its messages. In two of five nothing is cut or
+//! stopped, and what clients are told of drops is what the server counts, to the last one.
 //!
 //! `ROOM_SEEDS=500 cargo test -p quail-tests --test sim many_worlds_of_rooms -- --nocapture` tries more of them. `ROOM_SEED`
 //! says which one `one_world_of_rooms` runs; with `SIM_HISTORY` that prints every record, and with `QUAIL_LOG` what server and

@@ -24,8 +24,9 @@ impl Tracker {
     /// A send has its place.
     pub(crate) fn sent(&mut self, own: &OwnMessage, sent: &Sent) {
         self.unanswered.remove(&own.id);
-        // An answer that comes after the room was left begins nothing.
-        if sent.ack == Ack::NotDelivered || self.is_late(&own.conversation, sent.position) {
+        // An answer that comes after the room was left begins nothing. A message that is kept may get its place after that.
+        let is_late = self.is_late(&own.conversation, sent.position) || self.is_out(&own.conversation);
+        if sent.ack == Ack::NotDelivered || is_late {
             self.earlier.remove(&own.id);
             return;
         }

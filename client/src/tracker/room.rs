@@ -120,6 +120,12 @@ impl Tracker {
         matches!(conversation, Conversation::Room(room) if self.places.is_in(room))
     }
 
+    /// True if it is a room that this session is not in, nor on its way into.
+    pub(super) fn is_out(&self, conversation: &Conversation) -> bool {
+        let Conversation::Room(room) = conversation else { return false };
+        !self.places.is_known(room) && !self.tracks.contains_key(conversation)
+    }
+
     /// The room that is asked for, to come into it again.
     fn asked_room(&self) -> Option<RoomId> {
         match &self.asked {

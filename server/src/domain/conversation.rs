@@ -1,6 +1,18 @@
-//! How far a user has come in a conversation.
+//! How far a user has come in a conversation, and what of it is kept.
+
+use std::num::NonZeroU64;
 
 use quail_protocol::Seq;
+
+/// Entries that one new entry removes at most.
+const TRIM_AT_ONCE: u64 = 16;
+
+/// The first entry that is kept when `head` is new and `first` was kept before, if so many are to be kept: a few are given
+/// up at a time, so that an entry stays cheap where the limit was lowered, and more than one, so that it is caught up with.
+pub fn kept_from(first: Seq, head: Seq, keep: Option<NonZeroU64>) -> Seq {
+    let from = keep.map_or(first.0, |keep| (head.0 + 1).saturating_sub(keep.get()));
+    Seq(from.clamp(first.0, first.0 + TRIM_AT_ONCE))
+}
 
 /// How far the entries of a conversation reached a user, and how far the user has read them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,6 +12,7 @@ mod repeats;
 mod rights;
 mod ring;
 mod settings;
+mod stored;
 mod visitors;
 
 use std::{
@@ -24,8 +25,8 @@ use quail_protocol::{
     id::{RoomId, SessionId, UserId},
     message::SenderNote,
     room::{
-        AttributesUpdated, Gone, InfoUpdated, LeaveCause, Lifetime, LifetimeKind, Member, Role, RoomInfo,
-        RoomState, Settings, UpdateInfo,
+        AttributesUpdated, Gone, InfoUpdated, LeaveCause, Lifetime, LifetimeKind, Member, Role, RoomHistory,
+        RoomInfo, RoomState, Settings, UpdateInfo,
     },
 };
 
@@ -38,6 +39,7 @@ use self::{
     news::News,
     repeats::Repeats,
     rights::{Right, may},
+    stored::Stored,
 };
 pub use self::{
     attributes::{Capacity, Change},
@@ -96,6 +98,8 @@ pub struct Room {
     /// Steps with every change of a message that has its place.
     rev: Rev,
     ring: Ring,
+    /// `None` if its messages are in the ring alone.
+    stored: Option<Stored>,
     budget: Budget,
     repeats: Repeats,
     news: News,
@@ -160,6 +164,7 @@ impl Room {
         bounds: Bounds,
         now: Timestamp,
     ) -> Self {
+        let stored = (settings.history == RoomHistory::Stored).then_some(Stored::new(epoch));
         Self {
             id,
             settings,
@@ -180,6 +185,7 @@ impl Room {
             last_by_priority: Default::default(),
             rev: Rev(0),
             ring: Ring::new(bounds.keep),
+            stored,
             budget: Budget::new(bounds.allowance),
             repeats: Repeats::default(),
             news: News::default(),
@@ -309,7 +315,7 @@ impl Room {
             members: self.count(),
             visitors: self.visitors.len() as u64,
             head: self.head,
-            first: self.ring.first(self.head.seq),
+            first: self.first(),
             rev: self.rev,
             created: self.created,
             role: match asker {
@@ -318,6 +324,7 @@ impl Room {
             },
             counters_for_members: self.settings.counters_for_members,
             omit_notes: self.settings.omit_notes,
+            history: self.settings.history,
             attributes_version: self.attributes.version,
             member_attributes_version: self.member_attributes_version,
             counters_version: self.counters.version,
@@ -372,7 +379,7 @@ impl Room {
     /// Forgets messages that are too old, repetitions nobody can mean any more, and who was in it before a start.
     pub fn age(&mut self, now: Timestamp) {
         self.settle(now);
-        self.ring.age(now);
+        self.age_ring(now);
         let oldest = self.ring.oldest();
         self.repeats.age(oldest, now);
     }

@@ -1,27 +1,35 @@
 //! What was committed to many outboxes: the ack first, then the events, in the order of the places.
 
-use std::sync::Arc;
+use std::{
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use quail_protocol::{
-    Code, Conversation, Position, Reject, Rev,
+    Code, Conversation, Position, Priority, Reject, Rev,
     conversation::{ConversationMarked, Mark, PeerMarked},
     event::EventBody,
     id::{AppId, UserId},
-    message::{Ack, Changed, Message, Recall, Send, Unnumbered},
+    message::{Ack, Changed, Message, Recall, Send, Sent, Unnumbered},
     user::{Update, Updated},
 };
 
 use tokio::sync::oneshot;
 
-use super::Hub;
+use super::{Hub, rooms::Rooms};
 use crate::{
     respond::Responder,
     session::{
         Session,
         outbox::{Pushed, Subject},
     },
-    store::{Appended, MarkKept, Place, ProfileKept, RecallKept, Store, Written, commit::Stage},
+    store::{
+        Appended, ConversationKey, MarkKept, Place, ProfileKept, RecallKept, Store, Written, commit::Stage,
+    },
     telemetry::Metrics,
 };
 
@@ -38,7 +46,14 @@ pub enum Ticket {
         reply: Reply,
     },
     /// A room, for what happened in it already: it is kept whoever did it.
-    Room(oneshot::Sender<Result<(), Reject>>),
+    Room {
+        /// Whoever did it, if they still wait.
+        waiting: oneshot::Sender<Result<(), Reject>>,
+        /// To be set when it is written.
+        settles: Option<Arc<AtomicBool>>,
+    },
+    /// Nobody: these are messages of a room that is over.
+    Forget(ConversationKey),
 }
 
 impl Ticket {
@@ -47,7 +62,9 @@ impl Ticket {
         match self {
             Self::Session { reply, .. } => reply.refuse(reject),
             // Nobody waits for what a room does by itself.
-            Self::Room(waiting) => _ = waiting.send(Err(reject)),
+            Self::Room { waiting, .. } => _ = waiting.send(Err(reject)),
+            // The next start goes on with it.
+            Self::Forget(_) => {}
         }
     }
 }
@@ -57,6 +74,8 @@ impl Ticket {
 pub enum Reply {
     /// To a send.
     Send(Responder<Send>),
+    /// To a send into a room whose messages are kept.
+    Said(Said),
     /// To marks.
     Mark(Responder<Mark>),
     /// To an update of a profile.
@@ -72,6 +91,7 @@ impl Reply {
     pub fn refuse(self, reject: Reject) {
         match self {
             Self::Send(responder) => responder.reply(Err(reject)),
+            Self::Said(said) => said.responder.reply(Err(reject)),
             Self::Mark(responder) => responder.reply(Err(reject)),
             Self::Update(responder) => responder.reply(Err(reject)),
             Self::Recall(responder) => responder.reply(Err(reject)),
@@ -81,10 +101,32 @@ impl Reply {
     }
 }
 
+/// A message on its way into a room whose messages are kept.
+#[derive(Debug)]
+pub struct Said {
+    /// The way back.
+    pub responder: Responder<Send>,
+    /// How urgent it was to be.
+    pub asked: Priority,
+    /// How many of the newest messages of the room are kept; all if there is no bound.
+    pub keep: Option<NonZeroU64>,
+}
+
+/// Answers a send into a room where the event would be: on the lane of the priority that it got, which may be less than
+/// was asked for.
+pub fn answer_on_lane(responder: Responder<Send>, result: Result<Sent, Reject>) {
+    match &result {
+        Ok(sent) => responder.on_lane(sent.priority.lane()).reply(result),
+        Err(_) => responder.reply(result),
+    }
+}
+
 /// Stands behind the committer and tells everyone.
 pub struct FanOut {
     /// Who is online.
     pub hub: Arc<Hub>,
+    /// The rooms that are live.
+    pub rooms: Arc<Rooms>,
     /// Says what an ack promises.
     pub store: Arc<dyn Store>,
     /// Counts.
@@ -96,7 +138,7 @@ impl Stage<Ticket> for FanOut {
     fn admits(&self, ticket: &Ticket) -> bool {
         match ticket {
             Ticket::Session { sender, .. } => sender.may_send(),
-            Ticket::Room(_) => true,
+            Ticket::Room { .. } | Ticket::Forget(_) => true,
         }
     }
 
@@ -105,18 +147,25 @@ impl Stage<Ticket> for FanOut {
     }
 
     fn deliver(&self, ticket: Ticket, outcome: Option<Written>) {
-        let (app, sender, reply) = match (ticket, outcome.is_some()) {
+        let (app, sender, reply) = match (ticket, &outcome) {
             (Ticket::Session { app, sender, reply }, _) => (app, sender, reply),
-            // Nobody waits for what a room does by itself.
-            (Ticket::Room(waiting), true) => {
+            (Ticket::Room { waiting, settles }, Some(_)) => {
+                settles.iter().for_each(|settles| settles.store(true, Ordering::Release));
+                // Nobody waits for what a room does by itself.
                 _ = waiting.send(Ok(()));
                 return;
             }
-            (room, false) => return room.refuse(Code::Unavailable.into()),
+            (Ticket::Forget(key), Some(Written::Forget(forgotten))) => {
+                return self.rooms.forgot(key, *forgotten);
+            }
+            (other, _) => return other.refuse(Code::Unavailable.into()),
         };
         match (reply, outcome) {
             (Reply::Send(responder), Some(Written::Append(appended))) => {
                 self.appended(&app, &sender, responder, appended);
+            }
+            (Reply::Said(said), Some(Written::Append(appended))) => {
+                self.said(&app, &sender, said, appended);
             }
             (Reply::Mark(responder), Some(Written::Mark(kept))) => {
                 self.marked(&app, &sender, responder, kept);
@@ -144,6 +193,23 @@ impl FanOut {
             Appended::Duplicate(place) => responder.reply(Ok(place.sent(self.store.ack()))),
             Appended::Conflict => responder.reply(Err(Code::MessageConflict.into())),
             Appended::RecipientUnknown => responder.reply(Err(Code::UserUnknown.into())),
+        }
+    }
+
+    /// The same in a room, which tells it.
+    fn said(&self, app: &AppId, sender: &Arc<Session>, said: Said, outcome: Appended) {
+        let (ack, Said { responder, asked, keep }) = (self.store.ack(), said);
+        let answer = |result| answer_on_lane(responder, result);
+        match outcome {
+            Appended::Placed(message) => {
+                let sent = Place::of(&message).sent(ack);
+                let answer = move |told: Result<(), Code>| answer(told.map(|()| sent).map_err(Reject::from));
+                self.rooms.placed(app, sender, message, (asked, keep), answer);
+            }
+            Appended::Duplicate(place) => answer(Ok(place.sent(ack))),
+            Appended::Conflict => answer(Err(Code::MessageConflict.into())),
+            // Of a message that is to be kept, in a room: faults of the store.
+            Appended::Passed(_) | Appended::RecipientUnknown => answer(Err(Code::Internal.into())),
         }
     }
 
@@ -199,6 +265,12 @@ impl FanOut {
             Ok(kept) => kept,
             Err(code) => return responder.reply(Err(code.into())),
         };
+        if let Conversation::Room(_) = kept.message.conversation {
+            let reply = kept.reply();
+            let answer =
+                move |told: Result<(), Code>| responder.reply(told.map(|()| reply).map_err(Reject::from));
+            return self.rooms.recalled(app, sender, kept, answer);
+        }
         responder.reply(Ok(kept.reply()));
         if kept.changed {
             let head = kept.head;

@@ -9,6 +9,7 @@ mod kept;
 mod moderation;
 mod read;
 mod room;
+mod stored;
 mod talk;
 mod values;
 mod visitors;
@@ -37,13 +38,14 @@ use self::{counts::Counts, room::Live};
 pub use self::{
     kept::{Answer, Unreadable},
     room::Head,
+    stored::Unplaced,
 };
 use super::fanout::Ticket;
 use crate::{
     apps,
     domain::room::{Asker, Came, Newcomer, Room as Rules},
     session::Session,
-    store::commit::Committer,
+    store::{ConversationKey, commit::Committer},
     telemetry::Metrics,
 };
 
@@ -84,6 +86,8 @@ struct Room {
     live: Mutex<Live>,
     /// That it was made is synced.
     is_kept: Arc<AtomicBool>,
+    /// What its messages are kept under, if they are.
+    stored: Option<ConversationKey>,
 }
 
 impl Room {
@@ -230,9 +234,8 @@ impl Rooms {
         self.metrics.rooms_changed(1);
         let entered = Entered { status: EntryStatus::Created, state, recent: Default::default() };
         // Behind what removes the room that had this name before: that is queued before it goes from the table.
-        let answer = self.keep(app, room, &mut live, entered);
-        let made = Room { live: Mutex::new(live), is_kept: Arc::default() };
-        let answer = answer.settling(&made.is_kept);
+        let made = Room::new(app, room, live, false);
+        let answer = self.keep_new(app, room, &made, entered);
         rooms.insert(key, Arc::new(made));
         Ok(Some(answer))
     }
@@ -313,6 +316,7 @@ impl Rooms {
             return Answer::new((), None);
         }
         let (maker, answer) = (live.rules.maker().clone(), self.wipe(app, room, &live, ()));
+        found.stored.iter().for_each(|key| self.forget(key.clone()));
         drop(live);
         let mut rooms = self.write();
         let key = (app.clone(), room.clone());

@@ -1,5 +1,7 @@
 //! Domain `message`: sending, reading back, taking back.
 
+mod stored;
+
 use std::sync::Arc;
 
 use quail_protocol::{
@@ -21,7 +23,7 @@ use crate::{
     },
     hub::{
         Draw,
-        fanout::{Reply, Ticket},
+        fanout::{Reply, Ticket, answer_on_lane},
     },
     respond::Responder,
     router::{Failure, Router},
@@ -38,9 +40,12 @@ pub(super) fn routes(router: Router) -> Router {
 async fn send(context: Context, send: Send, responder: Responder<Send>) {
     if let Conversation::Room(room) = &send.conversation {
         let room = room.clone();
-        return send_to_room(&context, &room, send, responder);
+        return match stored::key_of(&context, &room).filter(|_| send.content.options.persist) {
+            Some(key) => stored::send(&context, key, send, responder).await,
+            None => send_to_room(&context, &room, send, responder),
+        };
     }
-    let (app, append) = match prepare(&context, send) {
+    let (app, append) = match prepare(&context, send, None) {
         Ok(prepared) => prepared,
         Err(reject) => return responder.reply(Err(reject)),
     };
@@ -69,11 +74,7 @@ fn send_to_room(context: &Context, room: &RoomId, send: Send, responder: Respond
         return responder.reply(rooms.placed_before(&app, room, &sending).unwrap_or(Err(reject)));
     }
     let now = context.shared.moment();
-    rooms.send(&app, room, &context.session, sending, now, |result| match &result {
-        // Where the event would be: on the lane of the priority that it got, which may be less than was asked for.
-        Ok(sent) => responder.on_lane(sent.priority.lane()).reply(result),
-        Err(_) => responder.reply(result),
-    });
+    rooms.send(&app, room, &context.session, sending, now, |result| answer_on_lane(responder, result));
 }
 
 fn prepare_for_room(context: &Context, send: Send) -> Result<(AppId, Sending), Reject> {
@@ -88,11 +89,15 @@ fn prepare_for_room(context: &Context, send: Send) -> Result<(AppId, Sending), R
     Ok((app, Sending { user, id: MessageId::at(unix_ms, random), client_id, priority, content, hash }))
 }
 
-fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
+/// A message that waits for its place: in the conversation that `key` names, or as the sender names it.
+fn prepare(context: &Context, send: Send, key: Option<ConversationKey>) -> Result<(AppId, Append), Reject> {
     let Identity { app, user, .. } = context.identity()?.clone();
     let config = context.shared.app(&app)?;
     domain::message::check_content(&send.content, &send.conversation, &config.sizes.in_force())?;
-    let key = ConversationKey::of(&app, &user, &send.conversation)?;
+    let key = match key {
+        Some(key) => key,
+        None => ConversationKey::of(&app, &user, &send.conversation)?,
+    };
     let time = context.shared.clock.timestamp();
     domain::message::check_id(send.id, time)?;
     let known = match config.unknown_recipients {
@@ -104,9 +109,11 @@ fn prepare(context: &Context, send: Send) -> Result<(AppId, Append), Reject> {
         key,
         conversation: send.conversation,
         sender: user,
+        member: None,
         id: MessageId::at(unix_ms, random),
         client_id: send.id,
         time,
+        asked: send.priority,
         priority: send.priority,
         content: send.content,
         known,
@@ -143,11 +150,16 @@ async fn history(context: Context, query: History) -> Result<Page, Failure> {
     let entries_max = page_size(query.limit)?;
     let History { from, to, direction, .. } = query;
     let range = RangeQuery { from, to, entries_max, bytes_max: HISTORY_BYTES_MAX, direction };
-    if let Conversation::Room(room) = &query.conversation {
-        let (app, asker) = context.asker()?;
-        return Ok(context.shared.rooms.history(&app, room, &asker, range)?);
-    }
-    let key = key(&context, &query.conversation)?;
+    let key = match &query.conversation {
+        Conversation::Room(room) => match stored::readable(&context, room)? {
+            Some(key) => key,
+            None => {
+                let (app, asker) = context.asker()?;
+                return Ok(context.shared.rooms.history(&app, room, &asker, range)?);
+            }
+        },
+        conversation => key(&context, conversation)?,
+    };
     let read = context.shared.store.read_range(&key, range).await?;
     let messages = List::new(read.messages).map_err(|_| Code::Internal)?;
     Ok(Page { head: read.head, first: read.first, rev: read.rev, messages, next: read.next })
@@ -156,6 +168,10 @@ async fn history(context: Context, query: History) -> Result<Page, Failure> {
 /// Queues a recall for the committer, which answers.
 async fn recall(context: Context, recall: Recall, responder: Responder<Recall>) {
     if let Conversation::Room(room) = &recall.conversation {
+        if let Some(key) = stored::key_of(&context, room) {
+            let room = room.clone();
+            return stored::recall(&context, &room, key, recall.position, responder).await;
+        }
         return responder.reply(recall_in_room(&context, room, recall.position));
     }
     let (app, change) = match prepare_recall(&context, recall) {
@@ -171,7 +187,7 @@ fn prepare_recall(context: &Context, recall: Recall) -> Result<(AppId, RecallCha
     let Identity { app, user, .. } = context.identity()?.clone();
     let window = context.shared.app(&app)?.recall_window;
     let time = context.shared.clock.timestamp();
-    Ok((app, RecallChange { key, position: recall.position, user, window, time }))
+    Ok((app, RecallChange { key, position: recall.position, user, moderates: false, window, time }))
 }
 
 fn recall_in_room(context: &Context, room: &RoomId, position: Position) -> Result<Recalled, Reject> {
@@ -183,11 +199,16 @@ fn recall_in_room(context: &Context, room: &RoomId, position: Position) -> Resul
 
 async fn changes(context: Context, query: Changes) -> Result<ChangesPage, Failure> {
     let entries_max = page_size(query.limit)?;
-    if let Conversation::Room(room) = &query.conversation {
-        let (app, asker) = context.asker()?;
-        return Ok(context.shared.rooms.changes(&app, room, &asker, query.since, entries_max)?);
-    }
-    let key = key(&context, &query.conversation)?;
+    let key = match &query.conversation {
+        Conversation::Room(room) => match stored::readable(&context, room)? {
+            Some(key) => key,
+            None => {
+                let (app, asker) = context.asker()?;
+                return Ok(context.shared.rooms.changes(&app, room, &asker, query.since, entries_max)?);
+            }
+        },
+        conversation => key(&context, conversation)?,
+    };
     let read = context.shared.store.changes(&key, query.since, entries_max, HISTORY_BYTES_MAX).await?;
     let messages = List::new(read.messages).map_err(|_| Code::Internal)?;
     Ok(ChangesPage { head: read.head, rev: read.rev, messages, more: read.more })

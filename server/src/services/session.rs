@@ -194,23 +194,24 @@ async fn renew_token(context: Context, renew: RenewToken) -> Result<TokenRenewed
 /// Answers cursors. The session is in the hub already, so what is placed after the heads are read comes as an event.
 async fn catch_up(context: Context, resume: Resume) -> Result<Resumed, Failure> {
     let (app, asker) = context.asker()?;
-    // `None`: there are no such conversations, or whoever asks is in none of them.
-    let key = |cursor: &Cursor| match &asker {
-        Asker::User(user) => ConversationKey::of(&app, user, &cursor.conversation).ok(),
-        Asker::Visitor(_) => None,
+    // `None`: there are no such conversations, or whoever asks is in none of them, or the room alone knows.
+    let key = |cursor: &Cursor| match (&cursor.conversation, &asker) {
+        (Conversation::Room(room), _) => context.shared.rooms.stored_with(&app, room, &context.session),
+        (conversation, Asker::User(user)) => ConversationKey::of(&app, user, conversation).ok(),
+        (_, Asker::Visitor(_)) => None,
     };
     let keys: Vec<_> = resume.cursors.iter().map(key).collect();
     let known: Vec<_> = keys.iter().flatten().cloned().collect();
     let mut heads = context.shared.store.heads(&known).await?.into_iter();
     let answer = |(cursor, key): (&Cursor, &Option<ConversationKey>)| {
         let head = match (&cursor.conversation, key) {
-            (Conversation::Room(room), _) => room_head(&context, &app, room),
             (_, Some(_)) => heads.next().map(|head| domain::resume::Head {
                 position: head.position,
                 last_by_priority: head.last_by_priority,
                 first: head.first,
                 rev: head.rev,
             }),
+            (Conversation::Room(room), None) => room_head(&context, &app, room),
             (_, None) => None,
         };
         let answer = domain::resume::answer(cursor, head);

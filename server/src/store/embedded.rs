@@ -9,6 +9,7 @@ mod journal;
 mod keys;
 mod mark;
 mod open;
+mod room;
 mod write;
 
 use std::{
@@ -32,8 +33,8 @@ use serde::{Deserialize, Serialize};
 pub use self::open::OpenError;
 use self::write::Writer;
 use super::{
-    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, RoomRow, RoomsKept, Store,
-    StoreError, Write, Written,
+    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, RoomsKept, Store, StoreError,
+    Write, Written,
     entry::{Entry, Remembered},
     feed::Ends,
     user::summary,
@@ -97,6 +98,8 @@ struct Inner {
     /// What is kept of rooms.
     rooms: Keyspace,
     epoch: Epoch,
+    /// Rooms that were made before go on under this epoch: messages of theirs were lost.
+    rooms_anew: Epoch,
     writer: Mutex<Writer>,
     /// All that was synced. The engine itself shows a batch to readers before that, when it must not be told yet.
     durable: RwLock<Arc<Snapshot>>,
@@ -126,16 +129,22 @@ impl Inner {
         self.durable.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn stored_head(&self, durable: &Snapshot, key: &[u8]) -> Result<Head, StoreError> {
+    /// The head of a conversation, whose incarnation is `epoch`.
+    fn stored_head(&self, durable: &Snapshot, key: &[u8], epoch: Epoch) -> Result<Head, StoreError> {
         match durable.get(&self.heads, key).map_err(engine)? {
-            Some(bytes) => keys::decode_head(&bytes, self.epoch).map_err(StoreError::new),
-            None => Ok(Head::empty(self.epoch)),
+            Some(bytes) => keys::decode_head(&bytes, epoch).map_err(StoreError::new),
+            None => Ok(Head::empty(epoch)),
         }
     }
 
-    fn remembered(&self, durable: &Snapshot, key: &[u8]) -> Result<Option<Remembered>, StoreError> {
+    fn remembered(
+        &self,
+        durable: &Snapshot,
+        key: &[u8],
+        epoch: Epoch,
+    ) -> Result<Option<Remembered>, StoreError> {
         let bytes = durable.get(&self.dedup, key).map_err(engine)?;
-        bytes.map(|bytes| keys::decode_dedup(&bytes, self.epoch)).transpose().map_err(StoreError::new)
+        bytes.map(|bytes| keys::decode_dedup(&bytes, epoch)).transpose().map_err(StoreError::new)
     }
 
     fn profile(&self, durable: &Snapshot, key: &[u8]) -> Result<Option<Profile>, StoreError> {
@@ -150,9 +159,9 @@ impl Inner {
         }
     }
 
-    fn entry(&self, durable: &Snapshot, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+    fn entry(&self, durable: &Snapshot, key: &[u8], epoch: Epoch) -> Result<Option<Entry>, StoreError> {
         let bytes = durable.get(&self.entries, key).map_err(engine)?;
-        bytes.map(|bytes| keys::decode_entry(&bytes, self.epoch)).transpose().map_err(StoreError::new)
+        bytes.map(|bytes| keys::decode_entry(&bytes, epoch)).transpose().map_err(StoreError::new)
     }
 
     fn ends(&self, durable: &Snapshot, user: &[u8]) -> Result<Ends, StoreError> {
@@ -210,7 +219,7 @@ impl Inner {
             let own = keys::decode_view(&value, self.epoch).map_err(StoreError::new)?;
             let of = ConversationKey::of(app, user, &conversation)
                 .map_err(|code| StoreError::new(format!("a view of {conversation}: {code}")))?;
-            let head = self.stored_head(&durable, &keys::conversation(&of))?;
+            let head = self.stored_head(&durable, &keys::conversation(&of), self.epoch)?;
             let other = match of.other(user) {
                 Some(other) => {
                     let view = keys::view(&keys::user(app, other), &Conversation::Peer(user.clone()));
@@ -224,9 +233,9 @@ impl Inner {
     }
 
     fn read_range(&self, key: &ConversationKey, query: RangeQuery) -> Result<Range, StoreError> {
-        let conversation = keys::conversation(key);
+        let (conversation, epoch) = (keys::conversation(key), self.epoch_of(key));
         let durable = self.durable();
-        let head = self.stored_head(&durable, &conversation)?;
+        let head = self.stored_head(&durable, &conversation, epoch)?;
         let (from, to) = query.within(&head);
         if from > to {
             return Range::fill(head, query, []);
@@ -235,7 +244,7 @@ impl Inner {
         let stored = durable.range(&self.entries, wanted);
         let read = |stored: fjall::Guard| {
             let value = stored.value().map_err(engine)?;
-            keys::decode_entry(&value, self.epoch).map(|entry| entry.message).map_err(StoreError::new)
+            keys::decode_entry(&value, epoch).map(|entry| entry.message).map_err(StoreError::new)
         };
         match query.direction {
             Direction::Forwards => Range::fill(head, query, stored.map(read)),
@@ -250,9 +259,9 @@ impl Inner {
         entries_max: usize,
         bytes_max: usize,
     ) -> Result<ChangesRead, StoreError> {
-        let conversation = keys::conversation(key);
+        let (conversation, epoch) = (keys::conversation(key), self.epoch_of(key));
         let durable = self.durable();
-        let head = self.stored_head(&durable, &conversation)?;
+        let head = self.stored_head(&durable, &conversation, epoch)?;
         let from = since.next();
         if from > head.rev {
             return ChangesRead::fill(head, entries_max, bytes_max, []);
@@ -262,29 +271,10 @@ impl Inner {
             let (key, value) = stored.into_inner().map_err(engine)?;
             let rev = keys::changed(&key).map_err(StoreError::new)?;
             let seq = keys::decode_change(&value).map_err(StoreError::new)?;
-            let entry = self.entry(&durable, &keys::entry(&conversation, seq))?;
+            let entry = self.entry(&durable, &keys::entry(&conversation, seq), epoch)?;
             Ok((rev, entry.map(|entry| entry.message)))
         });
         ChangesRead::fill(head, entries_max, bytes_max, changes)
-    }
-
-    fn rooms(&self) -> Result<RoomsKept, StoreError> {
-        let durable = self.durable();
-        let row = |stored: fjall::Guard| {
-            let (key, value) = stored.into_inner().map_err(engine)?;
-            let (app, room, name) = keys::room_of(&key).map_err(StoreError::new)?;
-            let value = keys::decode_room(&value).map_err(StoreError::new)?;
-            Ok(RoomRow { app, room, name, value })
-        };
-        let rows = durable.iter(&self.rooms).map(row).collect::<Result<_, StoreError>>()?;
-        Ok(RoomsKept { last_epoch: self.last_room_epoch(&durable)?, rows })
-    }
-
-    /// The highest epoch that a room ever had.
-    fn last_room_epoch(&self, durable: &Snapshot) -> Result<Epoch, StoreError> {
-        let last = durable.get(&self.singles, keys::LAST_ROOM_EPOCH).map_err(engine)?;
-        let last = last.map(|last| keys::decode_epoch(&last)).transpose().map_err(StoreError::new)?;
-        Ok(last.unwrap_or_default())
     }
 }
 
@@ -310,9 +300,9 @@ impl Store for Embedded {
 
     fn find(&self, append: &Append) -> BoxFuture<'_, Result<Option<Appended>, StoreError>> {
         let key = keys::dedup(&keys::conversation(&append.key), &append.sender, append.client_id);
-        let content = append.content_hash();
+        let (content, epoch) = (append.content_hash(), self.inner.epoch_of(&append.key));
         self.blocking(move |inner| {
-            Ok(inner.remembered(&inner.durable(), &key)?.map(|row| row.repeated(content)))
+            Ok(inner.remembered(&inner.durable(), &key, epoch)?.map(|row| row.repeated(content)))
         })
     }
 
@@ -337,10 +327,11 @@ impl Store for Embedded {
     }
 
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {
-        let keys: Vec<_> = keys.iter().map(keys::conversation).collect();
+        let key = |key| (keys::conversation(key), self.inner.epoch_of(key));
+        let keys: Vec<_> = keys.iter().map(key).collect();
         self.blocking(move |inner| {
             let durable = inner.durable();
-            keys.iter().map(|key| inner.stored_head(&durable, key)).collect()
+            keys.iter().map(|(key, epoch)| inner.stored_head(&durable, key, *epoch)).collect()
         })
     }
 

@@ -5,13 +5,13 @@ use std::num::NonZeroU64;
 use quail_protocol::{
     Conversation, Epoch, Position, Priority, Rev, Seq, Timestamp,
     id::{ClientMessageId, MessageId, UserId},
-    message::{Ack, Content, Direction, Message, Sent, Unnumbered},
+    message::{Ack, Content, Direction, Message, SenderNote, Sent, Unnumbered},
 };
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{ConversationKey, StoreError};
-use crate::domain::conversation::Countable;
+use crate::domain::conversation::{Countable, kept_from};
 
 /// A message that was checked and waits for its place, or for its turn if it gets none.
 #[derive(Clone, Debug)]
@@ -22,13 +22,17 @@ pub struct Append {
     pub conversation: Conversation,
     /// Who sends.
     pub sender: UserId,
+    /// What everybody in a room is to see of them.
+    pub member: Option<SenderNote>,
     /// The server's name for it.
     pub id: MessageId,
     /// The sender's name for it; with sender and conversation the key against duplicates.
     pub client_id: ClientMessageId,
     /// When it arrived; the committer stamps it again when it is placed.
     pub time: Timestamp,
-    /// How urgent.
+    /// How urgent it was to be: a repetition asks for the same, whatever it gets.
+    pub asked: Priority,
+    /// How urgent it is.
     pub priority: Priority,
     /// What it says.
     pub content: Content,
@@ -41,7 +45,7 @@ pub struct Append {
 impl Append {
     /// See [`content_hash`].
     pub(super) fn content_hash(&self) -> u64 {
-        content_hash(self.priority, &self.content)
+        content_hash(self.asked, &self.content)
     }
 
     /// The entry, once the message has the newest place, which `head` has.
@@ -52,7 +56,7 @@ impl Append {
             client_id: self.client_id,
             conversation: self.conversation,
             sender: self.sender,
-            member: None,
+            member: self.member,
             position,
             prev,
             ordinal: countable.ordinal(),
@@ -72,7 +76,7 @@ impl Append {
             client_id: self.client_id,
             conversation: self.conversation,
             sender: self.sender,
-            member: None,
+            member: self.member,
             follows,
             priority: self.priority,
             time: self.time,
@@ -181,9 +185,6 @@ impl Remembered {
     }
 }
 
-/// Entries that one append removes at most.
-const TRIM_AT_ONCE: u64 = 16;
-
 /// How far a conversation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -214,13 +215,11 @@ impl Head {
         }
     }
 
-    /// Gives up the oldest entries past `keep` and returns their numbers: a few of them, so that an append stays cheap
-    /// where the limit was lowered, and more than one, so that it catches up.
+    /// Gives up the oldest entries past `keep`, a few of them, and returns their numbers.
     pub(super) fn trim(&mut self, keep: Option<NonZeroU64>) -> std::ops::Range<u64> {
-        let first = self.first.0;
-        let kept_from = keep.map_or(first, |keep| (self.position.seq.0 + 1).saturating_sub(keep.get()));
-        self.first = Seq(kept_from.clamp(first, first + TRIM_AT_ONCE));
-        first..self.first.0
+        let first = self.first;
+        self.first = kept_from(first, self.position.seq, keep);
+        first.0..self.first.0
     }
 
     /// Takes the next number for a message. Returns the newest number of its priority before.

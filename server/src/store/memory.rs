@@ -18,11 +18,12 @@ use quail_protocol::{
 };
 
 use super::{
-    Append, Appended, ChangesRead, ConversationKey, Head, MarkChange, MarkKept, Place, ProfileChange,
-    ProfileKept, Range, RangeQuery, RecallChange, RecallKept, RoomChange, RoomRow, RoomsKept, Store,
-    StoreError, Write, Written,
+    Append, Appended, ChangesRead, ConversationKey, Forget, Forgotten, Head, MarkChange, MarkKept, Place,
+    ProfileChange, ProfileKept, Range, RangeQuery, RecallChange, RecallKept, RoomChange, RoomRow, RoomsKept,
+    Store, StoreError, Write, Written,
     entry::{Entry, Remembered},
     feed::{self, Ends},
+    forget::Step,
     user::summary,
 };
 use crate::domain::conversation::View;
@@ -108,15 +109,27 @@ impl Memory {
 }
 
 impl Tables {
+    /// The incarnation of a conversation.
+    fn epoch(&self, key: &ConversationKey) -> Epoch {
+        match key {
+            ConversationKey::Peer(..) => self.epoch,
+            ConversationKey::Room(.., made) => *made,
+        }
+    }
+
+    fn head(&self, key: &ConversationKey) -> Head {
+        self.threads.get(key).map_or(Head::empty(self.epoch(key)), |thread| thread.head)
+    }
+
     fn append(&mut self, append: Append) -> Appended {
-        let epoch = self.epoch;
+        let epoch = self.epoch(&append.key);
         let app = append.key.app();
         if append.known.as_ref().is_some_and(|user| !self.profiles.contains_key(&(app.clone(), user.clone())))
         {
             return Appended::RecipientUnknown;
         }
         if !append.content.options.persist {
-            let head = self.threads.get(&append.key).map_or(Head::empty(epoch), |thread| thread.head);
+            let head = self.head(&append.key);
             return Appended::Passed(append.into_unnumbered(head.position));
         }
         let thread = self.threads.entry(append.key.clone()).or_insert_with(|| Thread::empty(epoch));
@@ -148,8 +161,8 @@ impl Tables {
         if change.epoch != self.epoch {
             return Ok(None);
         }
+        let head = self.head(&change.key);
         let thread = self.threads.get(&change.key);
-        let head = thread.map_or(Head::empty(self.epoch), |thread| thread.head);
         let view = (change.app.clone(), change.user.clone(), change.conversation.clone());
         let before = self.views.get(&view).copied().unwrap_or_default();
         let at = |seq| Ok(thread.and_then(|thread| thread.entry(seq)).map(|entry| entry.countable.into()));
@@ -161,10 +174,8 @@ impl Tables {
     }
 
     fn recall(&mut self, change: RecallChange) -> Result<RecallKept, Code> {
-        let epoch = self.epoch;
-        let thread = self.threads.get_mut(&change.key);
-        change.check(&thread.as_ref().map_or(Head::empty(epoch), |thread| thread.head))?;
-        let thread = thread.ok_or(Code::MessageNotFound)?;
+        change.check(&self.head(&change.key))?;
+        let thread = self.threads.get_mut(&change.key).ok_or(Code::MessageNotFound)?;
         let mut head = thread.head;
         let entry = thread.entry_mut(change.position.seq).ok_or(Code::MessageNotFound)?;
         let kept = change.apply(entry, &mut head)?;
@@ -173,6 +184,22 @@ impl Tables {
             thread.changes.insert(head.rev, change.position.seq);
         }
         Ok(kept)
+    }
+
+    fn forget(&mut self, forget: &Forget) -> Forgotten {
+        let Some(thread) = self.threads.get_mut(&forget.key) else {
+            return Forgotten { entries: 0, more: false };
+        };
+        let step = Step::of(thread.head, forget.entries_max);
+        thread.entries.drain(..step.entries.clone().count());
+        for rev in step.changes.clone() {
+            thread.changes.remove(&Rev(rev));
+        }
+        match step.head {
+            Some(head) => thread.head = head,
+            None => _ = self.threads.remove(&forget.key),
+        }
+        step.forgotten()
     }
 
     fn keep_profile(&mut self, change: ProfileChange) -> Result<ProfileKept, StoreError> {
@@ -235,6 +262,7 @@ impl Store for Memory {
                 tables.keep_room(change);
                 Ok(Written::Room)
             }
+            Write::Forget(forget) => Ok(Written::Forget(tables.forget(&forget))),
         };
         let outcomes = batch.into_iter().map(write).collect();
         std::future::ready(outcomes).boxed()
@@ -257,7 +285,7 @@ impl Store for Memory {
         let tables = self.lock();
         let range = match tables.threads.get(key) {
             Some(thread) => thread.range(query),
-            None => Range::fill(Head::empty(tables.epoch), query, []),
+            None => Range::fill(tables.head(key), query, []),
         };
         std::future::ready(range).boxed()
     }
@@ -278,15 +306,14 @@ impl Store for Memory {
                     .map(|(rev, seq)| Ok((*rev, thread.entry(*seq).map(|entry| entry.message.clone()))));
                 ChangesRead::fill(thread.head, entries_max, bytes_max, behind)
             }
-            None => ChangesRead::fill(Head::empty(tables.epoch), entries_max, bytes_max, []),
+            None => ChangesRead::fill(tables.head(key), entries_max, bytes_max, []),
         };
         std::future::ready(read).boxed()
     }
 
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {
         let tables = self.lock();
-        let head = |key| tables.threads.get(key).map_or(Head::empty(tables.epoch), |thread| thread.head);
-        let heads = keys.iter().map(head).collect();
+        let heads = keys.iter().map(|key| tables.head(key)).collect();
         std::future::ready(Ok(heads)).boxed()
     }
 
@@ -353,7 +380,10 @@ impl Store for Memory {
             value: value.clone(),
         };
         let (last_epoch, rows) = (tables.last_room_epoch, tables.rooms.iter().map(row).collect());
-        std::future::ready(Ok(RoomsKept { last_epoch, rows })).boxed()
+        let is_room = |key: &&ConversationKey| matches!(key, ConversationKey::Room(..));
+        let mut histories: Vec<_> = tables.threads.keys().filter(is_room).cloned().collect();
+        histories.sort();
+        std::future::ready(Ok(RoomsKept { last_epoch, rows, histories })).boxed()
     }
 }
 

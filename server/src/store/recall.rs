@@ -20,6 +20,8 @@ pub struct RecallChange {
     pub position: Position,
     /// Who asks.
     pub user: UserId,
+    /// They may because they moderate the sender, at any time; otherwise because they sent it, for a while.
+    pub moderates: bool,
     /// How long after its placing it may be done.
     pub window: Duration,
     /// When it was asked for; the committer stamps it again.
@@ -40,7 +42,11 @@ impl RecallChange {
     pub(super) fn apply(&self, entry: &mut Entry, head: &mut Head) -> Result<RecallKept, Code> {
         let message = &mut entry.message;
         let prev = head.rev;
-        let changed = may_recall(message, &self.user, self.time, self.window)?;
+        let changed = if self.moderates {
+            message.recall.is_none()
+        } else {
+            may_recall(message, &self.user, self.time, self.window)?
+        };
         if changed {
             head.rev = prev.next();
             message.rev = head.rev;

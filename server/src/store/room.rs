@@ -5,6 +5,8 @@ use quail_protocol::{
     id::{AppId, RoomId},
 };
 
+use super::ConversationKey;
+
 /// Rows of one room that are written, and removed, in one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomChange {
@@ -45,4 +47,6 @@ pub struct RoomsKept {
     pub last_epoch: Epoch,
     /// The rows of living rooms, those of one room together.
     pub rows: Vec<RoomRow>,
+    /// Rooms of which there are messages: those of rooms that are over are yet to be removed.
+    pub histories: Vec<ConversationKey>,
 }

@@ -7,6 +7,8 @@
 //! - A device is *in* a room from the head that its `Entered` told, up to the last position that `Left` told. A stay that ends
 //!   with the session is open at its end: the app learns of that by `Behind` with `NotMember`, by coming in again, or never,
 //!   if it was kicked out. One who asked to leave and got no answer is told by `Parted` alone: up to where is not known.
+//! - Who may speak is asked when a message is sent. In a room that keeps its messages it may get its place after its sender
+//!   left.
 //! - What a device sent is its own and is not told to it. What was placed and seen by nobody may be a send without an answer.
 //! - A device that leaves discards what is still on its way, so the end of such a stay may be missing; so may the end of one
 //!   whose session was lost.
@@ -190,7 +192,7 @@ fn speaks(index: &Index<'_>, stays: &stay::Stays<'_>, found: &mut Found) {
             InRoom::Acked { id, position, .. } => {
                 let (Some(device), Some(send)) = (&at.device, index.sends.get(id)) else { continue };
                 let tell = || format!("{}: {}", index.tell(send.record), index.tell(record));
-                if send.numbered && !stays.holds(device, send.room, *position) {
+                if send.numbered && !stays.may_say(device, send.room, *position, send.record) {
                     found.add(RoomRule::MaySpeak, format!("from outside: {}", tell()));
                 }
                 if muted.get(&(room, &device.user)).is_some_and(|since| *since < send.record) {

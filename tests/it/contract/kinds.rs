@@ -11,6 +11,7 @@ use quail_protocol::{
         Image, InformationNotice, KINDS, Location, MessageBody, MessageKind, Options, Payload, ProfileNotice,
         RichContent, Send, Text, Video, Voice,
     },
+    room::{Role, RoomHistory, Settings},
 };
 use quail_tests::{Town, next_message, within};
 
@@ -230,5 +231,45 @@ async fn a_message_for_those_who_are_there_is_not_sent_to_those_who_are_not() {
         assert_eq!(next_message(&mut to_bob).await.position.seq.0, 1);
         let passed = within(to_bob.recv()).await;
         assert!(matches!(passed, Some(Event::MessagePassed(passed)) if passed.follows.seq.0 == 1));
+    }
+}
+
+#[tokio::test]
+async fn what_a_room_keeps_is_what_was_said_in_it_with_all_that_stands_beside() {
+    let town = Town::new().await;
+    for carrier in quail_tests::Carrier::ALL {
+        let alice = town.client(carrier, "alice").name("Alice");
+        let (alice, _events) = within(alice.connect()).await.unwrap();
+        let (bob, mut to_bob) = town.connect(carrier, "bob").await;
+        let id = format!("r-{carrier:?}");
+        let (r, theirs) = (alice.room(&*id).unwrap(), bob.room(&*id).unwrap());
+        r.create(Settings { history: RoomHistory::Stored, ..Settings::default() }).await.unwrap();
+        theirs.join(0).await.unwrap();
+        let custom = Custom { type_name: text("quiz"), subtype: 3, data: blob(&[1; 30_000]) };
+        let (thumbnail, url) = (blob(&[7; 100_000]), text("https://example.org/i.jpg"));
+        let image = Image { thumbnail, url, width: 640, height: 480, size: 99 };
+        let first = r.compose(&custom).send().await.unwrap();
+        let beside = r.message("\u{1f426}").extension(&b"\x01\x02"[..]).mention(user("bob")).mention_all();
+        let said = [r.compose(&image), beside.reply_to(first.position).push("look").uncounted()];
+        for said in said {
+            assert_eq!(said.send().await.unwrap().ack, Ack::Durable);
+        }
+        let mut heard = vec![];
+        while heard.len() < 3 {
+            let message = next(&mut to_bob, |event| match event {
+                Event::MessageSent(message) => Some(message),
+                _ => None,
+            });
+            heard.push(message.await);
+        }
+        let note = heard[2].member.as_ref().unwrap();
+        assert_eq!((note.name.as_str(), note.role), ("Alice", Role::Owner));
+        let ordinals: Vec<_> = heard.iter().map(|message| message.ordinal).collect();
+        assert_eq!(ordinals, [1, 2, 2]);
+        let (one, rest) = (theirs.history(1..=1).await.unwrap(), theirs.history(2..).await.unwrap());
+        assert_eq!([&one.messages[..], &rest.messages[..]].concat(), heard);
+        let (carol, _events) = town.connect(carrier, "carol").await;
+        let entered = carol.room(&*id).unwrap().join(10).await.unwrap();
+        assert_eq!(entered.recent[..], heard);
     }
 }

@@ -18,10 +18,12 @@ use quail_protocol::{
 use quail_server::{
     clock::Clock,
     domain::conversation::Marks,
+    entropy::Entropy,
     store::{
-        Append, Appended, ConversationKey, MarkChange, ProfileChange, RangeQuery, RoomChange, RoomRow,
-        RoomsKept, Store, Write, Written,
+        Append, Appended, ConversationKey, Forget, MarkChange, ProfileChange, Range, RangeQuery, RoomChange,
+        RoomRow, RoomsKept, Store, Write, Written,
         embedded::{Config, Embedded},
+        memory::Memory,
     },
 };
 use quail_tests::power::{Power, Random};
@@ -30,6 +32,14 @@ use super::seed;
 
 const CONVERSATIONS: usize = 3;
 const BODY_BYTES_MAX: usize = 32 * 1024;
+
+const WHOLE: RangeQuery = RangeQuery {
+    from: Seq(0),
+    to: Seq(u64::MAX),
+    entries_max: usize::MAX,
+    bytes_max: usize::MAX,
+    direction: Direction::Forwards,
+};
 
 /// Batches that are never acknowledged while the disk is watched: they go on where an image ends.
 const SPARE: usize = 5;
@@ -98,7 +108,8 @@ fn rooms_after(batches: usize) -> RoomsKept {
         }
     }
     let row = |(name, value)| RoomRow { app: app(), room: RoomId::new("r").unwrap(), name, value };
-    RoomsKept { last_epoch: Epoch(batches as u64), rows: rows.into_iter().map(row).collect() }
+    let rows = rows.into_iter().map(row).collect();
+    RoomsKept { last_epoch: Epoch(batches as u64), rows, ..RoomsKept::default() }
 }
 
 fn appended(outcomes: &[Written]) -> impl Iterator<Item = &Appended> {
@@ -115,19 +126,57 @@ fn append(number: usize, place: usize, bytes_max: usize, random: &mut Random) ->
         (0..bytes.div_ceil(8)).flat_map(|_| random.number().to_be_bytes()).take(bytes).collect();
     let mut id = [0; 10];
     id[..8].copy_from_slice(&((number * 1000 + place) as u64).to_be_bytes());
-    let to = random.below(CONVERSATIONS);
+    let (to, priority) = (random.below(CONVERSATIONS), Priority::ALL[random.below(4)]);
     Append {
         key: key(to),
         conversation: conversation(to),
         sender: user("a"),
+        member: None,
         id: MessageId::at(number as u64, id),
         client_id: ClientMessageId::at(number as u64, id),
         time: Timestamp(number as u64),
-        priority: Priority::ALL[random.below(4)],
+        asked: priority,
+        priority,
         content: Content::new(MessageKind::Text, Body::new(body).unwrap()),
         known: None,
         keep: None,
     }
+}
+
+/// What a batch does to rooms of which messages are kept: another one speaks every tenth batch, and what the last said is
+/// removed meanwhile, in steps.
+fn of_rooms(batch: usize) -> Vec<Write> {
+    let key = |made: usize| ConversationKey::Room(app(), RoomId::new("r").unwrap(), Epoch(1 + made as u64));
+    let mut random = Random(seed() << 32 | 1 << 31 | batch as u64);
+    let said = |place: usize| Append {
+        key: key(batch / 10),
+        conversation: Conversation::Room(RoomId::new("r").unwrap()),
+        ..append(batch, 900 + place, 3000, &mut random)
+    };
+    let mut writes: Vec<_> = (0..3).map(said).map(Write::Append).collect();
+    if let Some(over) = (batch / 10).checked_sub(1) {
+        writes.push(Write::Forget(Forget { key: key(over), entries_max: 4 }));
+    }
+    writes
+}
+
+/// What is kept of such rooms.
+async fn histories(store: &impl Store) -> Result<Vec<(ConversationKey, Range)>, String> {
+    let mut all = vec![];
+    for key in store.rooms().await.map_err(text)?.histories {
+        let range = store.read_range(&key, WHOLE).await.map_err(text)?;
+        all.push((key, range));
+    }
+    Ok(all)
+}
+
+/// What the engine in memory makes of so many batches.
+async fn histories_after(batches: usize) -> Vec<(ConversationKey, Range)> {
+    let memory = Memory::new(Entropy::seeded(7).hasher());
+    for batch in 0..batches {
+        memory.write_batch(of_rooms(batch)).await.unwrap();
+    }
+    histories(&memory).await.unwrap()
 }
 
 /// What was appended, and how many sync points there had been when each batch was acknowledged.
@@ -190,7 +239,8 @@ impl Log {
             time: Timestamp(batch as u64),
         };
         let others = [Write::Mark(mark), Write::Profile(rename), Write::Room(room_change(batch))];
-        self.batches[batch].iter().cloned().map(Write::Append).chain(others).collect()
+        let own = self.batches[batch].iter().cloned().map(Write::Append);
+        own.chain(others).chain(of_rooms(batch)).collect()
     }
 
     /// The marks after so many batches.
@@ -219,14 +269,7 @@ impl Log {
     async fn check(&self, store: &Embedded, acked: usize) -> Result<usize, String> {
         let mut found = vec![];
         for conversation in 0..CONVERSATIONS {
-            let query = RangeQuery {
-                from: Seq(1),
-                to: Seq(u64::MAX),
-                entries_max: usize::MAX,
-                bytes_max: usize::MAX,
-                direction: Direction::Forwards,
-            };
-            let range = store.read_range(&key(conversation), query).await.map_err(text)?;
+            let range = store.read_range(&key(conversation), WHOLE).await.map_err(text)?;
             if range.head.seq != Seq(range.messages.len() as u64) {
                 return Err(format!(
                     "head {:?} of {} messages, {acked} batches were acknowledged",
@@ -247,10 +290,13 @@ impl Log {
             };
             expected.into_iter().enumerate().all(is) && feed == Seq(batches as u64)
         };
-        let rooms = store.rooms().await.map_err(text)?;
+        let rooms = RoomsKept { histories: vec![], ..store.rooms().await.map_err(text)? };
+        let histories = histories(store).await?;
+        let expected = [histories_after(acked).await, histories_after(acked + 1).await];
         let holds = |batches: usize| {
             holds_marks(batches)
                 && rooms == rooms_after(batches)
+                && histories == expected[batches - acked]
                 && (0..CONVERSATIONS).all(|conversation| {
                     let sent = self.batches[..batches].iter().flatten();
                     let sent: Vec<_> = sent.filter(|append| append.key == key(conversation)).collect();
@@ -280,7 +326,10 @@ impl Log {
         let store = open(disk)?;
         let has = self.check(&store, acked).await?;
         if let Some(last) = has.checked_sub(1) {
-            let again = store.write_batch(self.writes(last)).await.map_err(text)?;
+            // Whoever removes something twice removes more.
+            let mut again = self.writes(last);
+            again.retain(|write| !matches!(write, Write::Forget(_)));
+            let again = store.write_batch(again).await.map_err(text)?;
             if !appended(&again).all(|outcome| matches!(outcome, Appended::Duplicate(_))) {
                 return Err(format!("batch {last} can be appended twice"));
             }

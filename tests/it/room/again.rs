@@ -138,6 +138,36 @@ async fn what_the_ring_does_not_hold_any_more_is_not_passed_over() {
 }
 
 #[tokio::test]
+async fn what_the_ring_does_not_hold_any_more_is_told_if_it_is_kept() {
+    let town = forgetful(|config| config.apps.get_mut(FAST).unwrap().rooms.ring_entries = 2).await;
+    let (alice, mut to_alice) = town.connect(Carrier::Quic, "alice").await;
+    let mut bob = Bob::new(&town).await;
+    let r = room(&alice, "r");
+    r.create(stored()).await.unwrap();
+    room(&bob.client, "r").join(0).await.unwrap();
+    joined(&mut to_alice).await;
+    bob.cut().await;
+    left(&mut to_alice).await;
+    let recalled = r.send("1").await.unwrap();
+    for number in 2..=9 {
+        r.send(number.to_string()).await.unwrap();
+    }
+    r.recall(recalled.position).await.unwrap();
+    bob.client.reconnect_now();
+    let mut heard = vec![];
+    while heard.len() < 9 {
+        match within(bob.events.recv()).await.unwrap() {
+            Event::MessageSent(message) => heard.push(message),
+            Event::MembersJoined(_) | Event::RoomStateChanged(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let numbers: Vec<_> = heard.iter().map(|message| message.position.seq.0).collect();
+    assert_eq!(numbers, (1..=9).collect::<Vec<_>>(), "in order, nothing twice");
+    assert!(heard[0].recall.is_some());
+}
+
+#[tokio::test]
 async fn a_room_that_ended_meanwhile_is_made_again_by_who_entered_it_and_lost_to_who_joined_it() {
     let town = forgetful(|_| {}).await;
     let (alice, mut to_alice) = town.connect(Carrier::Quic, "alice").await;

@@ -14,9 +14,9 @@ use self::state::{Attribute, Model, Who};
 use super::*;
 
 const USERS: [&str; 4] = ["a", "b", "c", "d"];
-const ROOMS: [&str; 2] = ["kept", "lived-in"];
+const ROOMS: [&str; 3] = ["kept", "lived-in", "stored"];
 const TERMINALS: usize = 2;
-const STEPS: usize = 250;
+const STEPS: usize = 350;
 const STARTS: usize = 3;
 
 /// Everybody may be logged in often, and has long to come back.
@@ -100,7 +100,11 @@ impl Run {
         let other = *USERS.choose(&mut self.rng).unwrap();
         let (flag, reason) = (self.rng.random_bool(0.5), Reason::default());
         let r = room(&self.terminals[by].client, id);
-        let settings = if id == "kept" { kept() } else { open() };
+        let settings = match id {
+            "kept" => kept(),
+            "stored" => stored(),
+            _ => open(),
+        };
         let model = &mut self.model;
         match self.rng.random_range(0..22) {
             0 => {
@@ -199,8 +203,9 @@ impl Run {
         let what = format!("{} in {id}", self.said);
         let who = self.terminals[by].who;
         let sent = outcome(room(&self.terminals[by].client, id).send(what.clone()).await);
-        let expected = self.model.say(id, who);
-        assert_eq!(sent.as_ref().map(|sent| sent.position.seq.0).map_err(|code| *code), expected, "{who:?}");
+        let expected = self.model.say(id, who, &what);
+        let placed = sent.as_ref().map(|sent| sent.position.seq.0 as usize).map_err(|code| *code);
+        assert_eq!(placed, expected, "{who:?}");
         if sent.is_err() {
             return;
         }
@@ -231,7 +236,11 @@ impl Run {
             let state = r.info().await.unwrap();
             let users: BTreeSet<_> = sessions.iter().map(|inside| inside.user).collect();
             assert_eq!((state.owner.as_str(), state.info.name.as_str()), (there.owner, &*there.name), "{id}");
-            assert_eq!((state.members, state.head.seq.0), (users.len() as u64, there.placed), "{id}");
+            let placed = there.said.len() as u64;
+            assert_eq!((state.members, state.head.seq.0), (users.len() as u64, placed), "{id}");
+            let newest = r.history_backwards(..).await.unwrap().messages;
+            let newest: Vec<_> = newest.iter().map(text).collect();
+            assert!(there.said.ends_with(&newest) && newest.len() == there.said.len().min(100), "{id}");
             let page = r.members(0, 100).await.unwrap();
             let members: BTreeSet<_> = page.members.iter().map(|one| (one.user.as_str(), one.role)).collect();
             assert_eq!(members, users.iter().map(|user| (*user, there.role(user))).collect(), "{id}");

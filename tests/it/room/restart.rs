@@ -15,7 +15,7 @@ fn user(id: &str) -> UserId {
 }
 
 /// A server that is ended by `end` and started again at the same place, and what `inside` did before.
-async fn ended_and_started<T>(
+pub(super) async fn ended_and_started<T>(
     end: fn(Process),
     more: &'static str,
     inside: impl AsyncFnOnce(&Process) -> T,
@@ -32,7 +32,7 @@ async fn ended_and_started<T>(
     (tokio::task::spawn_blocking(replace).await.unwrap(), before, directory)
 }
 
-async fn connect(server: &Process, user: &str) -> (Client, Events) {
+pub(super) async fn connect(server: &Process, user: &str) -> (Client, Events) {
     within(server.client(user).connect()).await.unwrap()
 }
 

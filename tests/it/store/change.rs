@@ -15,6 +15,7 @@ fn recall(by: &str, seq: u64, time: u64) -> Write {
         key: message_key(),
         position,
         user: user(by),
+        moderates: false,
         window: WINDOW,
         time: Timestamp(time),
     })

@@ -11,7 +11,7 @@ use quail_protocol::{
     bounded::Text as Bounded,
     id::RoomId,
     message::{Barrage, Behind, BehindCause, Dropped, Gap, MessageBody, Text},
-    room::{EntryStatus, Reason, RoomStateChanged, Standing, StandingCause},
+    room::{EntryStatus, Reason, RoomHistory, RoomStateChanged, Settings, Standing, StandingCause},
 };
 use quail_tests::history::{InRoom, What};
 use tokio::{
@@ -121,7 +121,7 @@ impl App {
             let handle = self.client.room(room.as_str()).expect("a room id");
             while Instant::now() < until && !self.is_over() {
                 self.record(&room, InRoom::Entering);
-                match handle.enter(Default::default(), 0).await {
+                match handle.enter(settings(&room), 0).await {
                     Ok(entered) => {
                         let anew = entered.status != EntryStatus::AlreadyIn;
                         let entered = InRoom::Entered { head: entered.state.head };
@@ -265,6 +265,12 @@ impl App {
             out.notify_one();
         }
     }
+}
+
+/// One of the rooms keeps its messages.
+fn settings(room: &RoomId) -> Settings {
+    let history = if room.as_str() == "room1" { RoomHistory::Stored } else { RoomHistory::Ring };
+    Settings { history, ..Settings::default() }
 }
 
 fn barrage(text: &str) -> Barrage {

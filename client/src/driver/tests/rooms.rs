@@ -20,6 +20,7 @@ fn entered(room: &str) -> Entered {
         lifetime: Lifetime::default(),
         counters_for_members: false,
         omit_notes: false,
+        history: Default::default(),
         owner: UserId::new("bob").unwrap(),
         members: 2,
         visitors: 0,

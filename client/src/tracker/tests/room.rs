@@ -90,6 +90,7 @@ fn come_in(tracker: &mut Tracker, head: Position) {
         lifetime: Lifetime::default(),
         counters_for_members: false,
         omit_notes: false,
+        history: Default::default(),
         owner: UserId::new("alice").unwrap(),
         members: 1,
         visitors: 0,

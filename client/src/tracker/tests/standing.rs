@@ -32,6 +32,7 @@ fn entered(epoch: u64, head: u64) -> Entered {
         lifetime: Lifetime::default(),
         counters_for_members: false,
         omit_notes: false,
+        history: Default::default(),
         owner: user("alice"),
         members: 1,
         visitors: 0,

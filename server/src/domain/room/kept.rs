@@ -1,7 +1,7 @@
 //! What of a room outlives the server, in rows, and a room made of them again.
 //!
 //! Whatever changes something that is kept marks its row; whoever drives the room takes the marked rows and has them
-//! written. Messages, members and what is set of them are not kept.
+//! written. Members and what is set of them are not kept, nor are messages: of some rooms the store has those.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use quail_protocol::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Bounds, Room, attributes::Held, moderation::AllMuted};
+use super::{Bounds, Room, attributes::Held, moderation::AllMuted, stored::Stored};
 
 /// A row of a room.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +48,8 @@ struct Whole {
     maker: UserId,
     created: Timestamp,
     all_muted: Option<AllMuted>,
+    /// The epoch that it was made under, if its messages are kept.
+    stored_under: Option<Epoch>,
 }
 
 /// The counters, and how new the newest id is with which something was added.
@@ -128,6 +130,7 @@ impl Room {
                 maker: self.maker.clone(),
                 created: self.created,
                 all_muted: self.all_muted.clone(),
+                stored_under: self.stored_under(),
             })),
             Row::Admin(user) => self.admins.contains(user).then(Vec::new),
             Row::Ban(user) => self.banned.of(user).map(encode_body),
@@ -141,7 +144,8 @@ impl Room {
         }
     }
 
-    /// A room as it is kept, with nobody in it and no messages: its positions begin anew. Those who were in it have
+    /// A room as it is kept, with nobody in it and no messages: its positions begin anew under `epoch`, unless it is to
+    /// [go on](Self::go_on) with those that the store has. Those who were in it have
     /// until `returning_until` to come back before it counts as empty. `None` if the rows are of a room that is over.
     pub fn restored(
         id: RoomId,
@@ -153,8 +157,12 @@ impl Room {
         let read = |(name, value): &(Vec<u8>, Vec<u8>)| Ok((Row::named(name)?, value.clone()));
         let mut rows = rows.iter().map(read).collect::<Result<BTreeMap<_, _>, _>>()?;
         let Some(whole) = rows.remove(&Row::Whole) else { return Ok(None) };
-        let Whole { settings, owner, maker, created, all_muted } = value(&whole)?;
+        let Whole { settings, owner, maker, created, all_muted, stored_under } = value(&whole)?;
         let mut room = Self::new(id, settings, maker, epoch, bounds, now);
+        if stored_under.is_some() != room.stored.is_some() {
+            return Err(Unreadable);
+        }
+        room.stored = stored_under.map(Stored::new);
         (room.owner, room.created, room.all_muted) = (owner, created, all_muted);
         (room.empty_since, room.returning_until) = (Some(returning_until), Some(returning_until));
         for (row, bytes) in rows {

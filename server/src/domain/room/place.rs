@@ -103,7 +103,7 @@ impl Room {
     }
 
     /// Whether `user` may have a message told now; the priority that it gets, and what everybody is to see of them.
-    fn admit(
+    pub fn admit(
         &mut self,
         user: &UserId,
         priority: Priority,

@@ -23,17 +23,16 @@ impl Room {
         window: Duration,
         now: Timestamp,
     ) -> Result<(Recalled, Option<Changed>), Code> {
-        let role = self.role(by).ok_or(Code::NotInRoom)?;
+        self.role(by).ok_or(Code::NotInRoom)?;
         if position.epoch != self.head.epoch {
             return Err(Code::EpochMismatch);
         }
         let message = self.ring.get(position.seq).ok_or(Code::MessageNotFound)?;
-        let moderates = message.sender != *by && may(role, Right::Moderate);
-        if moderates && !outranks(role, self.standing(&message.sender)) {
-            return Err(Code::RightMissing);
-        }
-        let is_news =
-            if moderates { message.recall.is_none() } else { may_recall(message, by, now, window)? };
+        let is_news = if self.moderates(by, &message.sender)? {
+            message.recall.is_none()
+        } else {
+            may_recall(message, by, now, window)?
+        };
         if !is_news {
             return Ok((recalled(message), None));
         }
@@ -41,6 +40,17 @@ impl Room {
         let message = self.ring.recall(position.seq, prev.next(), note).ok_or(Code::MessageNotFound)?;
         self.rev = prev.next();
         Ok((recalled(&message), Some(Changed { prev, message })))
+    }
+
+    /// True if `by` may take back what `sender` says because they moderate them, false if only what they say themself. An
+    /// error if they moderate others.
+    pub fn moderates(&self, by: &UserId, sender: &UserId) -> Result<bool, Code> {
+        let role = self.role(by).ok_or(Code::NotInRoom)?;
+        let moderates = sender != by && may(role, Right::Moderate);
+        if moderates && !outranks(role, self.standing(sender)) {
+            return Err(Code::RightMissing);
+        }
+        Ok(moderates)
     }
 
     /// The number of its newest change of a message.

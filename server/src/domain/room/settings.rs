@@ -3,7 +3,7 @@
 use quail_protocol::{
     Code, Timestamp,
     limits::WHEN_EMPTY_MS_MAX,
-    room::{Lifetime, LifetimeKind, Settings},
+    room::{Lifetime, LifetimeKind, RoomHistory, Settings},
 };
 
 /// Checks what a room is to begin with.
@@ -15,5 +15,6 @@ pub fn check_settings(settings: &Settings, now: Timestamp) -> Result<(), Code> {
         LifetimeKind::Kept => ms == 0,
         LifetimeKind::Unknown(_) => false,
     };
-    if fits { Ok(()) } else { Err(Code::InvalidArgument) }
+    let is_known = !matches!(settings.history, RoomHistory::Unknown(_));
+    if fits && is_known { Ok(()) } else { Err(Code::InvalidArgument) }
 }

@@ -2,6 +2,7 @@ mod attributes;
 mod counters;
 mod kept;
 mod recall;
+mod stored;
 mod visitors;
 
 use std::time::Duration;

@@ -1,8 +1,11 @@
 //! Keeping what of rooms is to outlive the server, and making rooms of it when one starts.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use quail_protocol::{
@@ -17,7 +20,7 @@ use crate::{
     domain::room::Room as Rules,
     hub::fanout::Ticket,
     session::Session,
-    store::{RoomChange, RoomsKept, Write, commit::Submission},
+    store::{ConversationKey, RoomChange, RoomsKept, Write, commit::Submission},
 };
 
 /// What a change answers, to be told when it is kept.
@@ -28,24 +31,17 @@ pub struct Answer<R> {
     kept: Option<oneshot::Receiver<Result<(), Reject>>>,
     /// Ready when all that stands before it in its line was told.
     told: Option<oneshot::Receiver<()>>,
-    /// To be set when it is kept.
-    settles: Option<Arc<AtomicBool>>,
 }
 
 impl<R> Answer<R> {
     pub(super) fn new(value: R, kept: Option<oneshot::Receiver<Result<(), Reject>>>) -> Self {
-        Self { value, kept, told: None, settles: None }
+        Self { value, kept, told: None }
     }
 
     /// Another one that waits for the same.
     pub(super) fn with<T>(self, value: T) -> Answer<T> {
-        let Self { kept, told, settles, .. } = self;
-        Answer { value, kept, told, settles }
-    }
-
-    /// Notes in `is_kept` when it is.
-    pub(super) fn settling(self, is_kept: &Arc<AtomicBool>) -> Self {
-        Self { settles: Some(is_kept.clone()), ..self }
+        let Self { kept, told, .. } = self;
+        Answer { value, kept, told }
     }
 
     /// Returns it when all that it tells of will outlive the server, and whoever asked was told what happened before.
@@ -53,9 +49,6 @@ impl<R> Answer<R> {
         if let Some(kept) = self.kept {
             // Without an answer the committer is gone.
             kept.await.unwrap_or(Err(Code::Unavailable.into()))?;
-        }
-        if let Some(is_kept) = self.settles {
-            is_kept.store(true, Ordering::Release);
         }
         if let Some(told) = self.told {
             // Without an answer it went with its line.
@@ -73,6 +66,12 @@ pub struct Unreadable {
     room: RoomId,
 }
 
+/// What changed of a room since it was asked last.
+fn touched(app: &AppId, room: &RoomId, live: &mut Live) -> RoomChange {
+    let (epoch, rows) = (live.rules.head().epoch, live.rules.take_touched());
+    RoomChange { app: app.clone(), room: room.clone(), epoch, rows }
+}
+
 impl Rooms {
     /// An error while too many changes wait to be written.
     pub(super) fn ready(&self) -> Result<(), Code> {
@@ -82,10 +81,13 @@ impl Rooms {
     /// Has written what changed of a room. The answer waits until it is; also if nothing changed, for it may tell of what
     /// changed before and is on its way.
     pub(super) fn keep<R>(&self, app: &AppId, room: &RoomId, live: &mut Live, value: R) -> Answer<R> {
-        let rows = live.rules.take_touched();
-        let change =
-            RoomChange { app: app.clone(), room: room.clone(), epoch: live.rules.head().epoch, rows };
-        Answer::new(value, Some(self.submit(change)))
+        Answer::new(value, Some(self.submit(touched(app, room, live), None)))
+    }
+
+    /// The same for a room that is new, and notes when it is there for good.
+    pub(super) fn keep_new<R>(&self, app: &AppId, room: &RoomId, made: &Room, value: R) -> Answer<R> {
+        let change = touched(app, room, &mut made.lock());
+        Answer::new(value, Some(self.submit(change, Some(made.is_kept.clone()))))
     }
 
     /// The same for what nobody asked for.
@@ -108,7 +110,7 @@ impl Rooms {
         let answer = if found.is_kept.load(Ordering::Acquire) {
             Answer::new(value, None)
         } else {
-            self.keep(app, room, live, value).settling(&found.is_kept)
+            self.keep(app, room, live, value)
         };
         let (tell, told) = oneshot::channel();
         // Whoever was given up waits no more.
@@ -120,25 +122,31 @@ impl Rooms {
     pub(super) fn wipe<R>(&self, app: &AppId, room: &RoomId, live: &Live, value: R) -> Answer<R> {
         let (epoch, rows) = (live.rules.head().epoch, live.rules.wiped());
         let change = RoomChange { app: app.clone(), room: room.clone(), epoch, rows };
-        Answer::new(value, Some(self.submit(change)))
+        Answer::new(value, Some(self.submit(change, None)))
     }
 
-    fn submit(&self, change: RoomChange) -> oneshot::Receiver<Result<(), Reject>> {
-        let (ticket, kept) = oneshot::channel();
+    fn submit(
+        &self,
+        change: RoomChange,
+        settles: Option<Arc<AtomicBool>>,
+    ) -> oneshot::Receiver<Result<(), Reject>> {
+        let (waiting, kept) = oneshot::channel();
         // It happened and was told: refusing it would leave the store behind for good.
-        self.committer.insist(Submission { write: Write::Room(change), ticket: Ticket::Room(ticket) });
+        let ticket = Ticket::Room { waiting, settles };
+        self.committer.insist(Submission { write: Write::Room(change), ticket });
         kept
     }
 
-    /// Makes the rooms that were there when the server ended. The answer waits until their epochs are remembered:
-    /// nobody is to come in before.
+    /// Makes the rooms that were there when the server ended, and has what is left of others removed. The answer waits
+    /// until their epochs are remembered, and names those that are to go on with their messages: nobody is to come in
+    /// before.
     pub fn restore(
         &self,
         kept: RoomsKept,
         config: impl Fn(&AppId) -> Option<apps::Rooms>,
         now: Now,
-    ) -> Result<Answer<()>, Unreadable> {
-        let mut last = None;
+    ) -> Result<Answer<Vec<ConversationKey>>, Unreadable> {
+        let (mut last, mut stored) = (None, BTreeSet::new());
         self.epoch.fetch_max(kept.last_epoch.0, Ordering::AcqRel);
         for rows in kept.rows.chunk_by(|one, next| (&one.app, &one.room) == (&next.app, &next.room)) {
             let Some(first) = rows.first() else { continue };
@@ -156,18 +164,22 @@ impl Rooms {
             let Some(rules) = restored else {
                 tracing::error!(%app, %room, "rows of a room that is over are removed");
                 let rows = rows.into_iter().map(|(name, _)| (name, None)).collect();
-                _ = self.submit(RoomChange { app, room, epoch, rows });
+                _ = self.submit(RoomChange { app, room, epoch, rows }, None);
                 continue;
             };
             lock(&self.counts).restore(&app, rules.maker());
             self.metrics.rooms_changed(1);
-            let live = Mutex::new(Live::new(rules, self.metrics.clone()));
-            let live = Arc::new(Room { live, is_kept: Arc::new(AtomicBool::new(true)) });
-            self.write().insert((app.clone(), room.clone()), live);
+            let made = Room::new(&app, &room, Live::new(rules, self.metrics.clone()), true);
+            stored.extend(made.stored.clone());
+            self.write().insert((app.clone(), room.clone()), Arc::new(made));
             last = Some((app, room, epoch));
         }
-        let remember = |(app, room, epoch)| self.submit(RoomChange { app, room, epoch, rows: vec![] });
-        Ok(Answer::new((), last.map(remember)))
+        let remember = |(app, room, epoch)| self.submit(RoomChange { app, room, epoch, rows: vec![] }, None);
+        let answer = Answer::new((), last.map(remember));
+        // What a server that ended had not removed yet.
+        let over = kept.histories.into_iter().filter(|key| !stored.contains(key));
+        over.filter(|key| config(key.app()).is_some()).for_each(|key| self.forget(key));
+        Ok(answer.with(stored.into_iter().collect()))
     }
 
     /// Says that the server ends: its rooms are to be there when it starts again.

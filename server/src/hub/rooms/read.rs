@@ -31,7 +31,7 @@ impl Rooms {
     }
 
     /// Looks at a room for somebody in it; `absent` if there is none.
-    fn inside<R>(
+    pub(super) fn inside<R>(
         &self,
         app: &AppId,
         room: &RoomId,

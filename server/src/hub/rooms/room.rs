@@ -30,7 +30,7 @@ pub struct Head {
     pub position: Position,
     /// The newest number of each priority.
     pub last_by_priority: [Seq; Priority::COUNT],
-    /// The first number that is still in the ring.
+    /// The first number that is still kept.
     pub first: Seq,
     /// The number of its newest change of a message.
     pub rev: Rev,
@@ -185,8 +185,9 @@ impl Live {
 
     pub(super) fn head(&self) -> Head {
         let position = self.rules.head();
-        let first = self.rules.ring().first(position.seq);
-        Head { position, last_by_priority: self.rules.last_by_priority(), first, rev: self.rules.rev() }
+        let (last_by_priority, first, rev) =
+            (self.rules.last_by_priority(), self.rules.first(), self.rules.rev());
+        Head { position, last_by_priority, first, rev }
     }
 
     /// The same in the words of the store.
@@ -278,7 +279,17 @@ impl Live {
         };
         metrics.room_placed(asked, message.priority);
         let told = sent(&Place::of(&message));
-        self.crowd.answer(session, move || answer(Ok(told)));
+        self.tell_placed(session, message, move || answer(Ok(told)));
+    }
+
+    /// Answers the sender of a message that has its place, and tells everybody else.
+    pub(super) fn tell_placed(
+        &mut self,
+        session: &Arc<Session>,
+        message: Message,
+        answer: impl FnOnce() + Send + 'static,
+    ) {
+        self.crowd.answer(session, answer);
         let (frame, position) = (message.to_frame(), Some(message.position));
         let Message { priority, conversation, .. } = message;
         self.crowd.tell(Telling { frame, conversation, priority, position }, Some(session));
@@ -330,7 +341,7 @@ fn sent(place: &Place) -> Sent {
     Sent { id, position, prev, rev, priority, time, ack: Ack::Accepted }
 }
 
-fn reject(refused: Refused) -> Reject {
+pub(super) fn reject(refused: Refused) -> Reject {
     let retry_after_ms = refused.wait.map(|wait| wait.as_millis() as u32 + 1);
     Reject { retry_after_ms, ..refused.code.into() }
 }

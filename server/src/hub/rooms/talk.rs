@@ -16,7 +16,7 @@ use crate::{
 
 impl Rooms {
     /// Gives a message its place, or none if it is to have none, and tells everybody in the room. `answer` tells the
-    /// sender, in the same order.
+    /// sender, in the same order. In a room whose messages are kept it is for those that get none.
     pub fn send(
         &self,
         app: &AppId,
@@ -28,8 +28,9 @@ impl Rooms {
     ) {
         let Some(found) = self.find(app, room) else { return answer(Err(Code::NotInRoom.into())) };
         let mut live = found.lock();
-        // Nobody is in a room that has ended.
-        if !live.has(session) {
+        let is_for_the_store = found.stored.is_some() && sending.content.options.persist;
+        // Nobody is in a room that has ended. One whose messages are kept was made since the sender looked.
+        if !live.has(session) || is_for_the_store {
             return answer(Err(Code::NotInRoom.into()));
         }
         if sending.content.options.persist {

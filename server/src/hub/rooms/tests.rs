@@ -1,5 +1,7 @@
 //! What happens to a room while it ends.
 
+mod stored;
+
 use futures_util::FutureExt;
 use quail_protocol::{
     Timestamp,
@@ -83,9 +85,10 @@ impl Play {
 
     /// What the store holds when all is written.
     async fn kept(&self) -> RoomsKept {
-        let Shared { committer, hub, store, metrics, clock, .. } = &*self.shared;
+        let Shared { committer, hub, rooms, store, metrics, clock, .. } = &*self.shared;
         committer.close();
-        let stage = FanOut { hub: hub.clone(), store: store.clone(), metrics: metrics.clone() };
+        let (hub, rooms, metrics) = (hub.clone(), rooms.clone(), metrics.clone());
+        let stage = FanOut { hub, rooms, store: store.clone(), metrics };
         committer.clone().run(store.clone(), stage, *clock).await.unwrap();
         store.rooms().await.unwrap()
     }

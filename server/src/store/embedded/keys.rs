@@ -21,7 +21,7 @@ pub(super) type Key = Vec<u8>;
 const FORMAT: u8 = 1;
 
 /// The store's layout of keyspaces and keys.
-pub(super) const SCHEMA: u32 = 5;
+pub(super) const SCHEMA: u32 = 6;
 
 /// A stored value is not what its key says.
 #[derive(Debug, thiserror::Error)]
@@ -31,19 +31,54 @@ pub(super) struct Unreadable {
     format: Option<u8>,
 }
 
-/// `app`, then the two users, each behind its length: no key is a prefix of another conversation's.
+/// `app`, then the two users, or the room and the epoch that it was made under; names stand behind their lengths, so that
+/// no key is a prefix of another conversation's.
 pub(super) fn conversation(key: &ConversationKey) -> Key {
-    let ConversationKey::Peer(app, low, high) = key;
     let mut bytes = Vec::with_capacity(64);
-    push(&mut bytes, app.as_str());
-    bytes.push(PEER);
-    push(&mut bytes, low.as_str());
-    push(&mut bytes, high.as_str());
+    match key {
+        ConversationKey::Peer(app, low, high) => {
+            push(&mut bytes, app.as_str());
+            bytes.push(PEER);
+            push(&mut bytes, low.as_str());
+            push(&mut bytes, high.as_str());
+        }
+        ConversationKey::Room(app, room, made) => {
+            push(&mut bytes, app.as_str());
+            bytes.push(ROOM);
+            push(&mut bytes, room.as_str());
+            bytes.extend_from_slice(&made.0.to_be_bytes());
+        }
+    }
     bytes
 }
 
-/// Tells peer conversations from the kinds that come later.
+/// Tell conversations of peers from those of rooms, and from the kinds that come later.
 const PEER: u8 = 1;
+const ROOM: u8 = 2;
+
+/// What the keys of all rooms of an app begin with, and what those of everything else of it behind them would, which the
+/// key of any conversation of it names.
+pub(super) fn rooms_of(key: &[u8]) -> Result<(Key, Key), Unreadable> {
+    let (app, _) = pull(key).ok_or(Unreadable { what: "key of a conversation", format: None })?;
+    let behind = |kind| {
+        let mut bytes = Vec::with_capacity(32);
+        push(&mut bytes, app);
+        bytes.push(kind);
+        bytes
+    };
+    Ok((behind(ROOM), behind(ROOM + 1)))
+}
+
+/// The room that the key of its conversation names.
+pub(super) fn conversation_of_room(key: &[u8]) -> Result<ConversationKey, Unreadable> {
+    let read = || {
+        let (app, rest) = pull(key)?;
+        let (room, made) = pull(rest.strip_prefix(&[ROOM])?)?;
+        let made = Epoch(u64::from_be_bytes(made.try_into().ok()?));
+        Some(ConversationKey::Room(AppId::new(app).ok()?, RoomId::new(room).ok()?, made))
+    };
+    read().ok_or(Unreadable { what: "key of a room's conversation", format: None })
+}
 
 /// The key of an entry; entries of a conversation sort by number.
 pub(super) fn entry(conversation: &[u8], seq: Seq) -> Vec<u8> {
@@ -130,6 +165,9 @@ fn pull(bytes: &[u8]) -> Option<(&str, &[u8])> {
 
 /// Where the highest epoch of all rooms stands.
 pub(super) const LAST_ROOM_EPOCH: &[u8] = b"quail.last_room_epoch";
+
+/// Where the epoch stands under which rooms go on of which messages were lost.
+pub(super) const ROOMS_ANEW: &[u8] = b"quail.rooms_anew";
 
 pub(super) fn encode_epoch(epoch: Epoch) -> Vec<u8> {
     [&[FORMAT], &epoch.0.to_be_bytes()[..]].concat()

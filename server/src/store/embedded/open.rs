@@ -148,11 +148,22 @@ impl Embedded {
         if batch < mark.batch() && !accept_data_loss {
             return Err(damaged(ends_early(batch, mark.batch())));
         }
+        let epoch = |bytes: Option<fjall::UserValue>| match bytes {
+            Some(bytes) => keys::decode_epoch(&bytes).map_err(|error| damaged(error.to_string())),
+            None => Ok(Epoch::default()),
+        };
+        let mut rooms_anew = epoch(single(keys::ROOMS_ANEW)?)?;
         if accept_data_loss {
-            // What is left is no continuation of what clients have seen, and a new epoch tells them.
+            // What is left is no continuation of what clients have seen, and a new epoch tells them: of rooms one that is
+            // above that of every room there was, as the clock is.
             generation += 1;
             batch += 1;
+            let last = epoch(single(keys::LAST_ROOM_EPOCH)?)?;
+            rooms_anew = Epoch(clock.timestamp().0.max(last.0 + 1));
             let mut writes = database.batch();
+            for key in [keys::ROOMS_ANEW, keys::LAST_ROOM_EPOCH] {
+                writes.insert(&singles, key, keys::encode_epoch(rooms_anew));
+            }
             writes.insert(&singles, GENERATION_KEY, generation.to_be_bytes());
             writes.insert(&singles, BATCH_KEY, batch.to_be_bytes());
             writes.commit().and_then(|()| database.persist(PersistMode::SyncAll)).map_err(refused)?;
@@ -174,6 +185,7 @@ impl Embedded {
             news,
             rooms,
             epoch: Epoch(generation),
+            rooms_anew,
             writer: Mutex::new(writer),
             mark_interval: config.mark_interval,
             clock,

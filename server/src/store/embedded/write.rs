@@ -1,5 +1,7 @@
 //! Putting a batch together and committing it.
 
+mod room;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, MutexGuard, PoisonError},
@@ -23,7 +25,7 @@ use super::{
 use crate::domain::conversation::View;
 use crate::store::{
     Append, Appended, Head, MarkChange, MarkKept, Place, ProfileChange, ProfileKept, RecallChange,
-    RecallKept, RoomChange, StoreError, Write, Written,
+    RecallKept, StoreError, Write, Written,
     entry::{Entry, Remembered},
     feed::{self, Ends},
 };
@@ -68,7 +70,8 @@ struct Batch<'a> {
     /// What it places or changes and does not trim again: no key may be written twice.
     entries: BTreeMap<Key, Placed>,
     changes: BTreeMap<Key, Seq>,
-    heads: HashMap<Key, Head>,
+    /// `None` of one that is gone.
+    heads: HashMap<Key, Option<Head>>,
     remembered: HashMap<Key, Remembered>,
     views: HashMap<Key, View>,
     profiles: HashMap<Key, Profile>,
@@ -89,26 +92,26 @@ struct Placed {
 impl Batch<'_> {
     fn append(&mut self, append: Append) -> Result<Appended, StoreError> {
         let inner = self.inner;
-        let conversation = keys::conversation(&append.key);
+        let (conversation, epoch) = (keys::conversation(&append.key), inner.epoch_of(&append.key));
         if let Some(user) = &append.known
             && self.profile(append.key.app(), user)?.is_none()
         {
             return Ok(Appended::RecipientUnknown);
         }
         if !append.content.options.persist {
-            let head = self.head(&conversation)?;
+            let head = self.head(&conversation, epoch)?;
             return Ok(Appended::Passed(append.into_unnumbered(head.position)));
         }
         let content = append.content_hash();
         let dedup_key = keys::dedup(&conversation, &append.sender, append.client_id);
         let before = match self.remembered.get(&dedup_key) {
             Some(row) => Some(*row),
-            None => inner.remembered(&self.durable, &dedup_key)?,
+            None => inner.remembered(&self.durable, &dedup_key, epoch)?,
         };
         if let Some(row) = before {
             return Ok(row.repeated(content));
         }
-        let mut head = self.head(&conversation)?;
+        let mut head = self.head(&conversation, epoch)?;
         if head.position.seq == Seq(0) {
             for (app, user, conversation) in append.key.views() {
                 self.views.insert(keys::view(&keys::user(app, user), &conversation), View::default());
@@ -126,14 +129,17 @@ impl Batch<'_> {
         let row = Remembered { place: Place::of(&message), content };
         self.writes.insert(&inner.dedup, dedup_key.clone(), keys::encode_dedup(&row));
         self.remembered.insert(dedup_key, row);
-        self.heads.insert(conversation, head);
+        self.heads.insert(conversation, Some(head));
         Ok(Appended::Placed(message))
     }
 
-    fn head(&self, conversation: &Key) -> Result<Head, StoreError> {
-        match self.heads.get(conversation).or_else(|| self.known.get(conversation)) {
+    fn head(&self, conversation: &Key, epoch: Epoch) -> Result<Head, StoreError> {
+        if let Some(head) = self.heads.get(conversation) {
+            return Ok(head.unwrap_or(Head::empty(epoch)));
+        }
+        match self.known.get(conversation) {
             Some(head) => Ok(*head),
-            None => self.inner.stored_head(&self.durable, conversation),
+            None => self.inner.stored_head(&self.durable, conversation, epoch),
         }
     }
 
@@ -141,7 +147,7 @@ impl Batch<'_> {
     fn trim(&mut self, conversation: &Key, head: &Head, seq: Seq) -> Result<(), StoreError> {
         let key = keys::entry(conversation, seq);
         if head.rev > Default::default()
-            && let Some(rev) = self.entry(&key)?.and_then(|entry| entry.changed_at())
+            && let Some(rev) = self.entry(&key, head.position.epoch)?.and_then(|entry| entry.changed_at())
         {
             let change = keys::change(conversation, rev);
             if self.changes.remove(&change).is_none() {
@@ -154,10 +160,10 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn entry(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+    fn entry(&self, key: &Key, epoch: Epoch) -> Result<Option<Entry>, StoreError> {
         match self.entries.get(key) {
             Some(placed) => Ok(Some(placed.entry.clone())),
-            None => self.inner.entry(&self.durable, key),
+            None => self.inner.entry(&self.durable, key, epoch),
         }
     }
 
@@ -165,15 +171,15 @@ impl Batch<'_> {
         if change.epoch != self.inner.epoch {
             return Ok(None);
         }
-        let conversation = keys::conversation(&change.key);
-        let head = self.head(&conversation)?;
+        let (conversation, epoch) = (keys::conversation(&change.key), change.epoch);
+        let head = self.head(&conversation, epoch)?;
         let view = keys::view(&keys::user(&change.app, &change.user), &change.conversation);
         let before = match self.views.get(&view) {
             Some(view) => *view,
             None => self.inner.view(&self.durable, &view)?,
         };
         let at = |seq| {
-            let entry = self.entry(&keys::entry(&conversation, seq))?;
+            let entry = self.entry(&keys::entry(&conversation, seq), epoch)?;
             Ok(entry.map(|entry| entry.countable.into()))
         };
         let (after, kept) = change.apply(before, &head, at)?;
@@ -184,13 +190,13 @@ impl Batch<'_> {
     }
 
     fn recall(&mut self, change: RecallChange) -> Result<Result<RecallKept, Code>, StoreError> {
-        let conversation = keys::conversation(&change.key);
-        let mut head = self.head(&conversation)?;
+        let (conversation, epoch) = (keys::conversation(&change.key), self.inner.epoch_of(&change.key));
+        let mut head = self.head(&conversation, epoch)?;
         if let Err(code) = change.check(&head) {
             return Ok(Err(code));
         }
         let key = keys::entry(&conversation, change.position.seq);
-        let Some(mut entry) = self.entry(&key)? else { return Ok(Err(Code::MessageNotFound)) };
+        let Some(mut entry) = self.entry(&key, epoch)? else { return Ok(Err(Code::MessageNotFound)) };
         let kept = match change.apply(&mut entry, &mut head) {
             Ok(kept) => kept,
             Err(code) => return Ok(Err(code)),
@@ -199,7 +205,7 @@ impl Batch<'_> {
             let known = self.entries.get(&key).is_none_or(|placed| placed.known);
             self.entries.insert(key, Placed { entry, known });
             self.changes.insert(keys::change(&conversation, head.rev), change.position.seq);
-            self.heads.insert(conversation, head);
+            self.heads.insert(conversation, Some(head));
         }
         Ok(Ok(kept))
     }
@@ -251,19 +257,8 @@ impl Batch<'_> {
         Ok(seq)
     }
 
-    fn keep_room(&mut self, change: RoomChange) -> Result<(), StoreError> {
-        let RoomChange { app, room, epoch, rows } = change;
-        let highest = match self.room_epoch {
-            Some(epoch) => epoch,
-            None => self.inner.last_room_epoch(&self.durable)?,
-        };
-        self.room_epoch = Some(epoch).filter(|epoch| *epoch > highest).or(self.room_epoch);
-        self.rooms.extend(rows.into_iter().map(|(name, value)| (keys::room(&app, &room, &name), value)));
-        Ok(())
-    }
-
     /// All that is to be written, and the heads that are in force then.
-    fn finish(self) -> (OwnedWriteBatch, HashMap<Key, Head>) {
+    fn finish(self) -> (OwnedWriteBatch, HashMap<Key, Option<Head>>) {
         let Self { inner, mut writes, entries, changes, heads, views, profiles, feeds, news, .. } = self;
         let (rooms, room_epoch) = (self.rooms, self.room_epoch);
         for (key, placed) in entries {
@@ -273,7 +268,10 @@ impl Batch<'_> {
             writes.insert(&inner.changes, key, keys::encode_change(seq));
         }
         for (key, head) in &heads {
-            writes.insert(&inner.heads, key.clone(), keys::encode_head(head));
+            match head {
+                Some(head) => writes.insert(&inner.heads, key.clone(), keys::encode_head(head)),
+                None => writes.remove(&inner.heads, key.clone()),
+            }
         }
         for (key, view) in views {
             writes.insert(&inner.views, key, keys::encode_view(inner.epoch, &view));
@@ -332,12 +330,18 @@ impl Inner {
             Write::Profile(change) => open.keep_profile(change).map(Written::Profile),
             Write::Recall(change) => open.recall(change).map(Written::Recall),
             Write::Room(change) => open.keep_room(change).map(|()| Written::Room),
+            Write::Forget(forget) => open.forget(&forget).map(Written::Forget),
         };
         let outcomes = batch.into_iter().map(write).collect::<Result<_, _>>()?;
         let (writes, heads) = open.finish();
         if !writes.is_empty() {
             self.commit(&mut writer, writes)?;
-            writer.heads.extend(heads);
+            for (key, head) in heads {
+                match head {
+                    Some(head) => _ = writer.heads.insert(key, head),
+                    None => _ = writer.heads.remove(&key),
+                }
+            }
             self.mark(&mut writer)?;
         }
         Ok(outcomes)

@@ -242,6 +242,13 @@ impl<'a> Stays<'a> {
         let held = self.all.iter().any(|stay| stay.holds(device, room, position));
         held || self.maybe.contains_key(&(device, room))
     }
+
+    /// The same for what the device said in `record`, which may be placed after it left.
+    pub(super) fn may_say(&self, device: &Device, room: &RoomId, position: Position, record: usize) -> bool {
+        let said = |stay: &Stay<'_>| (stay.began..stay.ended).contains(&record) && stay.from < position.seq;
+        let mut theirs = self.all.iter().filter(|stay| stay.is_of(device, room, position.epoch));
+        self.holds(device, room, position) || theirs.any(said)
+    }
 }
 
 impl Stay<'_> {
@@ -250,8 +257,7 @@ impl Stay<'_> {
     }
 
     fn holds(&self, device: &Device, room: &RoomId, position: Position) -> bool {
-        let inside = self.from < position.seq && position.seq <= self.upto;
-        inside && self.is_of(device, room, position.epoch)
+        (self.from.next()..=self.upto).contains(&position.seq) && self.is_of(device, room, position.epoch)
     }
 
     /// Goes through what was told, in the order in which it was.

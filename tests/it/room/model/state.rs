@@ -35,7 +35,8 @@ pub(super) struct Room {
     all_muted: bool,
     pub(super) attributes: BTreeMap<&'static str, Attribute>,
     pub(super) votes: i64,
-    pub(super) placed: u64,
+    /// Its messages.
+    pub(super) said: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -89,10 +90,12 @@ impl Room {
 impl Model {
     /// The server started: everybody is out.
     pub(super) fn start(&mut self) {
-        for room in self.rooms.values_mut() {
+        for (id, room) in &mut self.rooms {
             room.inside.clear();
             room.kept = true;
-            room.placed = 0;
+            if *id != "stored" {
+                room.said.clear();
+            }
         }
     }
 
@@ -103,7 +106,7 @@ impl Model {
 
     fn make(&mut self, id: &'static str, who: Who) -> Result<EntryStatus, Code> {
         let room = Room {
-            kept: id == "kept",
+            kept: id != "lived-in",
             owner: who.user,
             name: String::new(),
             admins: BTreeSet::new(),
@@ -113,7 +116,7 @@ impl Model {
             all_muted: false,
             attributes: BTreeMap::new(),
             votes: 0,
-            placed: 0,
+            said: vec![],
         };
         self.rooms.insert(id, room);
         Ok(EntryStatus::Created)
@@ -276,7 +279,7 @@ impl Model {
     }
 
     /// The number that a message gets.
-    pub(super) fn say(&mut self, id: &str, who: Who) -> Result<u64, Code> {
+    pub(super) fn say(&mut self, id: &str, who: Who, what: &str) -> Result<usize, Code> {
         let room = self.room(id, Code::NotInRoom)?;
         if !room.inside.contains(&who) {
             return Err(Code::NotInRoom);
@@ -285,8 +288,8 @@ impl Model {
         if silenced && room.owner != who.user {
             return Err(Code::MutedInRoom);
         }
-        room.placed += 1;
-        Ok(room.placed)
+        room.said.push(what.to_owned());
+        Ok(room.said.len())
     }
 }
 

@@ -30,6 +30,12 @@ fn stored_bytes_are_these() {
     let row = room(&app, &lobby, &[4, b'k']);
     assert_eq!(hex(&row), "0464656d6f056c6f626279046b");
     assert_eq!(room_of(&row).unwrap(), (app.clone(), lobby, vec![4, b'k']));
+    let history = ConversationKey::Room(app.clone(), RoomId::new("lobby").unwrap(), Epoch(258));
+    let stored = conversation(&history);
+    assert_eq!(hex(&stored), "0464656d6f02056c6f6262790000000000000102");
+    assert_eq!(conversation_of_room(&stored).unwrap(), history);
+    assert!(conversation_of_room(&key).is_err() && conversation_of_room(&stored[1..]).is_err());
+    assert_eq!(rooms_of(&key).unwrap(), (b"\x04demo\x02".to_vec(), b"\x04demo\x03".to_vec()));
     assert_eq!(hex(&encode_room(b"v")), "0176");
     assert_eq!(decode_room(&encode_room(b"v")).unwrap(), b"v");
     assert_eq!(hex(&encode_epoch(Epoch(258))), "010000000000000102");
@@ -148,6 +154,8 @@ fn no_conversation_begins_with_another() {
     for (i, one) in ids.iter().enumerate() {
         keys.extend(ids[i..].iter().map(|other| conversation(&ConversationKey::peer(&app, one, other))));
     }
+    let room = |id, made| ConversationKey::Room(app.clone(), RoomId::new(id).unwrap(), Epoch(made));
+    keys.extend([room("a", 1), room("a", 1 << 32), room("aa", 1)].iter().map(conversation));
     for (i, key) in keys.iter().enumerate() {
         assert!(keys.iter().enumerate().all(|(j, other)| i == j || !other.starts_with(key)));
     }
