@@ -4,6 +4,7 @@ mod attributes;
 mod budget;
 mod counters;
 mod kept;
+mod members;
 mod moderation;
 mod news;
 mod place;
@@ -219,12 +220,7 @@ impl Room {
         let member = Member { user: user.clone(), name, avatar, role, joined: now };
         self.arrivals += 1;
         self.by_arrival.insert(self.arrivals, user.clone());
-        let told = if self.settings.omit_notes {
-            Member { name: Default::default(), avatar: Default::default(), ..member.clone() }
-        } else {
-            member.clone()
-        };
-        self.news.joined(told);
+        self.news.joined(self.told(member.clone()));
         let (arrival, sessions) = (self.arrivals, BTreeSet::from([session]));
         let (urgent, attributes) = (Bucket::default(), OfOccupant::default());
         self.members.insert(user, Occupant { member, arrival, sessions, urgent, attributes });
@@ -251,12 +247,13 @@ impl Room {
         if !occupant.sessions.is_empty() {
             return Ok(false);
         }
-        let (arrival, role) = (occupant.arrival, occupant.member.role);
         self.member_attributes_bytes -= occupant.attributes.bytes();
+        let (arrival, member) = (occupant.arrival, occupant.member.clone());
         self.members.remove(user);
         self.by_arrival.remove(&arrival);
-        self.orphan_attributes(user, role);
-        self.news.left(Gone { user: user.clone(), cause });
+        self.orphan_attributes(user, member.role);
+        let Member { user, name, avatar, role, .. } = self.told(member);
+        self.news.left(Gone { user, name, avatar, role, cause });
         if self.members.is_empty() {
             // Others may still be on their way back.
             self.empty_since = Some(self.returning_until.map_or(now, |until| until.max(now)));
@@ -329,36 +326,6 @@ impl Room {
             member_attributes_version: self.member_attributes_version,
             counters_version: self.counters.version,
         }
-    }
-
-    /// Users in the room behind the arrival `after`, in the order of their arrival or the other way round, and where to
-    /// go on if there are more.
-    pub fn members(&self, after: u64, limit: usize, newest_first: bool) -> (Vec<Member>, Option<u64>) {
-        let member =
-            |(arrival, user): (&u64, &UserId)| Some((*arrival, self.members.get(user)?.member.clone()));
-        let mut page: Vec<_> = match (newest_first, after) {
-            (false, after) => {
-                self.by_arrival.range(after.saturating_add(1)..).filter_map(member).take(limit + 1).collect()
-            }
-            (true, 0) => self.by_arrival.iter().rev().filter_map(member).take(limit + 1).collect(),
-            (true, after) => {
-                self.by_arrival.range(..after).rev().filter_map(member).take(limit + 1).collect()
-            }
-        };
-        let more = page.len() > limit;
-        page.truncate(limit);
-        let next = page.last().map(|(arrival, _)| *arrival).filter(|_| more);
-        (page.into_iter().map(|(_, member)| member).collect(), next)
-    }
-
-    /// Those of `users` who are in the room.
-    pub fn members_of(&self, users: &[UserId]) -> Vec<Member> {
-        users.iter().filter_map(|user| Some(self.members.get(user)?.member.clone())).collect()
-    }
-
-    /// How many users are in it.
-    pub fn count(&self) -> u64 {
-        self.members.len() as u64
     }
 
     /// Its newest position.

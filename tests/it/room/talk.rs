@@ -305,9 +305,12 @@ async fn a_room_may_leave_out_who_its_senders_are() {
         let note = (!omit_notes).then(|| "somebody".to_owned());
         assert_eq!(
             (joined, numbered, passing),
-            (Some(note.clone().unwrap_or_default()), Some(note.clone()), Some(note))
+            (Some(note.clone().unwrap_or_default()), Some(note.clone()), Some(note.clone()))
         );
         let members = room(&alice, &id).members(0, 10).await.unwrap().members;
         assert!(members.iter().all(|member| member.name.as_str() == "somebody"), "asking names them");
+        room(&bob, &id).leave().await.unwrap();
+        let gone = left(&mut to_alice).await.left[0].clone();
+        assert_eq!((gone.name.to_string(), gone.role), (note.unwrap_or_default(), Role::Member));
     }
 }
