@@ -36,6 +36,7 @@ use quail_protocol::{
 
 use self::{counts::Counts, room::Live};
 pub use self::{
+    crowd::Gather,
     kept::{Answer, Unreadable},
     room::Head,
     stored::Unplaced,

@@ -39,6 +39,7 @@ use super::{
 use crate::{
     carrier::{Carrier, Lost, Received},
     context::{Context, Shared},
+    hub::rooms::Gather,
     router::{Router, Serving},
 };
 
@@ -190,6 +191,7 @@ impl<C: Carrier> Driver<C> {
 
     /// Sees to whatever came in. `cx` is that of [`Inputs`].
     fn take_in(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
+        let _gather = Gather::begin();
         if !self.drained && self.draining.as_mut().poll(cx).is_ready() {
             self.drained = true;
             // Whoever waits for the answer to a login is told by the close alone.

@@ -5,6 +5,7 @@
 //! each line, and whoever comes or goes does so at their place in the order: a line holds that, too. The answer to a sender
 //! stands in it where the event would be.
 
+mod gather;
 mod line;
 mod run;
 
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use quail_protocol::id::SessionId;
 
+pub use self::gather::Gather;
 use self::line::{Item, Line};
 pub(super) use self::run::Telling;
 use crate::{session::Session, telemetry::Metrics};

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{runtime::Handle, task::yield_now};
 
-use super::{Address, Seat, Telling, address, run::Run};
+use super::{Address, Seat, Telling, address, gather, run::Run};
 use crate::telemetry::Metrics;
 
 /// Answers somebody.
@@ -89,13 +89,18 @@ impl Line {
         let is_long = items.waiting.len() > self.waiting_max;
         if !items.walked {
             items.walked = true;
-            self.runtime.spawn(self.clone().walk());
+            gather::begin(self);
         }
         drop(items);
         if is_long {
             // The room is told more than its tasks can tell: those who bring it lend a hand, and are slowed down by it.
             self.step();
         }
+    }
+
+    /// Begins its task.
+    pub(super) fn begin(self: &Arc<Self>) {
+        self.runtime.spawn(self.clone().walk());
     }
 
     async fn walk(self: Arc<Self>) {

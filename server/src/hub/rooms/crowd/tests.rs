@@ -273,3 +273,23 @@ async fn nobody_is_told_where_nobody_is_connected() {
         assert!(!hall.tell(2, Some(&sessions[0])), "{size}");
     }
 }
+
+#[tokio::test]
+async fn what_one_turn_brings_is_told_together_when_the_turn_is_over() {
+    let (mut hall, sessions) = Hall::of(8);
+    hall.rest().await;
+    let turn = Gather::begin();
+    hall.tell(1, None);
+    drop(Gather::begin());
+    hall.tell(2, None);
+    for _ in 0..10 {
+        yield_now().await;
+    }
+    assert_eq!(hall.queued(), 0, "the turn is not over");
+    drop(turn);
+    hall.rest().await;
+    assert_eq!(hall.queued(), 2 * sessions.len() as u64);
+    hall.tell(3, None);
+    hall.rest().await;
+    assert_eq!(hall.queued(), 3 * sessions.len() as u64, "and nobody gathers any more");
+}
