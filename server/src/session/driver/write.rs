@@ -28,9 +28,11 @@ impl<C: Carrier> Driver<C> {
     pub(super) fn write(&mut self, cx: &mut TaskContext<'_>) -> ControlFlow<End> {
         let mut wrote = false;
         'again: loop {
-            let waiting = self.context.session.outbox.waiting(self.attachment);
+            let mut waiting = self.context.session.outbox.waiting(self.attachment);
             if waiting.signals() {
                 self.write_signals();
+                // Those that no datagram can carry wait on a lane now.
+                waiting = self.context.session.outbox.waiting(self.attachment);
             }
             for lane in Lane::ALL {
                 if self.writes[lane.index()].is_none() && !waiting.on(lane) {
@@ -121,5 +123,72 @@ impl<C: Carrier> Driver<C> {
             }
             Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::SocketAddr,
+        sync::{Arc, Mutex},
+    };
+
+    use futures_util::task::noop_waker_ref;
+    use quail_protocol::{Close, Timestamp};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{carrier::Received, context::Shared, services};
+
+    /// A client without datagrams that says nothing.
+    #[derive(Clone, Default)]
+    struct Silent(Arc<Mutex<Vec<(Lane, Bytes)>>>);
+
+    impl Carrier for Silent {
+        fn name(&self) -> &'static str {
+            "silent"
+        }
+
+        fn remote_address(&self) -> SocketAddr {
+            SocketAddr::from(([192, 0, 2, 1], 1))
+        }
+
+        fn poll_receive(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<Received, Lost>> {
+            Poll::Pending
+        }
+
+        fn is_open(&self, _: Lane) -> bool {
+            true
+        }
+
+        fn poll_send(
+            &mut self,
+            _: &mut TaskContext<'_>,
+            lane: Lane,
+            bytes: &mut Bytes,
+        ) -> Poll<Result<(), Lost>> {
+            self.0.lock().unwrap().push((lane, std::mem::take(bytes)));
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_flush(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Lost>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(&mut self, _: &mut TaskContext<'_>, _: Close) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_signal_that_no_datagram_can_carry_leaves_in_the_turn_that_it_wakes() {
+        let (carrier, shared) = (Silent::default(), Arc::new(Shared::empty(Timestamp(1))));
+        let (_drain, draining) = watch::channel(false);
+        let mut driver = Driver::new(carrier.clone(), shared, Arc::new(services::routes()), draining);
+        driver.greeted = true;
+        driver.context.session.outbox.push_signal(Bytes::from_static(b"typing"));
+        let written = driver.write(&mut TaskContext::from_waker(noop_waker_ref()));
+        assert!(written.is_continue());
+        assert_eq!(*carrier.0.lock().unwrap(), [(Lane::Low, Bytes::from_static(b"typing"))]);
     }
 }
