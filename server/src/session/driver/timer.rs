@@ -30,7 +30,9 @@ impl Timer {
             self.sleep.as_mut().reset(deadline.into());
         }
         let polled = self.sleep.as_mut().poll(cx);
-        self.armed = polled.is_pending().then_some(deadline);
+        // A task that has used up its budget is put off, and the sleep has not heard of it.
+        let heard = polled.is_pending() && tokio::task::coop::has_budget_remaining();
+        self.armed = heard.then_some(deadline);
         polled
     }
 }
