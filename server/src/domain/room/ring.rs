@@ -42,6 +42,13 @@ impl Ring {
         }
     }
 
+    /// Gives up the messages below a number.
+    pub(super) fn trim(&mut self, first: Seq) {
+        while self.messages.front().is_some_and(|message| message.position.seq < first) {
+            self.pop();
+        }
+    }
+
     fn pop(&mut self) {
         if let Some(oldest) = self.messages.pop_front() {
             self.bytes -= oldest.bytes();

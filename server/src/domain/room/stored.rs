@@ -56,6 +56,7 @@ impl Room {
         let head = self.head.seq;
         self.stored.iter_mut().for_each(|stored| stored.first = kept_from(stored.first, head, keep));
         self.ring.push(message.clone());
+        self.ring.trim(self.first());
     }
 
     /// Follows the store, which took a message back.

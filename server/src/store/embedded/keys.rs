@@ -56,8 +56,8 @@ pub(super) fn conversation(key: &ConversationKey) -> Key {
 const PEER: u8 = 1;
 const ROOM: u8 = 2;
 
-/// What the keys of all rooms of an app begin with, and what those of everything else of it behind them would, which the
-/// key of any conversation of it names.
+/// What the keys of all rooms of an app begin with, which the key of any conversation of it names, and what stands behind all
+/// of the app.
 pub(super) fn rooms_of(key: &[u8]) -> Result<(Key, Key), Unreadable> {
     let (app, _) = pull(key).ok_or(Unreadable { what: "key of a conversation", format: None })?;
     let behind = |kind| {
@@ -66,7 +66,7 @@ pub(super) fn rooms_of(key: &[u8]) -> Result<(Key, Key), Unreadable> {
         bytes.push(kind);
         bytes
     };
-    Ok((behind(ROOM), behind(ROOM + 1)))
+    Ok((behind(ROOM), behind(u8::MAX)))
 }
 
 /// The room that the key of its conversation names.
