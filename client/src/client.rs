@@ -37,7 +37,7 @@ use crate::{
     room::Room,
     signal::SignalPace,
     state::{State, States, cause_of},
-    window::Window,
+    window::{Slot, Window},
 };
 
 mod becoming;
@@ -159,6 +159,15 @@ impl Client {
     /// # }
     /// ```
     pub async fn call<O: Operation>(&self, operation: O) -> Result<O::Reply, CallError> {
+        self.ask(operation, |reply, slot| Waiting::Call { reply, slot }).await
+    }
+
+    /// The same, with what the driver is to do about the reply.
+    async fn ask<O: Operation>(
+        &self,
+        operation: O,
+        waiting: impl FnOnce(oneshot::Sender<Result<Bytes, CallError>>, Slot) -> Waiting,
+    ) -> Result<O::Reply, CallError> {
         let body =
             postcard::to_stdvec(&operation).unwrap_or_else(|_| unreachable!("wire types always encode"));
         // The newest: a visitor's frames grow when they log in.
@@ -172,7 +181,7 @@ impl Client {
         let reply = async {
             let turn = self.0.window.turn(lane).await.map_err(|_| self.disconnected())?;
             let (reply, answer) = oneshot::channel();
-            let waiting = Waiting::Call { reply, slot: turn.slot };
+            let waiting = waiting(reply, turn.slot);
             let request = Request { lane, info: O::INFO, body: body.into(), own, waiting };
             // There is room for as many requests as there are slots, so this fails only after the driver has ended.
             self.0.requests.try_send(request).map_err(|_| self.disconnected())?;

@@ -2,19 +2,13 @@
 
 use std::{future::Future, sync::Arc};
 
-use quail_protocol::{
-    Code, Lane, Operation, frame,
-    id::UserId,
-    session::{LoggedIn, Login},
-};
-use tokio::{sync::oneshot, time::timeout};
+use quail_protocol::{Code, id::UserId, session::Login};
 
 use super::Client;
 use crate::{
     dialer::{Dialer, Token},
     error::{CallError, ConnectError, TokenError},
     greeting::{Greeting, Words},
-    outbox::Request,
     pending::Waiting,
     state::Cause,
 };
@@ -57,21 +51,9 @@ impl Client {
         let greeting = Greeting::Login(Box::new(login), token);
         let dialer = Dialer { greeting: greeting.clone(), ..becoming.dialer.clone() };
         let Words::Login(login) = greeting.words(None).await? else { unreachable!("it is a login") };
-        let body = postcard::to_stdvec(&*login).unwrap_or_else(|_| unreachable!("wire types always encode"));
-        let reply = async {
-            let turn = self.0.window.turn(Lane::Control).await.map_err(|_| self.disconnected())?;
-            let (reply, answer) = oneshot::channel();
-            let waiting =
-                Waiting::LogIn { user: user.clone(), dial: dialer.repeat(), reply, slot: turn.slot };
-            let request =
-                Request { lane: Lane::Control, info: Login::INFO, body: body.into(), own: None, waiting };
-            self.0.requests.try_send(request).map_err(|_| self.disconnected())?;
-            drop(turn.first);
-            answer.await.map_err(|_| self.disconnected())?
-        };
-        let answered = timeout(self.0.call_timeout, reply).await.unwrap_or(Err(CallError::TimedOut));
-        let logged_in: LoggedIn =
-            frame::decode(&answered.map_err(refused)?).map_err(|_| ConnectError::Failed(Cause::Malformed))?;
+        let (dial, to_be) = (dialer.repeat(), user.clone());
+        let waiting = |reply, slot| Waiting::LogIn { user: to_be, dial, reply, slot };
+        let logged_in = self.ask(*login, waiting).await.map_err(refused)?;
         Ok(self.of(user, logged_in.limits))
     }
 }
