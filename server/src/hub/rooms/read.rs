@@ -31,7 +31,7 @@ impl Rooms {
     }
 
     /// Looks at a room for somebody in it; `absent` if there is none.
-    pub(super) fn inside<R>(
+    fn inside<R>(
         &self,
         app: &AppId,
         room: &RoomId,

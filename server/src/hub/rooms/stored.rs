@@ -67,10 +67,9 @@ impl Rooms {
         room: &RoomId,
         asker: &Asker,
     ) -> Result<Option<ConversationKey>, Code> {
-        self.inside(app, room, asker, Code::NotInRoom, |live| {
-            let made = live.rules.stored_under();
-            Ok(made.map(|made| ConversationKey::Room(app.clone(), room.clone(), made)))
-        })
+        let found = self.find(app, room).ok_or(Code::NotInRoom)?;
+        found.lock().rules.is_in(asker)?;
+        Ok(found.stored.clone())
     }
 
     /// Whether `by` may take back what `sender` says because they moderate them, see [`Rules::moderates`].
