@@ -21,7 +21,7 @@ use quail_server::{
     entropy::Entropy,
     hub::{Hub, rooms::Rooms},
     services,
-    session::{self, Identity, Session, outbox::Attachment},
+    session::{self, Identity, Session, Streams, outbox::Attachment},
     store::{ProfileChange, Store, Write, commit::Committer, memory::Memory},
     telemetry::Metrics,
 };
@@ -59,7 +59,7 @@ fn context() -> Context {
         class: PlatformClass::Other,
         session: SessionId::at(1, [1; 10]),
     };
-    assert!(session.log_in(identity, 0).is_ok(), "nobody else is there");
+    assert!(session.log_in(identity, Streams::default()).is_ok(), "nobody else is there");
     let (committer, metrics) = (Committer::default(), Metrics::new());
     let addresses = Addresses::new(Default::default(), false, entropy.hasher(), metrics.clone());
     let shared = Shared {

@@ -4,7 +4,7 @@ mod connect;
 
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
-use quail_protocol::session::Platform;
+use quail_protocol::{limits::STREAMS_PER_LANE_MAX, session::Platform};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -58,6 +58,7 @@ pub struct Builder {
     trust: Trust,
     carrier: CarrierKind,
     endpoint: Option<quinn::Endpoint>,
+    streams_per_lane: u8,
     tcp: Tcp,
     seed: Option<[u8; 32]>,
     call_timeout: Duration,
@@ -83,6 +84,7 @@ impl Builder {
             trust: Trust::default(),
             carrier: CarrierKind::default(),
             endpoint: None,
+            streams_per_lane: 1,
             tcp: Tcp::default(),
             seed: None,
             call_timeout: Duration::from_secs(15),
@@ -181,6 +183,14 @@ impl Builder {
     /// and the app waits for [`quinn::Endpoint::wait_idle`] before it ends.
     pub fn endpoint(mut self, endpoint: quinn::Endpoint) -> Self {
         self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// Over how many streams the server spreads the conversations of a lane, 1 to 4; default 1. With more, a lost packet holds
+    /// up the messages of fewer other conversations: for clients in many rooms on bad networks. Each costs the server some
+    /// memory. Of no effect over a WebSocket and for visitors.
+    pub fn streams_per_lane(mut self, streams: u8) -> Self {
+        self.streams_per_lane = streams.clamp(1, STREAMS_PER_LANE_MAX as u8);
         self
     }
 

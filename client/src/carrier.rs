@@ -16,8 +16,8 @@ pub(crate) struct Lost(pub(crate) Cause);
 
 /// Polled by one task only. A method that returns pending wakes that task when it can go on.
 pub(crate) trait Carrier: Send + 'static {
-    /// Ordered bytes of one lane, in pieces of any size. What arrived before the loss comes before the loss.
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, Bytes), Lost>>;
+    /// Ordered bytes of one of a lane's streams, in pieces of any size. What arrived before the loss comes before the loss.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>>;
 
     /// The next datagram. Pending for ever on a carrier that has none.
     fn poll_datagram(&mut self, _: &mut Context<'_>) -> Poll<Bytes> {

@@ -12,11 +12,11 @@ use crate::{
     trust::Trust,
 };
 
-/// Bytes the client grants the server on each stream. Large windows would let a flood on one lane delay the others.
-pub(crate) const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// Bytes the client grants the server on each lane. Large windows would let a flood on one lane delay the others.
+pub(crate) const LANE_WINDOW_BYTES: u32 = 64 * 1024;
 
 /// All lanes, and one more for retransmissions in flight.
-const CONNECTION_WINDOW_BYTES: u32 = 6 * STREAM_WINDOW_BYTES;
+const CONNECTION_WINDOW_BYTES: u32 = 6 * LANE_WINDOW_BYTES;
 
 const SEND_WINDOW_BYTES: u64 = 512 * 1024;
 
@@ -25,23 +25,23 @@ const DATAGRAM_BUFFER_BYTES: usize = 64 * 1024;
 /// Silence after which QUIC gives the connection up, in milliseconds.
 const IDLE_TIMEOUT_MS: u32 = 30_000;
 
-/// Connects to the first address of `host:port` that answers, each within `per_address`.
+/// Connects over a shared socket, if there is one, and with so many streams of each lane, to the first address of `host:port` that answers, each within `per_address`.
 pub(crate) async fn quic(
     address: &str,
     trust: &Trust,
-    shared: Option<Endpoint>,
+    (shared, streams_per_lane): (Option<Endpoint>, u8),
     per_address: Duration,
 ) -> Result<Quic, ConnectError> {
     let host = host(address).ok_or_else(|| ConnectError::Address(address.to_owned()))?;
     let tls = trust.quic().map_err(ConnectError::Trust)?;
     let mut config = ClientConfig::new(Arc::new(tls));
-    config.transport_config(Arc::new(transport()));
+    config.transport_config(Arc::new(transport(streams_per_lane)));
     let targets = tokio::net::lookup_host(address)
         .await
         .map_err(|source| ConnectError::Resolve { address: address.to_owned(), source })?;
     let mut failed = ConnectError::Failed(Cause::ServerUnavailable);
     for target in targets {
-        match timeout(per_address, one(target, host, &config, shared.clone())).await {
+        match timeout(per_address, one(target, host, &config, (shared.clone(), streams_per_lane))).await {
             Ok(Ok(carrier)) => return Ok(carrier),
             Ok(Err(error)) => {
                 tracing::debug!(%error, %target, "no connection");
@@ -60,7 +60,7 @@ async fn one(
     target: SocketAddr,
     host: &str,
     config: &ClientConfig,
-    shared: Option<Endpoint>,
+    (shared, streams_per_lane): (Option<Endpoint>, u8),
 ) -> Result<Quic, ConnectError> {
     let (endpoint, own) = match shared {
         Some(endpoint) => (endpoint, None),
@@ -77,7 +77,7 @@ async fn one(
         }
     })?;
     let connection = connecting.await.map_err(|error| failed_handshake(&error))?;
-    Quic::new(connection, own).map_err(|lost| ConnectError::Failed(lost.0))
+    Quic::new(connection, own, streams_per_lane.into()).map_err(|lost| ConnectError::Failed(lost.0))
 }
 
 /// A socket of the family that reaches `target`. An IPv6 address is out of reach on a host without IPv6; `dial`
@@ -103,10 +103,10 @@ fn failed_handshake(error: &ConnectionError) -> ConnectError {
 }
 
 /// Every limit by hand: the defaults allow megabytes of unread data per stream.
-fn transport() -> TransportConfig {
+fn transport(streams_per_lane: u8) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .stream_receive_window(VarInt::from_u32(LANE_WINDOW_BYTES / u32::from(streams_per_lane.max(1))))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
         .max_concurrent_bidi_streams(VarInt::from_u32(0))

@@ -57,7 +57,8 @@ impl Dialer {
         let mut words = self.greeting.words(resume).await?;
         let mut link = match &self.carrier {
             CarrierKind::Quic => {
-                Link::new(dial::quic(&self.address, &self.trust, self.endpoint, self.connect_timeout).await?)
+                let socket = (self.endpoint, words.streams_per_lane());
+                Link::new(dial::quic(&self.address, &self.trust, socket, self.connect_timeout).await?)
             }
             CarrierKind::WebSocket { url } => {
                 words.without_windows();

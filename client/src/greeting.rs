@@ -71,8 +71,16 @@ impl Words {
     /// The carrier has no stream windows to report.
     pub(crate) fn without_windows(&mut self) {
         match self {
-            Self::Login(login) => login.stream_window_bytes = 0,
+            Self::Login(login) => (login.stream_window_bytes, login.streams_per_lane) = (0, 1),
             Self::Visit(visit) => visit.stream_window_bytes = 0,
+        }
+    }
+
+    /// Streams of each lane.
+    pub(crate) fn streams_per_lane(&self) -> u8 {
+        match self {
+            Self::Login(login) => login.streams_per_lane,
+            Self::Visit(_) => 1,
         }
     }
 

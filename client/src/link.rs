@@ -10,7 +10,7 @@ use bytes::Bytes;
 use quail_protocol::{
     Close, Lane, Operation,
     frame::{self, Decoder, Frame, FrameError, Head, Outcome},
-    limits::FRAME_BYTES_MAX,
+    limits::{FRAME_BYTES_MAX, STREAMS_PER_LANE_MAX},
 };
 use tokio::time::timeout;
 
@@ -36,17 +36,18 @@ pub(crate) const FIRST_REQUEST_ID: u32 = LOGIN_REQUEST_ID + 1;
 
 pub(crate) struct Link {
     pub(crate) carrier: Box<dyn Carrier>,
-    decoders: [Decoder; Lane::COUNT],
-    /// Lanes whose decoder may hold a whole frame.
-    unread: [bool; Lane::COUNT],
+    /// Of each stream of each lane.
+    decoders: [[Decoder; STREAMS_PER_LANE_MAX]; Lane::COUNT],
+    /// Streams whose decoder may hold a whole frame.
+    unread: [[bool; STREAMS_PER_LANE_MAX]; Lane::COUNT],
 }
 
 impl Link {
     pub(crate) fn new(carrier: impl Carrier) -> Self {
         Self {
             carrier: Box::new(carrier),
-            decoders: std::array::from_fn(|_| Decoder::new(FRAME_BYTES_MAX)),
-            unread: [false; Lane::COUNT],
+            decoders: std::array::from_fn(|_| std::array::from_fn(|_| Decoder::new(FRAME_BYTES_MAX))),
+            unread: Default::default(),
         }
     }
 
@@ -57,9 +58,9 @@ impl Link {
 
     /// Receives a piece of any lane and says how long it was.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize), Lost>> {
-        self.carrier.poll_receive(cx).map_ok(|(lane, bytes)| {
-            self.decoders[lane.index()].extend(&bytes);
-            self.unread[lane.index()] = true;
+        self.carrier.poll_receive(cx).map_ok(|(lane, slot, bytes)| {
+            self.decoders[lane.index()][slot].extend(&bytes);
+            self.unread[lane.index()][slot] = true;
             (lane, bytes.len())
         })
     }
@@ -85,12 +86,18 @@ impl Link {
     }
 
     fn next_frame_of(&mut self, lane: Lane) -> Result<Option<Frame>, FrameError> {
-        if !self.unread[lane.index()] {
-            return Ok(None);
+        let at = lane.index();
+        for (unread, decoder) in self.unread[at].iter_mut().zip(&mut self.decoders[at]) {
+            if !*unread {
+                continue;
+            }
+            let frame = decoder.next_frame()?;
+            *unread = frame.is_some();
+            if frame.is_some() {
+                return Ok(frame);
+            }
         }
-        let frame = self.decoders[lane.index()].next_frame()?;
-        self.unread[lane.index()] = frame.is_some();
-        Ok(frame)
+        Ok(None)
     }
 
     /// Logs in, or visits, and waits for the answer. Frames that arrive meanwhile on other lanes are kept.
@@ -135,7 +142,7 @@ impl Link {
 struct Nowhere;
 
 impl Carrier for Nowhere {
-    fn poll_receive(&mut self, _: &mut Context<'_>) -> Poll<Result<(Lane, Bytes), Lost>> {
+    fn poll_receive(&mut self, _: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>> {
         Poll::Ready(Err(Lost(Cause::Interrupted)))
     }
 

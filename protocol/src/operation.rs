@@ -5,7 +5,7 @@ use std::fmt;
 use postcard_schema::Schema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::lane::Lane;
+use crate::{conversation::Conversation, lane::Lane};
 
 /// Number of an operation. High byte: domain, low byte: operation in it. A number that was released is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Schema)]
@@ -79,11 +79,17 @@ pub trait Operation: Serialize + DeserializeOwned + Schema + Send + 'static {
     fn lane(&self) -> Lane {
         Lane::Control
     }
+
+    /// The conversation whose events the reply stands among, if it does.
+    fn conversation(&self) -> Option<&Conversation> {
+        None
+    }
 }
 
 /// Declares the operations of a domain: one row each, numbers ascending.
 ///
-/// The last column is `control`, or `priority` where the request has a field `priority` that picks the lane.
+/// The last column is `control`, or `priority` where the request has a field `priority` that picks the lane, and a field
+/// `conversation` among whose events it is answered.
 macro_rules! operations {
     (
         $domain:literal $prefix:literal {
@@ -123,6 +129,10 @@ macro_rules! operations {
     (@lane priority) => {
         fn lane(&self) -> $crate::lane::Lane {
             self.priority.lane()
+        }
+
+        fn conversation(&self) -> Option<&$crate::conversation::Conversation> {
+            Some(&self.conversation)
         }
     };
 }

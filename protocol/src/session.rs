@@ -57,6 +57,9 @@ pub struct Login {
     /// Bytes the client grants on each stream (its `initial_max_stream_data`). The server sizes its own buffer by it;
     /// 0 says unknown.
     pub stream_window_bytes: u32,
+    /// Streams that the client opens for each lane but Control, 1 to [`crate::limits::STREAMS_PER_LANE_MAX`]; 0 says 1. The
+    /// server puts all frames of a conversation on one of them, so that a lost packet holds up fewer of the others.
+    pub streams_per_lane: u8,
     /// Names the session to go on with, if a connection was lost before. A session that is no longer kept is no error:
     /// a new one begins, and [`LoggedIn::resumed`] says so.
     pub resume: Option<ResumeToken>,

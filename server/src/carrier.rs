@@ -55,12 +55,18 @@ pub trait Carrier: Send + 'static {
     /// The next that arrived.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Lost>>;
 
-    /// True if frames may be sent on `lane`. Control always may.
-    fn is_open(&self, lane: Lane) -> bool;
+    /// True if frames may be sent on a stream of `lane`. Control's first always may; of lanes that are no streams there is
+    /// only the first.
+    fn is_open(&self, lane: Lane, slot: usize) -> bool;
 
-    /// Takes from the front of `bytes` what fits. Ready when all is taken; pending if the lane is full, which says
-    /// nothing about the other lanes.
-    fn poll_send(&mut self, cx: &mut Context<'_>, lane: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>>;
+    /// Takes from the front of `bytes` what fits on a lane's stream that is open. Ready when all is taken; pending if the
+    /// stream is full, which says nothing about the others.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: (Lane, usize),
+        bytes: &mut Bytes,
+    ) -> Poll<Result<(), Lost>>;
 
     /// Sends `bytes` by themselves, to arrive or not.
     fn send_datagram(&mut self, _bytes: Bytes) -> Datagram {
@@ -70,8 +76,8 @@ pub trait Carrier: Send + 'static {
     /// Moves what was taken towards the network.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>>;
 
-    /// How many bytes the client lets one stream be ahead, once it said so.
-    fn set_stream_window(&mut self, _bytes: u32) {}
+    /// How many bytes the client grants on a stream, and how many streams it opens for a lane, once it said so.
+    fn set_streams(&mut self, _window_bytes: u32, _per_lane: u8) {}
 
     /// Ends the connection; ready when the client has been told as well as it can be.
     fn poll_close(&mut self, cx: &mut Context<'_>, close: Close) -> Poll<()>;

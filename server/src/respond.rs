@@ -8,9 +8,13 @@ use quail_protocol::{
     limits::CONTROL_REPLY_BYTES_MAX,
 };
 
-use crate::{clock::Clock, session::Session, telemetry::Metrics};
+use crate::{
+    clock::Clock,
+    session::{Session, outbox::Way},
+    telemetry::Metrics,
+};
 
-/// Which request is to be answered, and on which lane.
+/// Which request is to be answered, and on which way.
 pub struct Ask {
     pub(crate) session: Arc<Session>,
     pub(crate) metrics: Arc<Metrics>,
@@ -18,16 +22,16 @@ pub struct Ask {
     pub(crate) operation: &'static str,
     pub(crate) class: Class,
     pub(crate) request_id: u32,
-    pub(crate) lane: Lane,
+    pub(crate) way: Way,
     pub(crate) arrived: Instant,
 }
 
 impl Ask {
     fn serve(&self, body: &[u8]) {
         self.count("ok".to_owned());
-        let lane = if body.len() > CONTROL_REPLY_BYTES_MAX { Lane::Low } else { self.lane };
+        let way = if body.len() > CONTROL_REPLY_BYTES_MAX { Lane::Low.into() } else { self.way };
         let head = Head::Reply { request_id: self.request_id, outcome: Outcome::Ok };
-        self.session.answer(self.request_id, self.class, lane, frame::encode_raw(&head, body));
+        self.session.answer(self.request_id, self.class, way, frame::encode_raw(&head, body));
     }
 
     /// Refuses the request.
@@ -41,9 +45,9 @@ impl Ask {
         }
         // What was given up on the way may have been done all the same: it must not be tried again unasked.
         if matches!(reject.code, Code::Internal | Code::TimedOut) {
-            self.session.answer(self.request_id, self.class, self.lane, frame);
+            self.session.answer(self.request_id, self.class, self.way, frame);
         } else {
-            self.session.refuse(self.request_id, self.lane, frame);
+            self.session.refuse(self.request_id, self.way, frame);
         }
     }
 
@@ -67,7 +71,7 @@ impl<O: Operation> Responder<O> {
     /// The same, on another lane.
     pub fn on_lane(mut self, lane: Lane) -> Self {
         if let Some(ask) = &mut self.ask {
-            ask.lane = lane;
+            ask.way.lane = lane;
         }
         self
     }
@@ -123,7 +127,7 @@ mod tests {
             operation: Ping::INFO.name,
             class: Ping::INFO.class,
             request_id: 1,
-            lane: Lane::High,
+            way: Lane::High.into(),
             arrived: shared.clock.now(),
         };
         let pong = Ok(Pong { time: Timestamp(1) });

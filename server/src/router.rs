@@ -16,7 +16,10 @@ use crate::{
     context::Context,
     hub::Draw,
     respond::{Ask, Responder},
-    session::requests::Begun,
+    session::{
+        outbox::{Strand, Way},
+        requests::Begun,
+    },
     store::StoreError,
 };
 
@@ -113,7 +116,8 @@ impl Router {
         let serve = move |context: Context, mut ask: Ask, body: Bytes| -> Serving {
             match frame::decode::<O>(&body) {
                 Ok(operation) => {
-                    ask.lane = operation.lane();
+                    let strand = operation.conversation().map_or_else(Strand::default, Strand::of);
+                    ask.way = Way { lane: operation.lane(), strand };
                     Box::pin(handler(context, operation, Responder::new(ask)))
                 }
                 Err(_) => {
@@ -144,7 +148,7 @@ impl Router {
             operation: route.map_or("unknown", |route| route.info.name),
             class: route.map_or(Class::Query, |route| route.info.class),
             request_id,
-            lane: Lane::Control,
+            way: Lane::Control.into(),
             arrived: shared.clock.now(),
         };
         let Some(route) = route else {

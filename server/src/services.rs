@@ -42,7 +42,7 @@ mod tests {
         },
         hub::{fanout::FanOut, rooms::Door},
         router::Serving,
-        session::{Identity, Session, Visitor, outbox},
+        session::{Identity, Session, Streams, Visitor, outbox},
         store::{ProfileChange, Write},
     };
 
@@ -84,6 +84,7 @@ mod tests {
             platform: Platform::Ios,
             client: Default::default(),
             stream_window_bytes: 0,
+            streams_per_lane: 1,
             resume,
         }
     }
@@ -149,7 +150,7 @@ mod tests {
         let counted = shared.addresses.admit(address, Proof::Shown, shared.clock.now()).unwrap();
         let guest = shared.addresses.visit(address).unwrap();
         let (id, session) = (UserId::new("visitor:1").unwrap(), SessionId([9; 16]));
-        visitor.visit(Visitor::new(app.clone(), id, session, guest), 0);
+        visitor.visit(Visitor::new(app.clone(), id, session, guest), Streams::default());
         drop(shared.rooms.visit(app, room, (session, &visitor), 0, now).unwrap());
         (visitor, counted)
     }
@@ -168,7 +169,7 @@ mod tests {
         let (user, device) = (bob.user.clone(), DeviceId::new("d").unwrap());
         let identity =
             Identity { app: app.clone(), user, device, class: PlatformClass::Web, session: bob.session };
-        visitor.log_in(identity, 0).unwrap();
+        visitor.log_in(identity, Streams::default()).unwrap();
         // Another login of the same user found it in the hub.
         assert!(visitor.leave());
         assert!(visitor.take_visitor().is_some());

@@ -22,7 +22,7 @@ use std::{
 
 use bytes::Bytes;
 use quail_protocol::{
-    Class, Close, Lane, Timestamp,
+    Class, Close, Timestamp,
     id::{AppId, DeviceId, RoomId, SessionId, UserId},
     session::{PlatformClass, ResumeToken},
 };
@@ -32,7 +32,7 @@ use crate::apps::Seat;
 
 pub use self::visitor::Visitor;
 use self::{
-    outbox::{Attachment, Outbox},
+    outbox::{Attachment, Outbox, Way},
     requests::{Begun, Requests},
 };
 
@@ -132,6 +132,15 @@ pub struct Resumption {
     pub attachment: Attachment,
 }
 
+/// The streams of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Streams {
+    /// Bytes that the client grants on each; 0 if that is unknown.
+    pub window_bytes: u32,
+    /// How many it opens for each lane but Control; 0 says one.
+    pub per_lane: u8,
+}
+
 /// What handlers, hub and driver share of one session.
 #[derive(Debug)]
 pub struct Session {
@@ -153,7 +162,8 @@ pub struct Session {
     seat: Mutex<Option<Seat>>,
     refused_logins: AtomicU8,
     free: AtomicU32,
-    stream_window_bytes: OnceLock<u32>,
+    /// What its client grants.
+    streams: OnceLock<Streams>,
     /// When the token in force expires, in milliseconds since 1970; 0 before login.
     token_expires: AtomicU64,
     /// The close that somebody else decided on.
@@ -176,7 +186,7 @@ impl Session {
             seat: Mutex::default(),
             refused_logins: AtomicU8::new(0),
             free: AtomicU32::new(0),
-            stream_window_bytes: OnceLock::new(),
+            streams: OnceLock::new(),
             token_expires: AtomicU64::new(0),
             ending: OnceLock::new(),
         }
@@ -186,25 +196,25 @@ impl Session {
     pub fn begin(&self, request_id: u32, class: Class) -> Begun {
         let mut requests = self.requests();
         let begun = requests.begin(request_id, class);
-        if let Begun::Answered(lane, frame) = &begun {
-            self.outbox.push_reply(*lane, frame.clone());
+        if let Begun::Answered(way, frame) = &begun {
+            self.outbox.push_reply(*way, frame.clone());
         }
         begun
     }
 
     /// Queues the reply to a request, and keeps it if the request must not be served again.
-    pub fn answer(&self, request_id: u32, class: Class, lane: Lane, frame: Bytes) {
+    pub fn answer(&self, request_id: u32, class: Class, way: Way, frame: Bytes) {
         // Pushed under the lock: whoever asks again meanwhile is answered by one of the two, not by both.
         let mut requests = self.requests();
-        requests.served(request_id, class, lane, frame.clone());
-        self.outbox.push_reply(lane, frame);
+        requests.served(request_id, class, way, frame.clone());
+        self.outbox.push_reply(way, frame);
     }
 
     /// Queues the refusal of a request.
-    pub fn refuse(&self, request_id: u32, lane: Lane, frame: Bytes) {
+    pub fn refuse(&self, request_id: u32, way: Way, frame: Bytes) {
         let mut requests = self.requests();
         requests.refused(request_id);
-        self.outbox.push_reply(lane, frame);
+        self.outbox.push_reply(way, frame);
     }
 
     /// The largest request id so far.
@@ -242,10 +252,10 @@ impl Session {
         self.resume_token.get().copied()
     }
 
-    /// This connection goes on with an older session, to whose client `stream_window_bytes` belong.
-    pub fn resume(&self, resumption: Resumption, stream_window_bytes: u32) {
+    /// This connection goes on with an older session, whose client grants `streams`.
+    pub fn resume(&self, resumption: Resumption, streams: Streams) {
         // One login succeeds on a connection.
-        _ = self.stream_window_bytes.set(stream_window_bytes);
+        _ = self.streams.set(streams);
         _ = self.resumption.set(resumption);
     }
 
@@ -270,16 +280,16 @@ impl Session {
     }
 
     /// Makes this a session of `identity`; the first caller wins.
-    pub fn log_in(&self, identity: Identity, stream_window_bytes: u32) -> Result<(), Identity> {
+    pub fn log_in(&self, identity: Identity, streams: Streams) -> Result<(), Identity> {
         self.identity.set(identity)?;
         // Set once, together with the identity, by the same caller.
-        _ = self.stream_window_bytes.set(stream_window_bytes);
+        _ = self.streams.set(streams);
         Ok(())
     }
 
-    /// Bytes the client grants on each stream, as it said at login.
-    pub fn stream_window_bytes(&self) -> Option<u32> {
-        self.stream_window_bytes.get().copied()
+    /// What the client grants, as it said when it greeted.
+    pub fn streams(&self) -> Option<Streams> {
+        self.streams.get().copied()
     }
 
     /// When the token in force expires; `None` before login.

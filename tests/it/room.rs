@@ -9,6 +9,7 @@ mod restart;
 mod rights;
 mod standing;
 mod stored;
+mod streams;
 mod switch;
 mod talk;
 mod values;

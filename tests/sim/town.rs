@@ -163,6 +163,7 @@ impl Town {
             .trust(Trust::Fingerprint(self.fingerprint))
             .seed(draw())
             .endpoint(endpoint.clone())
+            .streams_per_lane(1 + ((self.plan.seed + device.number as u64) % 4) as u8)
             .tcp_with(move |address| {
                 let network = network.clone();
                 async move { network.connect(number, address).await }

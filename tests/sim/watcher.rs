@@ -139,6 +139,7 @@ impl App {
             platform: Platform::Bot,
             client: Text::new("watcher")?,
             stream_window_bytes: 0,
+            streams_per_lane: 1,
             resume: self.key,
         })
     }

@@ -17,7 +17,7 @@ use super::Builder;
 use crate::{
     client::{Becoming, Client},
     clock::MessageIds,
-    dial::STREAM_WINDOW_BYTES,
+    dial::LANE_WINDOW_BYTES,
     dialer::Dialer,
     driver::{Comeback, Driver},
     error::ConnectError,
@@ -130,7 +130,7 @@ impl Builder {
             revision: REVISION,
             app,
             client: text("client", CLIENT.to_owned())?,
-            stream_window_bytes: STREAM_WINDOW_BYTES,
+            stream_window_bytes: LANE_WINDOW_BYTES,
         })
     }
 
@@ -146,7 +146,8 @@ impl Builder {
             device,
             platform: self.platform,
             client: text("client", CLIENT.to_owned())?,
-            stream_window_bytes: STREAM_WINDOW_BYTES,
+            stream_window_bytes: LANE_WINDOW_BYTES / u32::from(self.streams_per_lane),
+            streams_per_lane: self.streams_per_lane,
             resume: None,
         })
     }

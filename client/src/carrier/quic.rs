@@ -1,4 +1,4 @@
-//! The native QUIC carrier: one client-opened bidirectional stream per lane.
+//! The native QUIC carrier: a client-opened bidirectional stream for each lane, and more to hear on if that is asked for.
 
 use std::{
     future::Future,
@@ -33,6 +33,15 @@ struct Stream {
     tag: Bytes,
 }
 
+/// A stream on which is only heard: which of which lane.
+struct More {
+    lane: Lane,
+    slot: usize,
+    receive: Option<RecvStream>,
+    /// Writes the lane's tag, and is gone when that is done.
+    naming: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
 type Datagram = Pin<Box<dyn Future<Output = Result<Bytes, ConnectionError>> + Send>>;
 
 fn read_datagram(connection: Connection) -> Datagram {
@@ -44,6 +53,10 @@ pub(crate) struct Quic {
     /// Our own endpoint, which lives as long as the connection; a shared one belongs to the app.
     endpoint: Option<Endpoint>,
     lanes: [Option<Stream>; Lane::COUNT],
+    /// Further streams of lanes, on which is only heard.
+    more: Vec<More>,
+    /// Streams of each lane but Control.
+    per_lane: usize,
     /// Whether the other lanes were opened behind the first bytes of Control.
     opened: bool,
     /// The lane whose bytes stand half-written on Control, where no other lane may write before it is done.
@@ -57,7 +70,11 @@ pub(crate) struct Quic {
 
 impl Quic {
     /// Takes an established connection and opens Control.
-    pub(crate) fn new(connection: Connection, endpoint: Option<Endpoint>) -> Result<Self, Lost> {
+    pub(crate) fn new(
+        connection: Connection,
+        endpoint: Option<Endpoint>,
+        per_lane: usize,
+    ) -> Result<Self, Lost> {
         let ended = {
             let connection = connection.clone();
             Box::pin(async move { connection.closed().await })
@@ -67,6 +84,8 @@ impl Quic {
             connection,
             endpoint,
             lanes: Default::default(),
+            more: Vec::new(),
+            per_lane,
             opened: false,
             control_owner: None,
             turned_away: false,
@@ -100,7 +119,41 @@ impl Quic {
                 }
             }
         }
+        for lane in Lane::ALL.into_iter().filter(|lane| *lane != Lane::Control) {
+            for slot in 1..self.per_lane {
+                self.open_more(lane, slot)?;
+            }
+        }
         Ok(())
+    }
+
+    /// Opens a further stream of `lane`. Where the server grants none, it writes on those that there are.
+    fn open_more(&mut self, lane: Lane, slot: usize) -> Result<(), Lost> {
+        let Some(opened) = self.connection.open_bi().now_or_never() else { return Ok(()) };
+        let (mut send, receive) = opened.map_err(lost)?;
+        let naming = async move {
+            // Whether the connection ended is told by its lanes.
+            if send.write_all(&[lane.tag()]).await.is_ok() {
+                _ = send.finish();
+            }
+        };
+        self.more.push(More { lane, slot, receive: Some(receive), naming: Some(Box::pin(naming)) });
+        Ok(())
+    }
+
+    /// Hears on the further streams of `lane`.
+    fn poll_more(&mut self, cx: &mut Context<'_>, lane: Lane) -> Poll<Result<(usize, Bytes), Lost>> {
+        for more in self.more.iter_mut().filter(|more| more.lane == lane) {
+            if let Some(naming) = &mut more.naming
+                && naming.as_mut().poll(cx).is_ready()
+            {
+                more.naming = None;
+            }
+            if let Poll::Ready(read) = poll_stream(&self.connection, &mut more.receive, cx) {
+                return Poll::Ready(read.map(|bytes| (more.slot, bytes)));
+            }
+        }
+        Poll::Pending
     }
 
     /// Writes on the stream of `way`, its tag first.
@@ -126,28 +179,39 @@ impl Quic {
 
     fn poll_lane(&mut self, cx: &mut Context<'_>, lane: Lane) -> Poll<Result<Bytes, Lost>> {
         let Some(stream) = &mut self.lanes[lane.index()] else { return Poll::Pending };
-        let Some(receive) = &mut stream.receive else { return Poll::Pending };
-        let read = ready!(pin!(receive.read_chunk(READ_BYTES_MAX, true)).poll(cx));
-        match read {
-            Ok(Some(chunk)) => Poll::Ready(Ok(chunk.bytes)),
-            Ok(None) => {
-                stream.receive = None;
-                Poll::Pending
-            }
-            Err(ReadError::ConnectionLost(error)) => Poll::Ready(Err(lost(error))),
-            Err(error) => {
-                tracing::debug!(%error, ?lane, "a lane ended");
-                Poll::Ready(Err(lost_lane(&self.connection)))
-            }
+        poll_stream(&self.connection, &mut stream.receive, cx)
+    }
+}
+
+fn poll_stream(
+    connection: &Connection,
+    stream: &mut Option<RecvStream>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Bytes, Lost>> {
+    let Some(receive) = stream else { return Poll::Pending };
+    let read = ready!(pin!(receive.read_chunk(READ_BYTES_MAX, true)).poll(cx));
+    match read {
+        Ok(Some(chunk)) => Poll::Ready(Ok(chunk.bytes)),
+        Ok(None) => {
+            *stream = None;
+            Poll::Pending
+        }
+        Err(ReadError::ConnectionLost(error)) => Poll::Ready(Err(lost(error))),
+        Err(error) => {
+            tracing::debug!(%error, "a stream of a lane ended");
+            Poll::Ready(Err(lost_lane(connection)))
         }
     }
 }
 
 impl Carrier for Quic {
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, Bytes), Lost>> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>> {
         for lane in Lane::ALL {
             if let Poll::Ready(read) = self.poll_lane(cx, lane) {
-                return Poll::Ready(read.map(|bytes| (lane, bytes)));
+                return Poll::Ready(read.map(|bytes| (lane, 0, bytes)));
+            }
+            if let Poll::Ready(read) = self.poll_more(cx, lane) {
+                return Poll::Ready(read.map(|(slot, bytes)| (lane, slot, bytes)));
             }
         }
         let error = ready!(self.ended.as_mut().poll(cx));

@@ -110,7 +110,7 @@ impl WebSocket {
 }
 
 impl Carrier for WebSocket {
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, Bytes), Lost>> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>> {
         loop {
             let Some(message) = ready!(Pin::new(&mut self.socket).poll_next(cx)) else {
                 return Poll::Ready(Err(Lost(Cause::Interrupted)));
@@ -121,7 +121,7 @@ impl Carrier for WebSocket {
                         return Poll::Ready(Err(Lost(Cause::Malformed)));
                     };
                     bytes.advance(1);
-                    return Poll::Ready(Ok((lane, bytes)));
+                    return Poll::Ready(Ok((lane, 0, bytes)));
                 }
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
                 Message::Text(_) => return Poll::Ready(Err(Lost(Cause::Malformed))),

@@ -42,8 +42,10 @@ struct Script {
 }
 
 impl Carrier for Script {
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, Bytes), Lost>> {
-        self.incoming.poll_recv(cx).map(|piece| piece.ok_or(Lost(Cause::Interrupted)))
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Lane, usize, Bytes), Lost>> {
+        let piece =
+            |piece: Option<_>| piece.map(|(lane, bytes)| (lane, 0, bytes)).ok_or(Lost(Cause::Interrupted));
+        self.incoming.poll_recv(cx).map(piece)
     }
 
     fn poll_send(&mut self, _: &mut Context<'_>, lane: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {
@@ -144,6 +146,7 @@ fn login() -> Login {
         platform: Platform::Linux,
         client: Text::default(),
         stream_window_bytes: 0,
+        streams_per_lane: 1,
         resume: None,
     }
 }

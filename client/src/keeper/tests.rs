@@ -38,6 +38,7 @@ fn login(user: &str, device: &str) -> Login {
         platform: Platform::Linux,
         client: Default::default(),
         stream_window_bytes: 0,
+        streams_per_lane: 1,
         resume: None,
     }
 }

@@ -74,6 +74,7 @@ fn login() -> Login {
         platform: Platform::Web,
         client: valid(Text::new("quail-web/0.1.0")),
         stream_window_bytes: 65_536,
+        streams_per_lane: 1,
         resume: None,
     }
 }

@@ -1,12 +1,13 @@
 //! QUIC: lanes are bidirectional streams that the client opens and names with their first byte.
 
 mod shallow;
+mod socket;
 
 use std::{
     fmt,
     future::Future,
     io,
-    net::{SocketAddr, UdpSocket},
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -21,6 +22,7 @@ use quinn_proto::HashedConnectionIdGenerator;
 use ring::{hkdf, hmac};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::socket::is_no_ipv6;
 use super::{Carrier, Datagram, Lost, Received};
 
 /// The QUIC listener.
@@ -69,7 +71,7 @@ const STREAMS_MAX: u32 = (Lane::COUNT * STREAMS_PER_LANE_MAX) as u32;
 /// that grant more than [`STREAM_WINDOW_HONOURED_MAX`]. A larger buffer would only queue in front of urgent frames.
 const SEND_WINDOW_DEFAULT: u64 = 128 * 1024;
 
-/// Up to this grant per stream the send buffer holds all lanes at once, so that no lane starves another.
+/// Up to this grant per lane the send buffer holds all lanes at once, so that no lane starves another.
 const STREAM_WINDOW_HONOURED_MAX: u32 = 128 * 1024;
 
 /// Room in the send buffer, and in what a client may be ahead, beside full lanes.
@@ -90,7 +92,7 @@ pub struct Secrets {
 pub fn endpoint(config: &Config, tls: Arc<rustls::ServerConfig>, secrets: &Secrets) -> io::Result<Endpoint> {
     let (endpoint, server) = settings(config, tls, secrets)?;
     let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no tokio runtime"))?;
-    Endpoint::new(endpoint, Some(server), bind(config.listen)?, runtime)
+    Endpoint::new(endpoint, Some(server), socket::bind(config.listen)?, runtime)
 }
 
 /// What a server's endpoint is made with, whatever its socket. All of quinn's limits are set here.
@@ -145,43 +147,14 @@ fn window(config: &Config, streams: u32) -> VarInt {
     VarInt::from_u64(streams.saturating_add(WINDOW_HEADROOM)).unwrap_or(VarInt::MAX)
 }
 
-/// Binds the socket; the unspecified IPv6 address takes IPv4 too, and gives way to IPv4 where there is no IPv6.
-fn bind(listen: SocketAddr) -> io::Result<UdpSocket> {
-    match bind_exactly(listen) {
-        Err(error) if is_no_ipv6(&error) && listen.ip().is_unspecified() => {
-            bind_exactly(SocketAddr::from(([0; 4], listen.port())))
-        }
-        bound => bound,
-    }
-}
-
-/// True if an error says that the machine has no IPv6.
-pub(crate) fn is_no_ipv6(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
-        || error.raw_os_error() == Some(97) // EAFNOSUPPORT has no kind of its own.
-}
-
-fn bind_exactly(listen: SocketAddr) -> io::Result<UdpSocket> {
-    let domain = socket2::Domain::for_address(listen);
-    let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
-    if listen.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    for set in [socket2::Socket::set_recv_buffer_size, socket2::Socket::set_send_buffer_size] {
-        // The kernel caps it without an error; a refusal costs speed only.
-        _ = set(&socket, 4 * 1024 * 1024);
-    }
-    socket.bind(&listen.into())?;
-    Ok(socket.into())
-}
-
 type Datagrams = Pin<Box<dyn Future<Output = Result<Bytes, ConnectionError>> + Send>>;
 type Accepting = Pin<Box<dyn Future<Output = Result<(SendStream, RecvStream), ConnectionError>> + Send>>;
 
-/// One stream of a lane. The server writes on a lane's first.
+/// One stream of a lane.
 struct Stream {
     lane: Lane,
     slot: usize,
+    send: SendStream,
     receive: Option<RecvStream>,
 }
 
@@ -192,7 +165,6 @@ pub struct Quic {
     datagrams: Datagrams,
     unnamed: Vec<(SendStream, RecvStream)>,
     streams: Vec<Stream>,
-    writers: [Option<SendStream>; Lane::COUNT],
     /// Where the next look for bytes begins, so that no stream is always first.
     turn: usize,
     /// What the client may be ahead once it is logged in.
@@ -209,7 +181,6 @@ impl Quic {
             connection,
             unnamed: Vec::new(),
             streams: Vec::new(),
-            writers: Default::default(),
             turn: 0,
         }
     }
@@ -249,14 +220,15 @@ impl Quic {
         if slot == STREAMS_PER_LANE_MAX {
             return Err(Lost::Violation(Close::ProtocolViolation));
         }
-        if slot == 0 {
-            let urgency = Lane::COUNT as i32 - lane.index() as i32;
-            // Fails only on a stream that is gone, which the next write will tell.
-            _ = send.set_priority(urgency);
-            self.writers[lane.index()] = Some(send);
-        }
-        self.streams.push(Stream { lane, slot, receive: Some(receive) });
+        let urgency = Lane::COUNT as i32 - lane.index() as i32;
+        // Fails only on a stream that is gone, which the next write will tell.
+        _ = send.set_priority(urgency);
+        self.streams.push(Stream { lane, slot, send, receive: Some(receive) });
         Ok(())
+    }
+
+    fn find(&mut self, (lane, slot): (Lane, usize)) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|stream| (stream.lane, stream.slot) == (lane, slot))
     }
 }
 
@@ -310,16 +282,22 @@ impl Carrier for Quic {
         Poll::Pending
     }
 
-    fn is_open(&self, lane: Lane) -> bool {
-        lane == Lane::Control || self.writers[lane.index()].is_some()
+    fn is_open(&self, lane: Lane, slot: usize) -> bool {
+        (lane, slot) == (Lane::Control, 0)
+            || self.streams.iter().any(|stream| (stream.lane, stream.slot) == (lane, slot))
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, lane: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {
-        let Some(stream) = &mut self.writers[lane.index()] else { return Poll::Pending };
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: (Lane, usize),
+        bytes: &mut Bytes,
+    ) -> Poll<Result<(), Lost>> {
+        let Some(Stream { send, .. }) = self.find(way) else { return Poll::Pending };
         while !bytes.is_empty() {
             // Whole chunks, not copies of slices: quinn keeps the `Bytes` until the client acknowledged them.
             let mut chunks = [bytes.clone()];
-            let polled = pin!(stream.write_chunks(&mut chunks)).poll(cx);
+            let polled = pin!(send.write_chunks(&mut chunks)).poll(cx);
             match ready!(polled) {
                 Ok(written) => bytes.advance(written.bytes),
                 Err(quinn::WriteError::ConnectionLost(error)) => return Poll::Ready(Err(lost(error))),
@@ -348,11 +326,12 @@ impl Carrier for Quic {
         Poll::Ready(Ok(()))
     }
 
-    fn set_stream_window(&mut self, bytes: u32) {
+    fn set_streams(&mut self, window_bytes: u32, per_lane: u8) {
         // Who says so is logged in. A stranger fills one stream, not all.
         self.connection.set_receive_window(self.open_window);
-        if (1..=STREAM_WINDOW_HONOURED_MAX).contains(&bytes) {
-            let lanes = u64::from(bytes) * Lane::COUNT as u64;
+        let lane_bytes = window_bytes.saturating_mul(per_lane.max(1).into());
+        if (1..=STREAM_WINDOW_HONOURED_MAX).contains(&lane_bytes) {
+            let lanes = u64::from(lane_bytes) * Lane::COUNT as u64;
             self.connection.set_send_window(lanes + WINDOW_HEADROOM);
         }
     }

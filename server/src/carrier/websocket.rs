@@ -165,11 +165,16 @@ impl Carrier for Ws {
         }
     }
 
-    fn is_open(&self, _: Lane) -> bool {
-        true
+    fn is_open(&self, _: Lane, slot: usize) -> bool {
+        slot == 0
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, lane: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        (lane, _): (Lane, usize),
+        bytes: &mut Bytes,
+    ) -> Poll<Result<(), Lost>> {
         ready!(self.socket().poll_ready(cx)).map_err(|error| broken(&error))?;
         // One message has to leave before the next is taken, so that an urgent lane waits for one batch at most.
         ready!(self.socket().poll_flush(cx)).map_err(|error| broken(&error))?;

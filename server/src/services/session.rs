@@ -23,7 +23,7 @@ use crate::{
     domain::{self, room::Asker},
     hub,
     router::{Failure, Router},
-    session::{Identity, Resumption, Session},
+    session::{Identity, Resumption, Session, Streams},
     store::{ConversationKey, ProfileChange},
 };
 
@@ -98,6 +98,10 @@ fn not_displaced(shared: &Shared, login: &Login) -> Result<(), Failure> {
     if login.resume.is_some_and(displaced) { Err(Code::LoggedInElsewhere.into()) } else { Ok(()) }
 }
 
+fn streams(login: &Login) -> Streams {
+    Streams { window_bytes: login.stream_window_bytes, per_lane: login.streams_per_lane }
+}
+
 /// Goes on with the session that the login names, if it is still kept for this device.
 fn resume(shared: &Shared, connection: &Session, login: &Login) -> Option<Arc<Session>> {
     let token = login.resume?;
@@ -109,7 +113,7 @@ fn resume(shared: &Shared, connection: &Session, login: &Login) -> Option<Arc<Se
     let older = shared.hub.sessions(&login.app, &login.user).into_iter().find(is_meant)?;
     let attachment = older.outbox.attach()?;
     let resumption = Resumption { session: older.clone(), attachment };
-    connection.resume(resumption, login.stream_window_bytes);
+    connection.resume(resumption, streams(login));
     shared.metrics.session_resumed();
     Some(older)
 }
@@ -125,6 +129,7 @@ async fn begin(
     let id = visitor.as_ref().map_or_else(|| visit::session_id(shared), |visitor| visitor.session);
     let class = login.platform.class();
     // In the hub before it is anybody: whoever is displaced by the next login must be found there.
+    let streams = streams(&login);
     let identity = Identity { app: login.app, user: login.user, device: login.device, class, session: id };
     let gives_way = |other: &Session| {
         other.identity().is_none_or(|other_identity| {
@@ -154,7 +159,7 @@ async fn begin(
     session.set_resume_token(ResumeToken(shared.entropy.bytes()));
     let of = identity.app.clone();
     // The state machine reads one request at a time before login, so nobody else logs in on this connection.
-    session.log_in(identity, login.stream_window_bytes).map_err(|_| Code::AlreadyLoggedIn)?;
+    session.log_in(identity, streams).map_err(|_| Code::AlreadyLoggedIn)?;
     session.sit(seat);
     shared.metrics.sessions_changed(1);
     if let Some(visitor) = visitor {

@@ -139,7 +139,7 @@ mod tests {
         let asking = session.clone();
         let serving: Serving = Box::pin(async move {
             read.await.unwrap();
-            asking.answer(7, Class::Query, Lane::Control, Bytes::from_static(b"answer"));
+            asking.answer(7, Class::Query, Lane::Control.into(), Bytes::from_static(b"answer"));
         });
         let next = session.outbox.attach().unwrap();
         connected.end(&End::Close(Close::Superseded), shared.clock.now(), [serving].into_iter().collect());

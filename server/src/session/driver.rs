@@ -25,6 +25,7 @@ use quail_protocol::{
     Close, Lane, Opcode, Timestamp,
     event::EventBody,
     frame::{Decoder, Frame, FrameError, Head},
+    limits::STREAMS_PER_LANE_MAX,
     session::{Draining, TokenWillExpire},
 };
 use tokio::sync::watch;
@@ -93,9 +94,9 @@ struct Driver<C> {
     inputs: Inputs,
     serving: FuturesUnordered<Serving>,
     writes: [Option<Write>; Lane::COUNT],
-    /// Where the frames of each lane go: the lane itself, or Control if it was not open when it had its first. It stays
-    /// so, because frames on a stream of their own could overtake those that went over Control.
-    ways: [Option<Lane>; Lane::COUNT],
+    /// Where the frames of each stream of each lane go: there, or on the lane's first stream, or on Control if that was not
+    /// open when it had its first. It stays so, because frames on a stream of their own could overtake those before.
+    ways: [[Option<(Lane, usize)>; STREAMS_PER_LANE_MAX]; Lane::COUNT],
     timer: Timer,
     draining: Pin<Box<dyn Future<Output = ()> + Send>>,
     drained: bool,

@@ -12,6 +12,7 @@
 
 mod queue;
 mod serving;
+mod way;
 
 use std::{
     collections::VecDeque,
@@ -25,7 +26,10 @@ use quail_protocol::{Conversation, Lane, Position, Priority, Rev, event::Kind};
 use serde::{Deserialize, Serialize};
 
 use self::queue::Queue;
-pub use self::serving::{Attachment, Service, Waiting};
+pub use self::{
+    serving::{Attachment, Service, Waiting},
+    way::{Strand, Way},
+};
 
 /// Bounds of one session's queues.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,6 +80,8 @@ struct Queues {
     reply_bytes: usize,
     dropped: u64,
     attachment: Attachment,
+    /// Streams of a lane that the connection writes on.
+    streams: u8,
     /// The connection is lost and no other is there yet.
     away: bool,
     closed: bool,
@@ -101,6 +107,7 @@ impl Queues {
         self.lanes = Default::default();
         self.waiting = Waiting::default();
         self.signals.clear();
+        self.streams = 1;
         self.reply_bytes = 0;
         self.overrun = false;
     }
@@ -120,6 +127,8 @@ pub struct Batch {
     pub bytes: Bytes,
     /// How many of them are replies.
     pub replies: usize,
+    /// On which of the lane's streams they go.
+    pub slot: usize,
 }
 
 impl Outbox {
@@ -129,13 +138,14 @@ impl Outbox {
     }
 
     /// Queues the reply to a request.
-    pub fn push_reply(&self, lane: Lane, frame: Bytes) {
+    pub fn push_reply(&self, way: impl Into<Way>, frame: Bytes) {
+        let Way { lane, strand } = way.into();
         let mut queues = self.lock();
         if !queues.takes_in() {
             return;
         }
         queues.reply_bytes += frame.len();
-        queues.to(lane).push_reply(frame);
+        queues.to(lane).push_reply(frame, strand);
         wake(queues);
     }
 
@@ -193,7 +203,7 @@ impl Outbox {
         }
         let queue = queues.to(lane);
         let pushed = if queue.has_room(&self.config, frame.len()) {
-            queue.push_passing(frame);
+            queue.push_passing(frame, Strand::of(conversation));
             Pushed::Queued
         } else {
             let noted = queue.note_dropped(conversation, self.config.lane_items);
@@ -232,7 +242,7 @@ impl Outbox {
     }
 
     /// Queues several events of a room, one behind the other. `None` if not all have room: they are to be pushed one by one.
-    pub fn push_run(&self, lane: Lane, frames: Bytes, events: usize, of: &Conversation) -> Option<Pushed> {
+    pub fn push_run(&self, lane: Lane, frames: Bytes, events: u32, of: &Conversation) -> Option<Pushed> {
         let mut queues = self.lock();
         if !queues.takes_in() {
             return Some(Pushed::Away);
@@ -278,7 +288,7 @@ impl Outbox {
         let queue = queues.to(Lane::Low);
         let room = queue.has_room(&self.config, frame.len());
         if room {
-            queue.push_passing(frame);
+            queue.push_passing(frame, Strand::default());
         }
         room
     }
@@ -290,9 +300,11 @@ impl Outbox {
         if queues.attachment != attachment {
             return None;
         }
+        // What is on Control has an order across conversations.
+        let streams = if lane == Lane::Control { 1 } else { queues.streams };
         let queue = &mut queues.lanes[lane.index()];
         queue.tell_behind();
-        let taken = queue.take(bytes_max);
+        let taken = queue.take(bytes_max, streams);
         if queue.is_empty() {
             queues.waiting.0 &= !(1 << lane.index());
         }

@@ -5,9 +5,11 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use quail_protocol::{
-    Class, Lane,
+    Class,
     limits::{REPLIES_KEPT_BYTES_MAX, REPLIES_KEPT_MAX, REQUEST_ID_SPREAD_MAX},
 };
+
+use super::outbox::Way;
 
 /// What is to be done about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub enum Begun {
     /// It is being served already and will be answered.
     Serving,
     /// It was served; this was the answer.
-    Answered(Lane, Bytes),
+    Answered(Way, Bytes),
     /// It was served, and the answer is no longer kept.
     Forgotten,
 }
@@ -25,7 +27,7 @@ pub enum Begun {
 #[derive(Debug)]
 struct Kept {
     id: u32,
-    lane: Lane,
+    way: Way,
     frame: Bytes,
 }
 
@@ -48,7 +50,7 @@ impl Requests {
             return Begun::New;
         }
         if let Some(kept) = self.replies.iter().find(|kept| kept.id == id) {
-            return Begun::Answered(kept.lane, kept.frame.clone());
+            return Begun::Answered(kept.way, kept.frame.clone());
         }
         if self.forgotten.contains(&id) || id.saturating_add(REQUEST_ID_SPREAD_MAX) <= self.newest {
             return Begun::Forgotten;
@@ -57,13 +59,13 @@ impl Requests {
     }
 
     /// A request was served.
-    pub fn served(&mut self, id: u32, class: Class, lane: Lane, frame: Bytes) {
+    pub fn served(&mut self, id: u32, class: Class, way: Way, frame: Bytes) {
         if class == Class::Query {
             return;
         }
         self.serving.remove(&id);
         self.reply_bytes += frame.len();
-        self.replies.push_back(Kept { id, lane, frame });
+        self.replies.push_back(Kept { id, way, frame });
         while self.replies.len() > REPLIES_KEPT_MAX || self.reply_bytes > REPLIES_KEPT_BYTES_MAX {
             let Some(oldest) = self.replies.pop_front() else { break };
             self.reply_bytes -= oldest.frame.len();
@@ -88,6 +90,8 @@ impl Requests {
 
 #[cfg(test)]
 mod tests {
+    use quail_protocol::Lane;
+
     use super::*;
 
     fn frame(length: usize) -> Bytes {
@@ -101,8 +105,8 @@ mod tests {
             let id = requests.newest() + 1;
             assert_eq!(requests.begin(id, class), Begun::New);
             assert_eq!(requests.begin(id, class), Begun::Serving);
-            requests.served(id, class, Lane::High, frame(3));
-            assert_eq!(requests.begin(id, class), Begun::Answered(Lane::High, frame(3)));
+            requests.served(id, class, Lane::High.into(), frame(3));
+            assert_eq!(requests.begin(id, class), Begun::Answered(Lane::High.into(), frame(3)));
         }
     }
 
@@ -110,7 +114,7 @@ mod tests {
     fn a_query_is_served_again_and_a_refusal_is_not_remembered() {
         let mut requests = Requests::default();
         assert_eq!(requests.begin(1, Class::Query), Begun::New);
-        requests.served(1, Class::Query, Lane::Control, frame(100_000));
+        requests.served(1, Class::Query, Lane::Control.into(), frame(100_000));
         assert_eq!(requests.begin(1, Class::Query), Begun::New);
         assert_eq!(requests.begin(2, Class::Change), Begun::New);
         requests.refused(2);
@@ -124,7 +128,7 @@ mod tests {
             let mut requests = Requests::default();
             for id in 1..=5000 {
                 assert_eq!(requests.begin(id, Class::Change), Begun::New);
-                requests.served(id, Class::Change, Lane::Control, frame(bytes));
+                requests.served(id, Class::Change, Lane::Control.into(), frame(bytes));
             }
             let kept = REPLIES_KEPT_MAX.min(REPLIES_KEPT_BYTES_MAX / bytes);
             assert_eq!((requests.replies.len(), requests.reply_bytes), (kept, kept * bytes));
@@ -140,7 +144,7 @@ mod tests {
     fn one_answer_above_the_bound_is_given_up_at_once() {
         let mut requests = Requests::default();
         requests.begin(1, Class::Change);
-        requests.served(1, Class::Change, Lane::Control, frame(REPLIES_KEPT_BYTES_MAX + 1));
+        requests.served(1, Class::Change, Lane::Control.into(), frame(REPLIES_KEPT_BYTES_MAX + 1));
         assert_eq!(requests.begin(1, Class::Change), Begun::Forgotten);
         assert_eq!(requests.reply_bytes, 0);
     }

@@ -8,7 +8,7 @@ use std::{
 
 use quail_protocol::id::{AppId, SessionId, UserId};
 
-use super::Session;
+use super::{Session, Streams};
 use crate::{addresses::Guest, apps::Rates, domain::rate::Bucket, hub::Draw};
 
 /// A visitor: somebody without a name, who reads along.
@@ -44,10 +44,10 @@ impl Visitor {
 }
 
 impl Session {
-    /// Makes this the session of a visitor, whose client grants so many bytes on each stream.
-    pub fn visit(&self, visitor: Visitor, stream_window_bytes: u32) {
+    /// Makes this the session of a visitor, whose client grants `streams`.
+    pub fn visit(&self, visitor: Visitor, streams: Streams) {
         // Set once: there is one visit on a connection.
-        _ = self.stream_window_bytes.set(stream_window_bytes);
+        _ = self.streams.set(streams);
         *self.lock_visitor() = Some(Arc::new(visitor));
     }
 

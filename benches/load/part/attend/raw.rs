@@ -105,6 +105,7 @@ impl Raw {
             platform: Platform::Linux,
             client: Text::new("load")?,
             stream_window_bytes,
+            streams_per_lane: 1,
             resume: None,
         };
         request(&mut control, 1, &login).await?;

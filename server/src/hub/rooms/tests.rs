@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     context::Shared,
     hub::fanout::FanOut,
-    session::{Identity, outbox},
+    session::{Identity, Streams, outbox},
     store::{RoomChange, RoomsKept, Write},
 };
 
@@ -40,7 +40,7 @@ impl Play {
         let device = DeviceId::new("d").unwrap();
         let class = PlatformClass::Desktop;
         let identity = Identity { app: app.clone(), user: user.clone(), device, class, session: id };
-        session.log_in(identity, 1).unwrap();
+        session.log_in(identity, Streams::default()).unwrap();
         let play = Self { shared, app, room, user, session };
         play.make();
         play

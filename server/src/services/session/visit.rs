@@ -17,7 +17,7 @@ use crate::{
     context::{Context, Shared},
     domain::room::Newcomer,
     router::{Failure, Router},
-    session::{Session, Visitor},
+    session::{Session, Streams, Visitor},
 };
 
 pub(super) fn routes(router: Router) -> Router {
@@ -48,7 +48,7 @@ fn admit(shared: &Shared, session: &Arc<Session>, visit: Visit) -> Result<Visiti
     let name = UserId::new(format!("{VISITOR_PREFIX}{id}")).map_err(|_| Code::Internal)?;
     session.sit(seat);
     let visitor = Visitor::new(visit.app, name.clone(), id, guest);
-    session.visit(visitor, visit.stream_window_bytes);
+    session.visit(visitor, Streams { window_bytes: visit.stream_window_bytes, per_lane: 1 });
     shared.metrics.visitors_changed(1);
     Ok(Visiting {
         session: id,

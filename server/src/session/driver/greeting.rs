@@ -30,30 +30,35 @@ impl<C: Carrier> Driver<C> {
             self.greeted = true;
             self.log_login();
             self.decoders.set_limit(FRAME_BYTES_MAX);
-            if let Some(bytes) = session.stream_window_bytes() {
-                self.carrier.set_stream_window(bytes);
-            }
+            self.set_streams(&session);
             return ControlFlow::Continue(());
         }
         if !self.state.is_visiting() && session.visitor().is_some() {
             self.input(Input::Visiting)?;
             self.greeted = true;
             self.log_visit();
-            if let Some(bytes) = session.stream_window_bytes() {
-                self.carrier.set_stream_window(bytes);
-            }
+            self.set_streams(&session);
         }
         let refused = self.refused_logins(&session);
         self.input(Input::LoginsRefused(refused))
+    }
+
+    /// Follows what the client said of its streams. A visitor who logs in keeps those that they had: frames on another
+    /// stream could overtake those before.
+    fn set_streams(&mut self, greeting: &Session) {
+        if let Some(streams) = greeting.streams() {
+            self.context.session.outbox.set_streams(self.attachment, streams.per_lane);
+            self.carrier.set_streams(streams.window_bytes, streams.per_lane);
+        }
     }
 
     /// Goes on with a session that another connection began. The answer to the login stands before all it has to tell.
     fn go_on(&mut self, greeting: &Session, resumption: &Resumption) -> ControlFlow<End> {
         let Resumption { session, attachment } = resumption.clone();
         if let Some(batch) = greeting.outbox.take(self.attachment, Lane::Control, BATCH_BYTES_MAX) {
-            self.ways[Lane::Control.index()] = Some(Lane::Control);
+            self.ways[Lane::Control.index()][0] = Some((Lane::Control, 0));
             self.writes[Lane::Control.index()] =
-                Some(Write { lane: Lane::Control, bytes: batch.bytes, replies: batch.replies });
+                Some(Write { way: (Lane::Control, 0), bytes: batch.bytes, replies: batch.replies });
         }
         self.input(Input::Resumed { newest: session.newest_request() })?;
         (self.context.session, self.attachment) = (session, attachment);

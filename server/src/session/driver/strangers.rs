@@ -136,11 +136,16 @@ mod tests {
             Poll::Ready(Ok(Received::Lane(Lane::Control, 0, frame::encode(&head, &Ping {}))))
         }
 
-        fn is_open(&self, _: Lane) -> bool {
+        fn is_open(&self, _: Lane, _: usize) -> bool {
             true
         }
 
-        fn poll_send(&mut self, _: &mut Context<'_>, _: Lane, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {
+        fn poll_send(
+            &mut self,
+            _: &mut Context<'_>,
+            _: (Lane, usize),
+            bytes: &mut Bytes,
+        ) -> Poll<Result<(), Lost>> {
             self.heard.extend(&std::mem::take(bytes));
             while let Ok(Some(_)) = self.heard.next_frame() {
                 self.answered.fetch_add(1, Ordering::Relaxed);

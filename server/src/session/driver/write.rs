@@ -18,7 +18,7 @@ use crate::{
 /// Bytes of one lane that the carrier has not taken yet.
 pub(super) struct Write {
     /// Where they go, see [`Driver::ways`].
-    pub(super) lane: Lane,
+    pub(super) way: (Lane, usize),
     pub(super) bytes: Bytes,
     pub(super) replies: usize,
 }
@@ -85,18 +85,20 @@ impl<C: Carrier> Driver<C> {
             let Some(batch) = self.context.session.outbox.take(self.attachment, lane, BATCH_BYTES_MAX) else {
                 return Poll::Ready(Ok(false));
             };
-            let open = if self.carrier.is_open(lane) { lane } else { Lane::Control };
-            let way = *self.ways[at].get_or_insert(open);
-            self.writes[at] = Some(Write { lane: way, bytes: batch.bytes, replies: batch.replies });
+            let ways = [(lane, batch.slot), (lane, 0)];
+            let open = ways.into_iter().find(|(lane, slot)| self.carrier.is_open(*lane, *slot));
+            let way = *self.ways[at][batch.slot].get_or_insert(open.unwrap_or((Lane::Control, 0)));
+            self.writes[at] = Some(Write { way, bytes: batch.bytes, replies: batch.replies });
         }
         let Some(write) = &mut self.writes[at] else { return Poll::Ready(Ok(false)) };
-        if write.lane == Lane::Control && self.control_owner.is_some_and(|owner| owner != at) {
+        let on_control = write.way.0 == Lane::Control;
+        if on_control && self.control_owner.is_some_and(|owner| owner != at) {
             return Poll::Pending;
         }
         let before = write.bytes.len();
-        let polled = self.carrier.poll_send(cx, write.lane, &mut write.bytes);
+        let polled = self.carrier.poll_send(cx, write.way, &mut write.bytes);
         let took_some = write.bytes.len() < before;
-        if write.lane == Lane::Control {
+        if on_control {
             let half_written = polled.is_pending() && (took_some || self.control_owner == Some(at));
             self.control_owner = half_written.then_some(at);
         }
@@ -157,14 +159,14 @@ mod tests {
             Poll::Pending
         }
 
-        fn is_open(&self, _: Lane) -> bool {
+        fn is_open(&self, _: Lane, _: usize) -> bool {
             true
         }
 
         fn poll_send(
             &mut self,
             _: &mut TaskContext<'_>,
-            lane: Lane,
+            (lane, _): (Lane, usize),
             bytes: &mut Bytes,
         ) -> Poll<Result<(), Lost>> {
             self.0.lock().unwrap().push((lane, std::mem::take(bytes)));

@@ -9,20 +9,20 @@ use quail_protocol::{
     message::{Behind, BehindCause, Dropped, Gap},
 };
 
-use super::{Batch, Config, Subject};
+use super::{Batch, Config, Subject, way::Strand};
 
 /// One frame on its way out.
 #[derive(Debug)]
 enum Item {
-    Reply(Bytes),
-    Notice(Bytes),
+    Reply(Bytes, Strand),
+    Notice(Bytes, Strand),
     /// Where a notice stands that a newer one may have replaced.
     Latest(Latest),
     Event(Bytes, Subject),
     /// A message without a number.
-    Passing(Bytes),
+    Passing(Bytes, Strand),
     /// So many events of a room.
-    Run(Bytes, usize),
+    Run(Bytes, u32, Strand),
     /// Where messages without a number were dropped.
     Dropped(Conversation),
     /// Where messages of a room were dropped, by the number of the gap.
@@ -87,8 +87,8 @@ impl Queue {
         self.items.len()
     }
 
-    pub(super) fn push_reply(&mut self, frame: Bytes) {
-        self.items.push_back(Item::Reply(frame));
+    pub(super) fn push_reply(&mut self, frame: Bytes, strand: Strand) {
+        self.items.push_back(Item::Reply(frame, strand));
     }
 
     /// False if there is no room.
@@ -97,7 +97,7 @@ impl Queue {
         if room {
             self.notices += 1;
             self.notice_bytes += frame.len();
-            self.items.push_back(Item::Notice(frame));
+            self.items.push_back(Item::Notice(frame, Strand::default()));
         }
         room
     }
@@ -130,16 +130,16 @@ impl Queue {
         self.items.push_back(Item::Event(frame, subject));
     }
 
-    pub(super) fn push_passing(&mut self, frame: Bytes) {
+    pub(super) fn push_passing(&mut self, frame: Bytes, strand: Strand) {
         self.events += 1;
         self.event_bytes += frame.len();
-        self.items.push_back(Item::Passing(frame));
+        self.items.push_back(Item::Passing(frame, strand));
     }
 
     /// Queues a message of a room.
     pub(super) fn push_live(&mut self, frame: Bytes, conversation: &Conversation) {
         self.close_gap(conversation);
-        self.push_passing(frame);
+        self.push_passing(frame, Strand::of(conversation));
     }
 
     /// Something of a room waits: what is dropped of it next stands behind that.
@@ -154,16 +154,16 @@ impl Queue {
         &mut self,
         config: &Config,
         frames: Bytes,
-        events: usize,
+        events: u32,
         of: &Conversation,
     ) -> bool {
-        let fits = self.events + events <= config.lane_items
+        let fits = self.events + events as usize <= config.lane_items
             && self.event_bytes + frames.len() <= config.lane_bytes.as_u64() as usize;
         if fits {
             self.close_gap(of);
-            self.events += events;
+            self.events += events as usize;
             self.event_bytes += frames.len();
-            self.items.push_back(Item::Run(frames, events));
+            self.items.push_back(Item::Run(frames, events, Strand::of(of)));
         }
         fits
     }
@@ -236,20 +236,23 @@ impl Queue {
         }
         let Some(behind) = self.notes.as_mut().map(|notes| std::mem::take(&mut notes.behind)) else { return };
         for (conversation, (head, rev)) in behind {
+            let strand = Strand::of(&conversation);
             let behind = Behind { conversation, head, rev, cause: BehindCause::SlowReader }.to_frame();
             self.notices += 1;
             self.notice_bytes += behind.len();
-            self.items.push_back(Item::Notice(behind));
+            self.items.push_back(Item::Notice(behind, strand));
         }
     }
 
     /// Takes the frames that stand first, as many as fit into `bytes_max` but at least one, and says how many bytes of
-    /// them are replies.
-    pub(super) fn take(&mut self, bytes_max: usize) -> Option<(Batch, usize)> {
+    /// them are replies. With several streams they are those that go on the stream of the first.
+    pub(super) fn take(&mut self, bytes_max: usize, streams: u8) -> Option<(Batch, usize)> {
+        let slot = if streams > 1 { self.gather(bytes_max, streams)? } else { 0 };
         let (mut count, mut length) = (0, 0);
         for item in &self.items {
             let bytes = self.bytes(item);
-            if count > 0 && length + bytes > bytes_max {
+            let elsewhere = streams > 1 && self.strand(item).slot(streams) != slot;
+            if count > 0 && (length + bytes > bytes_max || elsewhere) {
                 break;
             }
             (count, length) = (count + 1, length + bytes);
@@ -257,7 +260,7 @@ impl Queue {
         let (mut replies, mut reply_bytes) = (0, 0);
         let mut next = |queue: &mut Self| {
             let item = queue.items.pop_front()?;
-            if let Item::Reply(frame) = &item {
+            if let Item::Reply(frame, _) = &item {
                 replies += 1;
                 reply_bytes += frame.len();
             }
@@ -274,16 +277,54 @@ impl Queue {
             }
             joined.freeze()
         };
-        Some((Batch { bytes, replies }, reply_bytes))
+        Some((Batch { bytes, replies, slot }, reply_bytes))
+    }
+
+    /// Puts what goes on the stream of the first frame behind it, as far as one batch reaches, and says which stream.
+    fn gather(&mut self, bytes_max: usize, streams: u8) -> Option<usize> {
+        let slot = self.strand(self.items.front()?).slot(streams);
+        let goes = |queue: &Self, item: &Item| queue.strand(item).slot(streams) == slot;
+        let run = self.items.iter().take_while(|item| goes(self, item)).count();
+        if run == self.items.len() {
+            return Some(slot);
+        }
+        let (mut first, mut rest, mut length) = (VecDeque::new(), VecDeque::new(), 0);
+        for item in std::mem::take(&mut self.items) {
+            if length <= bytes_max && goes(self, &item) {
+                length += self.bytes(&item);
+                first.push_back(item);
+            } else {
+                // Nothing of a strand overtakes what stands before it.
+                rest.push_back(item);
+            }
+        }
+        first.append(&mut rest);
+        self.items = first;
+        Some(slot)
+    }
+
+    fn strand(&self, item: &Item) -> Strand {
+        match item {
+            Item::Reply(_, strand)
+            | Item::Notice(_, strand)
+            | Item::Passing(_, strand)
+            | Item::Run(_, _, strand) => *strand,
+            Item::Event(_, subject) => Strand::of(&subject.conversation),
+            Item::Latest((_, conversation)) | Item::Dropped(conversation) => Strand::of(conversation),
+            Item::Gap(number) => {
+                let missing = self.notes.as_ref().and_then(|notes| notes.gaps.get(number));
+                missing.map_or_else(Strand::default, |missing| Strand::of(&missing.conversation))
+            }
+        }
     }
 
     fn bytes(&self, item: &Item) -> usize {
         match item {
-            Item::Reply(frame)
-            | Item::Notice(frame)
+            Item::Reply(frame, _)
+            | Item::Notice(frame, _)
             | Item::Event(frame, _)
-            | Item::Passing(frame)
-            | Item::Run(frame, _) => frame.len(),
+            | Item::Passing(frame, _)
+            | Item::Run(frame, ..) => frame.len(),
             Item::Latest(latest) => {
                 self.notes.as_ref().and_then(|notes| notes.latest.get(latest)).map_or(0, Bytes::len)
             }
@@ -295,19 +336,19 @@ impl Queue {
     /// The frame of an item that waits no longer.
     fn frame(&mut self, item: Item) -> Bytes {
         match item {
-            Item::Reply(frame) => frame,
-            Item::Notice(frame) => self.noticed(frame),
+            Item::Reply(frame, _) => frame,
+            Item::Notice(frame, _) => self.noticed(frame),
             Item::Latest(latest) => {
                 let frame = self.notes().latest.remove(&latest).unwrap_or_default();
                 self.noticed(frame)
             }
-            Item::Event(frame, _) | Item::Passing(frame) => {
+            Item::Event(frame, _) | Item::Passing(frame, _) => {
                 self.events -= 1;
                 self.event_bytes -= frame.len();
                 frame
             }
-            Item::Run(frames, events) => {
-                self.events -= events;
+            Item::Run(frames, events, _) => {
+                self.events -= events as usize;
                 self.event_bytes -= frames.len();
                 frames
             }

@@ -4,7 +4,7 @@ use std::task::Waker;
 
 use quail_protocol::Lane;
 
-use super::{Outbox, wake};
+use super::{Outbox, wake, way};
 
 /// Which connection an outbox serves: the first, the second and so on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +65,14 @@ impl Outbox {
         // The driver of the connection before finds out that it was superseded.
         wake(queues);
         Some(attachment)
+    }
+
+    /// The client of the connection opens so many streams for a lane.
+    pub fn set_streams(&self, attachment: Attachment, said: u8) {
+        let mut queues = self.lock();
+        if queues.attachment == attachment {
+            queues.streams = way::streams(said);
+        }
     }
 
     /// The connection is lost: forgets what waits, and takes nothing in until the next. False if another connection is

@@ -33,7 +33,7 @@ fn ready_frames_of_a_lane_leave_in_one_batch_in_order() {
     outbox.push_event(Lane::High, frame(2, 4), subject("a", 1));
     outbox.push_reply(Lane::Low, frame(3, 4));
     let batch = outbox.take(FIRST, Lane::High, 100).unwrap();
-    assert_eq!(batch, Batch { bytes: [frame(1, 4), frame(2, 4)].concat().into(), replies: 1 });
+    assert_eq!(batch, Batch { bytes: [frame(1, 4), frame(2, 4)].concat().into(), replies: 1, slot: 0 });
     assert_eq!(outbox.take(FIRST, Lane::High, 100), None);
     assert_eq!(outbox.take(FIRST, Lane::Low, 100).unwrap().replies, 1);
     assert!(outbox.is_empty());
@@ -203,4 +203,58 @@ fn an_outbox_serves_one_connection_after_the_other() {
 
     assert!(outbox.detach(second) && outbox.expire(second));
     assert_eq!(outbox.attach(), None);
+}
+
+#[test]
+fn with_several_streams_each_conversation_keeps_its_stream_and_its_order() {
+    for streams in 1..=4 {
+        let outbox = Outbox::new(Config { lane_items: 1000, lane_bytes: ByteSize::kib(64) });
+        outbox.set_streams(FIRST, streams);
+        let rooms: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"].into_iter().enumerate().collect();
+        for turn in 0..20 {
+            for (room, name) in &rooms {
+                let conversation = subject(name, turn).conversation;
+                let bytes = Bytes::from(vec![*room as u8, turn as u8]);
+                // All of what stands on a lane for a conversation, in turn.
+                match (turn as usize + room) % 4 {
+                    0 => _ = outbox.push_event(Lane::Normal, bytes, subject(name, turn)),
+                    1 => _ = outbox.push_passing(Lane::Normal, bytes, &conversation),
+                    2 => _ = outbox.push_run(Lane::Normal, bytes, 1, &conversation),
+                    _ => {
+                        let way = Way { lane: Lane::Normal, strand: Strand::of(&conversation) };
+                        outbox.push_reply(way, bytes);
+                    }
+                }
+            }
+        }
+        let (mut next, mut slots) = ([0; 7], [None; 7]);
+        while let Some(batch) = outbox.take(FIRST, Lane::Normal, 16) {
+            assert!(batch.bytes.len() <= 16 && batch.slot < usize::from(streams));
+            for frame in batch.bytes.chunks(2) {
+                let room = usize::from(frame[0]);
+                assert_eq!(frame[1], next[room], "in order");
+                next[room] += 1;
+                assert_eq!(*slots[room].get_or_insert(batch.slot), batch.slot, "on one stream");
+            }
+        }
+        assert_eq!(next, [20; 7], "and all of it");
+        assert!(outbox.is_empty());
+    }
+}
+
+#[test]
+fn control_has_one_stream_and_the_next_connection_says_its_own_number() {
+    let outbox = small();
+    outbox.set_streams(FIRST, 4);
+    outbox.set_streams(Attachment(7), 2);
+    for name in ["a", "b", "c"] {
+        outbox.push_latest(Kind(1), subject(name, 1).conversation, frame(1, 1));
+    }
+    assert_eq!(outbox.take(FIRST, Lane::Control, 100).unwrap().bytes, frame(1, 3));
+    assert!(outbox.detach(FIRST));
+    let second = outbox.attach().unwrap();
+    for name in ["a", "b", "c"] {
+        assert_eq!(outbox.push_event(Lane::Low, frame(1, 1), subject(name, 1)), 0);
+    }
+    assert_eq!(outbox.take(second, Lane::Low, 100).unwrap().bytes, frame(1, 3), "one stream, and one batch");
 }

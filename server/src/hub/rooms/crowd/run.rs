@@ -93,7 +93,7 @@ pub(super) struct Run {
 #[derive(Clone, Debug, Default)]
 struct Part {
     bytes: usize,
-    events: usize,
+    events: u32,
     /// The first of them.
     first: Option<Arc<Telling>>,
     /// Outboxes that took all of it.

@@ -47,7 +47,7 @@ fn log_in(name: &str, number: u8) -> Arc<Session> {
     let session = Arc::new(Session::new(outbox::Config::default()));
     let (user, device) = (UserId::new(name).unwrap(), DeviceId::new("d").unwrap());
     let (class, id) = (PlatformClass::Desktop, SessionId([number; 16]));
-    session.log_in(Identity { app: app(), user, device, class, session: id }, 1).unwrap();
+    session.log_in(Identity { app: app(), user, device, class, session: id }, Streams::default()).unwrap();
     session
 }
 
