@@ -106,16 +106,16 @@ pub(crate) struct Visitor {
     pub(crate) quic: SocketAddr,
     /// SHA-256 of its certificate.
     pub(crate) fingerprint: [u8; 32],
-    /// Its TCP address, if they come over a WebSocket.
-    pub(crate) websocket: Option<SocketAddr>,
+    /// Its URL, `ws://…` or `wss://…`, if they come over a WebSocket.
+    pub(crate) websocket: Option<String>,
 }
 
 impl Visitor {
     /// A client who is not connected yet.
     pub(crate) fn builder(&self) -> anyhow::Result<Builder> {
-        let carrier = match self.websocket {
+        let carrier = match &self.websocket {
             None => CarrierKind::Quic,
-            Some(address) => CarrierKind::WebSocket { url: format!("ws://{address}/ws") },
+            Some(url) => CarrierKind::WebSocket { url: url.clone() },
         };
         Ok(Client::builder(self.quic.to_string())
             .app(APP)

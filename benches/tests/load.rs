@@ -116,10 +116,21 @@ fn everyone_who_knocks_is_let_in() {
 
 #[test]
 fn urgent_messages_over_a_full_link_are_told_of_or_why_they_are_not() {
+    over_a_full_link(&[]);
+}
+
+#[test]
+fn urgent_messages_over_a_full_link_may_come_over_tls() {
+    over_a_full_link(&["--websocket-tls"]);
+}
+
+fn over_a_full_link(flags: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     let json = directory.path().join("report.json");
     let output = Command::new(env!("CARGO_BIN_EXE_load"))
-        .args(["lanes", "--rounds", "1", "--warm-up", "0.3", "--duration", "0.5", "--link", "2", "--scratch"])
+        .args(["lanes", "--rounds", "1", "--warm-up", "0.3", "--duration", "0.5", "--link", "2"])
+        .args(flags)
+        .arg("--scratch")
         .arg(directory.path())
         .arg("--json")
         .arg(&json)

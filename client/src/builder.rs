@@ -19,9 +19,9 @@ pub enum CarrierKind {
     /// Native QUIC. The default.
     #[default]
     Quic,
-    /// WebSocket without TLS, for networks that let no UDP through.
+    /// WebSocket, for networks that let no UDP through.
     WebSocket {
-        /// `ws://host[:port]/ws`. The builder's address and trust are not used.
+        /// `wss://host[:port]/ws`, or `ws://` without TLS, where trust is not asked. The builder's address is not used.
         url: String,
     },
 }

@@ -62,7 +62,8 @@ impl Dialer {
             }
             CarrierKind::WebSocket { url } => {
                 words.without_windows();
-                let connecting = timeout(self.connect_timeout, WebSocket::connect(url, &self.tcp));
+                let connecting =
+                    timeout(self.connect_timeout, WebSocket::connect(url, &self.trust, &self.tcp));
                 Link::new(connecting.await.map_err(|_| ConnectError::Failed(Cause::ServerUnavailable))??)
             }
         };

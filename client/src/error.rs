@@ -33,7 +33,7 @@ pub enum ConnectError {
         /// The bound in bytes.
         source: TooLong,
     },
-    /// The address is not `host:port`, or the URL is not `ws://host[:port]/path`. The same input fails again.
+    /// The address is not `host:port`, or the URL is not `ws[s]://host[:port]/path`. The same input fails again.
     #[error("invalid address {0:?}")]
     Address(String),
     /// The host name could not be resolved: it does not exist, or there is no network.

@@ -14,7 +14,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// Which server certificates the QUIC carrier believes. The WebSocket carrier has no TLS and asks nobody.
+/// Which server certificates are believed, over QUIC and over `wss://`. A `ws://` has no TLS and asks nobody.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Trust {
@@ -47,6 +47,15 @@ impl Trust {
 
     /// The TLS side of a QUIC connection.
     pub(crate) fn quic(&self) -> Result<QuicClientConfig, Box<dyn Error + Send + Sync>> {
+        Ok(QuicClientConfig::try_from(self.client_config(ALPN)?)?)
+    }
+
+    /// The TLS side of a WebSocket.
+    pub(crate) fn websocket(&self) -> Result<ClientConfig, Box<dyn Error + Send + Sync>> {
+        self.client_config(b"http/1.1")
+    }
+
+    fn client_config(&self, protocol: &[u8]) -> Result<ClientConfig, Box<dyn Error + Send + Sync>> {
         let provider = Arc::new(crypto());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?;
@@ -68,10 +77,10 @@ impl Trust {
             }
         }
         .with_no_client_auth();
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         // Each connection has its own configuration, so a cache of tickets would only cost memory.
         config.resumption = Resumption::disabled();
-        Ok(QuicClientConfig::try_from(config)?)
+        Ok(config)
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Parts<L> {
     pub endpoint: Endpoint,
     /// Where WebSocket connections come from.
     pub websocket: L,
+    /// The TLS that they speak, if any; [`crate::tls::Identity::websocket`] makes it.
+    pub websocket_tls: Option<Arc<rustls::ServerConfig>>,
     /// Where health and metrics are asked for, if anywhere.
     pub admin: Option<TcpListener>,
     /// Where the committer runs.
@@ -71,6 +73,7 @@ pub struct Assembly<L> {
     pub(crate) config: Config,
     pub(crate) endpoint: Endpoint,
     pub(crate) websocket: L,
+    websocket_tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) admin: Option<TcpListener>,
     shared: Arc<Shared>,
     router: Arc<Router>,
@@ -92,7 +95,8 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 impl<L: Listener> Assembly<L> {
     /// Puts the parts together.
     pub fn new(parts: Parts<L>) -> Result<Self, BindError> {
-        let Parts { config, clock, entropy, store, endpoint, websocket, admin, committing } = parts;
+        let Parts { config, clock, entropy, store, endpoint, websocket, websocket_tls, admin, committing } =
+            parts;
         let router = services::routes();
         let missing = router.missing();
         if !missing.is_empty() {
@@ -117,7 +121,7 @@ impl<L: Listener> Assembly<L> {
             session: config.session.clone(),
         };
         let (shared, router) = (Arc::new(shared), Arc::new(router));
-        Ok(Self { config, endpoint, websocket, admin, shared, router, committing })
+        Ok(Self { config, endpoint, websocket, websocket_tls, admin, shared, router, committing })
     }
 
     /// What it counts.
@@ -132,6 +136,7 @@ impl<L: Listener> Assembly<L> {
         let connections = Connections::new(self.shared.clone(), self.router.clone(), &alive);
         let door = http::public::Door {
             config: Arc::new(self.config.websocket.clone()),
+            tls: self.websocket_tls.map(Into::into),
             development: self.config.development,
             request_timeout: self.config.session.greeting_timeout,
             connections: connections.clone(),

@@ -1,4 +1,4 @@
-//! Plain HTTP: the door to the WebSocket carrier, and health and metrics on a listener of their own.
+//! HTTP: the door to the WebSocket carrier, and health and metrics on a listener of their own.
 
 pub mod admin;
 mod forwarded;

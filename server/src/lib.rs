@@ -129,18 +129,28 @@ impl Server {
             app.keys.entry(DEVELOPMENT_KEY.into()).or_insert(key);
         }
         let secrets = data.endpoint_secrets(&entropy)?;
-        let endpoint = carrier::quic::endpoint(&config.quic, identity.server_config()?, &secrets)
+        let endpoint = carrier::quic::endpoint(&config.quic, identity.quic()?, &secrets)
             .map_err(listen("QUIC over UDP", config.quic.listen))?;
         let websocket = http::bind(config.websocket.listen)
             .await
             .map_err(listen("WebSocket over TCP", config.websocket.listen))?;
+        let websocket_tls = config.websocket.tls.then(|| identity.websocket()).transpose()?;
         let admin =
             http::bind(config.admin.listen).await.map_err(listen("admin over TCP", config.admin.listen))?;
         let store = wrap(open_store(&config, &data, &entropy, clock)?);
         let admin = Some(admin);
         let committing = Committing::Thread;
-        let assembly =
-            Assembly::new(Parts { config, clock, entropy, store, endpoint, websocket, admin, committing })?;
+        let assembly = Assembly::new(Parts {
+            config,
+            clock,
+            entropy,
+            store,
+            endpoint,
+            websocket,
+            websocket_tls,
+            admin,
+            committing,
+        })?;
         let server = Self { assembly, fingerprint, data };
         if server.config().development {
             server.data.write_development(&server.development())?;
@@ -181,9 +191,10 @@ impl Server {
 
     /// How a client on this machine reaches the server.
     fn development(&self) -> Development {
+        let scheme = if self.config().websocket.tls { "wss" } else { "ws" };
         Development {
             quic: reachable(self.quic_address()).to_string(),
-            websocket: format!("ws://{}{WEBSOCKET_PATH}", reachable(self.websocket_address())),
+            websocket: format!("{scheme}://{}{WEBSOCKET_PATH}", reachable(self.websocket_address())),
             fingerprint: hex(&self.fingerprint),
         }
     }

@@ -128,13 +128,23 @@ impl Identity {
         fingerprint
     }
 
-    /// TLS 1.3 for QUIC, without 0-RTT: what a replayed flight could repeat must not be served.
-    pub fn server_config(self) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    /// TLS 1.3 for QUIC.
+    pub fn quic(&self) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+        self.server_config(ALPN)
+    }
+
+    /// TLS 1.3 for WebSockets. HTTP/2 is not offered: it has no upgrade.
+    pub fn websocket(&self) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+        self.server_config(b"http/1.1")
+    }
+
+    /// Without 0-RTT: what a replayed flight could repeat must not be served.
+    fn server_config(&self, protocol: &[u8]) -> Result<Arc<rustls::ServerConfig>, TlsError> {
         let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
-            .with_single_cert(self.chain, self.key)?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
+            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+        config.alpn_protocols = vec![protocol.to_vec()];
         config.max_early_data_size = 0;
         Ok(Arc::new(config))
     }

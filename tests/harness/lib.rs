@@ -98,10 +98,11 @@ impl Town {
         change(&mut config);
 
         let server = Server::bind_with(config, wrap).await.expect("a server on free ports");
+        let scheme = if server.config().websocket.tls { "wss" } else { "ws" };
         let (stop, stopped) = oneshot::channel();
         Self {
             quic: server.quic_address(),
-            websocket: format!("ws://{}/ws", server.websocket_address()),
+            websocket: format!("{scheme}://{}/ws", server.websocket_address()),
             admin: server.admin_address(),
             fingerprint: server.fingerprint(),
             certificate: CertificateDer::from(
@@ -146,8 +147,8 @@ impl Town {
 
     /// Where WebSocket listens.
     pub fn websocket_address(&self) -> SocketAddr {
-        let address = self.websocket.trim_start_matches("ws://").trim_end_matches("/ws");
-        address.parse().expect("an address")
+        let (_, behind) = self.websocket.split_once("://").expect("a URL");
+        behind.trim_end_matches("/ws").parse().expect("an address")
     }
 
     /// How many connections and sessions there are and are to be, as `/metrics` says it.

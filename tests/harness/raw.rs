@@ -256,6 +256,13 @@ pub async fn quic_at(
 
 /// What a QUIC connection is made with that trusts this certificate.
 pub fn client_config(certificate: CertificateDer<'static>, alpn: &[u8]) -> quinn::ClientConfig {
+    let tls = tls_config(certificate, alpn);
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("TLS 1.3");
+    quinn::ClientConfig::new(Arc::new(crypto))
+}
+
+/// TLS that trusts this certificate.
+pub fn tls_config(certificate: CertificateDer<'static>, alpn: &[u8]) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).expect("a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -267,8 +274,7 @@ pub fn client_config(certificate: CertificateDer<'static>, alpn: &[u8]) -> quinn
     tls.enable_early_data = true;
     // None is offered without a name.
     tls.alpn_protocols = [alpn.to_vec()].into_iter().filter(|name| !name.is_empty()).collect();
-    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("TLS 1.3");
-    quinn::ClientConfig::new(Arc::new(crypto))
+    tls
 }
 
 /// A WebSocket over `tcp`, asked for with more headers.

@@ -2,7 +2,9 @@
 
 use std::{path::Path, process::Stdio};
 
-use crate::process::{Process, quail};
+use quail_server::data;
+
+use crate::process::{ANYWHERE, Process, quail, run};
 
 /// Somebody who chats with another user, and is connected.
 fn chat(directory: &Path, me: &str, to: &str) -> Process {
@@ -105,4 +107,33 @@ fn a_chat_in_a_room_says_there_what_is_typed_and_shows_who_comes_and_goes() {
     alice.until("bob: to you alone");
     alice.say("/quit");
     alice.until("left");
+}
+
+#[test]
+fn a_chat_over_websocket_has_tls_where_the_server_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let mut server = Process::start(quail(directory, ANYWHERE).env("QUAIL_WEBSOCKET__TLS", "true"));
+    server.until("--as bob");
+    let found = data::read_development(&directory.join("quail-data")).unwrap();
+    let over_websocket = |me, to, more: &[&str]| {
+        let chat = ["chat", "--as", me, "--to", to, "--carrier", "websocket"];
+        let mut command = quail(directory, [&chat[..], more].concat());
+        command.stdin(Stdio::piped());
+        command
+    };
+    let mut alice = Process::start(&mut over_websocket("alice", "bob", &[]));
+    alice.until("connecting to wss://127.0.0.1:");
+    alice.until("connected as alice");
+    let token = run(quail(directory, ["token", "--user", "bob"])).stdout;
+    std::fs::write(directory.join("token"), token).unwrap();
+    let named = ["--server", &found.websocket, "--token-file", "token", "--fingerprint"];
+    let named = |fingerprint| over_websocket("bob", "alice", &[&named[..], &[fingerprint]].concat());
+    let mut bob = Process::start(&mut named(&found.fingerprint));
+    bob.until("connected as bob");
+    bob.say("hi");
+    alice.until("bob: hi");
+    let refused = run(named(&"07".repeat(32)));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stderr.contains("the server's certificate was refused"), "{}", refused.stderr);
 }

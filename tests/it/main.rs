@@ -27,3 +27,4 @@ mod store;
 mod storm;
 mod tidy;
 mod user;
+mod websocket_tls;

@@ -100,7 +100,7 @@ async fn assemble(
     (flaw.configure)(&mut config);
     let certificate = certificate();
     let secrets = Secrets { reset: [1; 32], token: [2; 32] };
-    let (mut endpoint, server) = settings(&config.quic, certificate.identity().server_config()?, &secrets)?;
+    let (mut endpoint, server) = settings(&config.quic, certificate.identity().quic()?, &secrets)?;
     endpoint.rng_seed(Some(entropy.bytes()));
     let endpoint =
         Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, Arc::new(TokioRuntime))?;
@@ -111,6 +111,7 @@ async fn assemble(
         entropy,
         endpoint,
         websocket: town.network.listen(WEBSOCKET_PORT).await?,
+        websocket_tls: None,
         admin: None,
         committing: Committing::Task,
     };

@@ -40,7 +40,7 @@ where
     let secrets = Secrets { reset: entropy.bytes(), token: entropy.bytes() };
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = quic::Config { listen, ..quic::Config::default() };
-    let endpoint = quic::endpoint(&config, identity.server_config()?, &secrets)?;
+    let endpoint = quic::endpoint(&config, identity.quic()?, &secrets)?;
     say(&Target { quic: endpoint.local_addr()?, certificate: data.join("certificate.der") })?;
     let accepting = tokio::spawn(accept(endpoint.clone()));
     _ = orders.next::<()>().await?;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
+use quail_protocol::version::WEBSOCKET_PATH;
 use quail_server::{
     apps::{self, Budget, Key, KeyAlgorithm, MultiLogin, Rates, Secret},
     assembly::{Assembly, Committing, Parts},
@@ -42,6 +43,8 @@ pub(crate) struct Order {
     pub(crate) default_outbox: bool,
     /// Whether packets may fill the queue before a client's link.
     pub(crate) deep_queue: bool,
+    /// Whether its WebSocket speaks TLS.
+    pub(crate) websocket_tls: bool,
     /// After how many seconds of silence a client is lost, if not after as many as by default.
     pub(crate) idle: Option<u32>,
     /// Where to listen.
@@ -55,8 +58,8 @@ pub(crate) struct Serving {
     pub(crate) target: Target,
     /// SHA-256 of its certificate.
     pub(crate) fingerprint: [u8; 32],
-    /// Where its WebSocket is.
-    pub(crate) websocket: SocketAddr,
+    /// The URL of its WebSocket.
+    pub(crate) websocket: String,
     /// Where its metrics are.
     pub(crate) admin: SocketAddr,
     /// Its configuration, secrets hidden.
@@ -81,15 +84,17 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let identity = Identity::for_development(data, clock.timestamp())?;
     let fingerprint = identity.fingerprint();
     let secrets = Secrets { reset: entropy.bytes(), token: entropy.bytes() };
-    let endpoint = quic::endpoint(&config.quic, identity.server_config()?, &secrets)?;
+    let endpoint = quic::endpoint(&config.quic, identity.quic()?, &secrets)?;
     let store = Embedded::open(&data.join("store"), &config.store.embedded, false, clock)?;
     let store = Arc::new(Recorded::new(store));
     let websocket = http::bind(config.websocket.listen).await?;
+    let websocket_tls = order.websocket_tls.then(|| identity.websocket()).transpose()?;
+    let scheme = if order.websocket_tls { "wss" } else { "ws" };
     let admin = http::bind(config.admin.listen).await?;
     let serving = Serving {
         target: Target { quic: endpoint.local_addr()?, certificate: data.join("certificate.der") },
         fingerprint,
-        websocket: websocket.local_addr()?,
+        websocket: format!("{scheme}://{}{WEBSOCKET_PATH}", websocket.local_addr()?),
         admin: admin.local_addr()?,
         config: serde_json::to_value(&config)?,
     };
@@ -100,6 +105,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         store: store.clone(),
         endpoint,
         websocket,
+        websocket_tls,
         admin: Some(admin),
         committing: Committing::Thread,
     })?;
@@ -126,6 +132,7 @@ fn configuration(order: &Order) -> Config {
         multi_login: MultiLogin::Many,
         ..apps::Config::default()
     };
+    config.websocket.tls = order.websocket_tls;
     if order.deep_queue {
         config.quic.queue_target = Duration::ZERO;
     }

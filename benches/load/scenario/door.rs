@@ -37,8 +37,15 @@ impl Server {
         let listen = Ipv4Addr::LOCALHOST.into();
         let data = scratch.join("quail");
         let default_outbox = default_limits;
-        let order =
-            serve::Order { data, default_limits, default_outbox, deep_queue: false, idle: None, listen };
+        let order = serve::Order {
+            data,
+            default_limits,
+            default_outbox,
+            deep_queue: false,
+            websocket_tls: false,
+            idle: None,
+            listen,
+        };
         Self::start_in(None, order, report).await
     }
 
@@ -62,10 +69,10 @@ impl Server {
         &self.serving.target
     }
 
-    /// A user of it; over QUIC, or over a WebSocket.
+    /// A user of it; over QUIC, or over a WebSocket, with TLS if the server was ordered so.
     pub(crate) fn visitor(&self, user: String, websocket: bool) -> Visitor {
-        let Serving { target, fingerprint, websocket: address, .. } = &self.serving;
-        let websocket = websocket.then_some(*address);
+        let Serving { target, fingerprint, websocket: url, .. } = &self.serving;
+        let websocket = websocket.then(|| url.clone());
         Visitor { user, quic: target.quic, fingerprint: *fingerprint, websocket }
     }
 

@@ -40,6 +40,9 @@ pub(crate) struct Options {
     /// Say it all in one room, in which what finds no room on its way is dropped and told, instead of to one user.
     #[arg(long)]
     room: bool,
+    /// Have the variant over a WebSocket come over TLS.
+    #[arg(long)]
+    websocket_tls: bool,
     /// Urgent messages per second.
     #[arg(long, default_value_t = 50.0)]
     rate: f64,
@@ -150,6 +153,7 @@ impl Options {
             default_limits: self.shared.default_limits,
             default_outbox: true,
             deep_queue,
+            websocket_tls: self.websocket_tls,
             idle: None,
             listen: Link::server_address(),
         };

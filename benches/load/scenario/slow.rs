@@ -118,6 +118,7 @@ impl Options {
             default_limits: self.shared.default_limits,
             default_outbox: true,
             deep_queue: false,
+            websocket_tls: false,
             idle: None,
             listen: std::net::Ipv4Addr::LOCALHOST.into(),
         };

@@ -98,6 +98,7 @@ impl Scenario for Options {
             default_limits: self.shared.default_limits,
             default_outbox: true,
             deep_queue: false,
+            websocket_tls: false,
             idle: self.idle,
             listen: std::net::Ipv4Addr::LOCALHOST.into(),
         };

@@ -27,7 +27,7 @@ async fn a_builder_that_lacks_or_mistakes_something_never_reaches_the_network() 
         ConnectError::Token(_)
     ));
     assert!(matches!(refused(complete.clone()).await, ConnectError::Address(_)));
-    let url = "wss://example.org/ws".to_owned();
+    let url = "https://example.org/ws".to_owned();
     assert!(matches!(
         refused(complete.carrier(CarrierKind::WebSocket { url })).await,
         ConnectError::Address(_)

@@ -15,6 +15,10 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{self, AlertDescription, pki_types::ServerName},
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
@@ -26,7 +30,7 @@ use tokio_tungstenite::{
 };
 
 use super::{Carrier, Lost, closed_by};
-use crate::{error::ConnectError, state::Cause};
+use crate::{error::ConnectError, state::Cause, trust::Trust};
 
 /// A message holds one frame of the largest size, or several that were gathered into one write.
 const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX + 16 * 1024;
@@ -79,33 +83,77 @@ pub(crate) struct WebSocket {
 }
 
 impl WebSocket {
-    /// Connects to `url`, which is `ws://host[:port]/path`.
-    pub(crate) async fn connect(url: &str, tcp: &Tcp) -> Result<Self, ConnectError> {
+    /// Connects to `url`, which is `ws://host[:port]/path` or `wss://…`, and over the latter only to whom `trust` believes.
+    pub(crate) async fn connect(url: &str, trust: &Trust, tcp: &Tcp) -> Result<Self, ConnectError> {
         let invalid = || ConnectError::Address(url.to_owned());
         let uri: Uri = url.parse().map_err(|error| {
             tracing::debug!(%error, "not a URL");
             invalid()
         })?;
-        let Some(host) = uri.host().filter(|_| uri.scheme_str() == Some("ws")) else { return Err(invalid()) };
-        let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+        let host = uri.host().ok_or_else(invalid)?;
+        let (port, tls) = match uri.scheme_str() {
+            Some("ws") => (80, None),
+            Some("wss") => (443, Some(Tls::new(host, trust)?)),
+            _ => return Err(invalid()),
+        };
+        let address = format!("{host}:{}", uri.port_u16().unwrap_or(port));
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER_BYTES)
             .write_buffer_size(BUFFER_BYTES)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let request = ClientRequestBuilder::new(uri).with_sub_protocol(WEBSOCKET_SUBPROTOCOL);
-        let opened = (tcp.0)(address).await.map_err(Error::Io);
-        let upgraded = match opened {
-            Ok(stream) => client_async_with_config(request, stream, Some(config)).await,
-            Err(error) => Err(error),
+        let failed = |error: Error| {
+            tracing::debug!(%error, url, "no WebSocket");
+            ConnectError::Failed(upgrade_cause(&error))
         };
-        match upgraded {
-            Ok((socket, _)) => Ok(Self { socket, unflushed: false, closing: None }),
+        let mut stream = (tcp.0)(address).await.map_err(|error| failed(Error::Io(error)))?;
+        if let Some(tls) = tls {
+            stream = tls.over(stream).await?;
+        }
+        let upgraded = client_async_with_config(request, stream, Some(config)).await;
+        let (socket, _) = upgraded.map_err(failed)?;
+        Ok(Self { socket, unflushed: false, closing: None })
+    }
+}
+
+/// How to agree on TLS with one server.
+struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl Tls {
+    /// With `host`, as a URL has it.
+    fn new(host: &str, trust: &Trust) -> Result<Self, ConnectError> {
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let name =
+            ServerName::try_from(bare.to_owned()).map_err(|_| ConnectError::Address(host.to_owned()))?;
+        let config = trust.websocket().map_err(ConnectError::Trust)?;
+        Ok(Self { connector: Arc::new(config).into(), name })
+    }
+
+    async fn over(self, tcp: Box<dyn Duplex>) -> Result<Box<dyn Duplex>, ConnectError> {
+        match self.connector.connect(self.name, tcp).await {
+            Ok(stream) => Ok(Box::new(stream)),
             Err(error) => {
-                tracing::debug!(%error, url, "no WebSocket");
-                Err(ConnectError::Failed(upgrade_cause(&error)))
+                tracing::debug!(%error, "no TLS");
+                Err(failed_handshake(&error))
             }
         }
+    }
+}
+
+/// What a failed handshake means; the same as over QUIC.
+fn failed_handshake(error: &io::Error) -> ConnectError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            ConnectError::Failed(Cause::VersionRefused)
+        }
+        // The server refused us, or went away.
+        Some(rustls::Error::AlertReceived(_)) | None => ConnectError::Failed(Cause::ServerUnavailable),
+        // Our own TLS refused the server's certificate, or what it said instead.
+        Some(error) => ConnectError::Untrusted(error.to_string()),
     }
 }
 

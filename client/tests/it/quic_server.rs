@@ -29,17 +29,7 @@ impl QuicServer {
 
     /// A server of the protocol `alpn` that grants `streams` streams.
     pub(crate) fn with(alpn: &[u8], streams: u32) -> Self {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let certificate = made.cert.der().clone();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let mut tls =
-            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_protocol_versions(&[&rustls::version::TLS13])
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate.clone()], key)
-                .unwrap();
-        tls.alpn_protocols = vec![alpn.to_vec()];
+        let (tls, certificate) = tls(alpn);
         let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
         let transport = Arc::get_mut(&mut config.transport).unwrap();
         // A small window makes large requests go out in pieces.
@@ -61,6 +51,22 @@ impl QuicServer {
         });
         Self { address, certificate, seen, opened, ended }
     }
+}
+
+/// The TLS of a server named `localhost` with a certificate of its own.
+pub(crate) fn tls(alpn: &[u8]) -> (rustls::ServerConfig, CertificateDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let mut tls =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap();
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    (tls, certificate)
 }
 
 async fn serve(connection: Connection, fake: Fake, opened: mpsc::UnboundedSender<Lane>) -> ConnectionError {

@@ -1,16 +1,20 @@
 //! Behaviour over WebSocket.
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use quail_client::{
-    Builder, CallError, CarrierKind, Cause, Client, ConnectError, Priority, Reconnect, State,
+    Builder, CallError, CarrierKind, Cause, Client, ConnectError, Priority, Reconnect, State, Trust,
     protocol::{Close, Lane, frame::Decoder, limits::FRAME_BYTES_MAX, session::Ping, version},
 };
+use rustls::pki_types::CertificateDer;
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::{
     accept_hdr_async,
     tungstenite::{
@@ -21,7 +25,10 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::fake::{Act, CLOSE, Fake, Seen, text_of};
+use crate::{
+    fake::{Act, CLOSE, Fake, Seen, text_of},
+    quic_server,
+};
 
 struct Server {
     url: String,
@@ -45,7 +52,28 @@ async fn start(subprotocol: Option<&'static str>) -> Server {
     Server { url, seen, closed }
 }
 
-async fn serve(stream: TcpStream, subprotocol: Option<&'static str>, fake: &Fake) -> Option<u16> {
+/// Serves connections over TLS that offer `protocol`, at a port of `localhost`.
+async fn start_tls(protocol: &[u8]) -> (u16, CertificateDer<'static>) {
+    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tls, certificate) = quic_server::tls(protocol);
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let (fake, _seen) = Fake::new();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(stream) = acceptor.accept(stream).await {
+                serve(stream, Some(version::WEBSOCKET_SUBPROTOCOL), &fake).await;
+            }
+        }
+    });
+    (port, certificate)
+}
+
+async fn serve<S>(stream: S, subprotocol: Option<&'static str>, fake: &Fake) -> Option<u16>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
     let answer = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
         let offered = request.headers().get("sec-websocket-protocol").unwrap();
@@ -197,4 +225,65 @@ async fn the_app_can_open_the_tcp_connection_itself() {
     client.call(Ping {}).await.unwrap();
     assert_eq!(asked_for.recv().await.as_deref(), Some("chat.invalid:81"));
     client.close().await;
+}
+
+async fn connect_to(url: String, trust: Trust) -> Result<Client, ConnectError> {
+    let builder = Client::builder("unused:1").app("demo").user("alice").token("t").trust(trust);
+    let connected = builder.carrier(CarrierKind::WebSocket { url }).connect().await;
+    connected.map(|(client, _events)| client)
+}
+
+#[tokio::test]
+async fn over_tls_only_a_server_that_is_trusted_is_spoken_to() {
+    let (port, certificate) = start_tls(b"http/1.1").await;
+    let sha256 = ring::digest::digest(&ring::digest::SHA256, &certificate);
+    let pinned = Trust::Fingerprint(sha256.as_ref().try_into().unwrap());
+    let roots = Trust::Roots(vec![certificate]);
+    for (host, trust, refused) in [
+        ("localhost", roots.clone(), None),
+        ("localhost", pinned.clone(), None),
+        ("127.0.0.1", pinned, None),
+        ("127.0.0.1", roots, Some("certificate not valid for name")),
+        ("localhost", Trust::Fingerprint([7; 32]), Some("invalid peer certificate")),
+        ("localhost", Trust::WebRoots, Some("invalid peer certificate")),
+    ] {
+        let case = format!("{host} by {trust:?}");
+        let connected = connect_to(format!("wss://{host}:{port}{}", version::WEBSOCKET_PATH), trust).await;
+        match (connected, refused) {
+            (Ok(client), None) => {
+                client.call(Ping {}).await.unwrap();
+                client.close().await;
+            }
+            (Err(ConnectError::Untrusted(why)), Some(refused)) => {
+                assert!(why.contains(refused), "{case}: {why}");
+            }
+            (other, _) => panic!("{case}: {:?}", other.map(|_| ())),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_something_else_than_http_over_tls_refuses_the_version() {
+    let (port, _) = start_tls(b"h2").await;
+    let error = connect_to(format!("wss://localhost:{port}/ws"), Trust::WebRoots).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Failed(Cause::VersionRefused)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_in_plain_text_or_hangs_up_is_not_spoken_to_over_tls() {
+    let refused = async |answer: &'static [u8]| {
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("wss://{}/ws", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // All of the greeting is read, or the system would reset the connection.
+            assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
+            stream.write_all(answer).await.unwrap();
+        });
+        connect_to(url, Trust::Fingerprint([7; 32])).await.unwrap_err()
+    };
+    let plain = refused(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    assert!(matches!(plain, ConnectError::Untrusted(_)), "{plain:?}");
+    let silent = refused(b"").await;
+    assert!(matches!(silent, ConnectError::Failed(Cause::ServerUnavailable)), "{silent:?}");
 }

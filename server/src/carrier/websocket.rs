@@ -23,6 +23,8 @@ use super::{Carrier, Lost, Received};
 pub struct Config {
     /// TCP address. Default `[::]:8080`, or `0.0.0.0:8080` where there is no IPv6.
     pub listen: SocketAddr,
+    /// Speak TLS, with the certificate of QUIC. Default false: a proxy does, or nobody.
+    pub tls: bool,
     /// Connections at a time; more are dropped before they are read. Default 20000.
     pub connections_max: usize,
     /// Web origins (`https://chat.example.org`) whose pages may connect. Clients that are no browsers send none and
@@ -39,6 +41,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([0u16; 8], 8080)),
+            tls: false,
             connections_max: 20_000,
             origins: Vec::new(),
             trusted_proxies: Vec::new(),

@@ -37,7 +37,7 @@ pub struct Options {
     /// What carries the frames.
     #[arg(long, value_enum, default_value_t = Carrier::Quic)]
     carrier: Carrier,
-    /// The server, if it is not the development server of the data directory: HOST:PORT, or ws://… for WebSocket.
+    /// The server, if it is not the development server of the data directory: HOST:PORT, or ws://… or wss://… for WebSocket.
     #[arg(long, value_name = "ADDRESS", requires = "token_file")]
     server: Option<String>,
     /// The app on that server.

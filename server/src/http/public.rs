@@ -1,10 +1,10 @@
-//! The public listener: upgrades to the WebSocket carrier.
+//! The public listener: upgrades to the WebSocket carrier, over TLS if it is to.
 
 use std::{
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -21,7 +21,13 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use quail_protocol::version::{WEBSOCKET_PATH, WEBSOCKET_SUBPROTOCOL};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    task::JoinSet,
+    time::timeout_at,
+};
+use tokio_rustls::TlsAcceptor;
 
 use super::{Listener, forwarded};
 use crate::{
@@ -36,9 +42,11 @@ use crate::{
 pub struct Door {
     /// The carrier's configuration.
     pub config: Arc<Config>,
+    /// The TLS that connections begin with, if any.
+    pub tls: Option<TlsAcceptor>,
     /// Pages of this machine may connect.
     pub development: bool,
-    /// How long a connection may take to say what it wants.
+    /// How long a connection may take to say what it wants, TLS included.
     pub request_timeout: Duration,
     /// Where connections live.
     pub connections: Connections,
@@ -95,7 +103,7 @@ pub async fn serve<L: Listener>(mut listener: L, door: Door, draining: watch::Re
             Ok((tcp, remote)) => {
                 let Some(place) = door.place(remote) else { continue };
                 let arrival = Arrival { remote, place: Arc::new(Mutex::new(Some(place))) };
-                serving.spawn(answer::<L>(tcp, door.clone(), arrival));
+                serving.spawn(greet(tcp, door.clone(), arrival));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -105,9 +113,32 @@ pub async fn serve<L: Listener>(mut listener: L, door: Door, draining: watch::Re
     }
 }
 
-/// Answers one request. An upgraded connection goes on in a task of its own.
-async fn answer<L: Listener>(tcp: L::Stream, door: Door, arrival: Arrival) {
-    let timeout = door.request_timeout;
+/// Agrees on TLS, if there is to be any, and answers.
+async fn greet<S>(tcp: S, door: Door, arrival: Arrival)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let deadline = door.shared.clock.now() + door.request_timeout;
+    let Some(tls) = door.tls.clone() else { return answer(tcp, door, arrival, deadline).await };
+    match timeout_at(deadline.into(), tls.accept(tcp)).await {
+        Ok(Ok(stream)) => answer(stream, door, arrival, deadline).await,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            door.shared.metrics.connection_refused("websocket", "tls_failed");
+        }
+        Err(_elapsed) => {
+            tracing::debug!("TLS handshake timed out");
+            door.shared.metrics.connection_refused("websocket", "tls_timeout");
+        }
+    }
+}
+
+/// Answers one request, which is there by `deadline`. An upgraded connection goes on in a task of its own.
+async fn answer<S>(stream: S, door: Door, arrival: Arrival, deadline: Instant)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let timeout = deadline.saturating_duration_since(door.shared.clock.now());
     let routes = Router::new()
         .route(WEBSOCKET_PATH, get(upgrade))
         .layer(Extension(arrival))
@@ -117,7 +148,7 @@ async fn answer<L: Listener>(tcp: L::Stream, door: Door, arrival: Arrival) {
         .timer(TokioTimer::new())
         .header_read_timeout(timeout)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(tcp), TowerToHyperService::new(routes))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
         .with_upgrades()
         .await;
     if let Err(error) = served {
