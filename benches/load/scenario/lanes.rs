@@ -47,10 +47,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 50.0)]
     rate: f64,
     /// Bytes of an urgent text.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(32..=16_384))]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=32_768))]
     bytes: u32,
     /// Bytes of a text of the backlog.
-    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(32..=16_384))]
+    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(16..=32_768))]
     backlog_bytes: u32,
     /// Texts of the backlog, to what the link carries.
     #[arg(long, default_value_t = 1.5)]

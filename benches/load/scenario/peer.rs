@@ -43,7 +43,7 @@ pub(crate) struct Options {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=32))]
     in_flight: Option<u32>,
     /// Bytes of a text.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(32..=32_000))]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=32_768))]
     bytes: u32,
     /// Seconds before it is measured.
     #[arg(long, default_value_t = 3.0)]

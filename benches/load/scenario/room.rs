@@ -34,7 +34,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     publishers: u32,
     /// Bytes of a text.
-    #[arg(long, default_values_t = [64, 256], value_delimiter = ',')]
+    #[arg(long, default_values_t = [64, 256], value_delimiter = ',', value_parser = clap::value_parser!(u32).range(16..=32_768))]
     sizes: Vec<u32>,
     /// Messages that are sent together.
     #[arg(long, default_values_t = [1, 4, 16], value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]

@@ -67,7 +67,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1.0)]
     high_rate: f64,
     /// Bytes of a text.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(32..=16_384))]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=32_768))]
     bytes: u32,
     /// Seconds of coming and going.
     #[arg(long, default_value_t = 600.0)]

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// The speaker of a message and its number among theirs, as one number.
 pub(super) fn number(speaker: u32, nth: u64) -> u64 {
-    (u64::from(speaker) << 40) | nth
+    (u64::from(speaker) << 32) | nth
 }
 
 fn parts(number: u64) -> (usize, u64) {
-    ((number >> 40) as usize, number & ((1 << 40) - 1))
+    ((number >> 32) as usize, number & ((1 << 32) - 1))
 }
 
 /// See the module.
