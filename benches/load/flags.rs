@@ -70,4 +70,7 @@ pub(crate) struct Shared {
     /// Where the scenario makes its data directories; they are removed at the end.
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     pub(crate) scratch: PathBuf,
+    /// Seconds between looks at what servers have, for what they had over time; 0 for none.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    pub(crate) sample: f64,
 }

@@ -14,13 +14,16 @@ mod latency;
 mod ledger;
 mod link;
 mod machine;
+mod metrics;
 mod part;
 mod plan;
 mod progress;
 mod report;
 mod rounds;
+mod sampler;
 mod scenario;
 mod schedule;
+mod series;
 mod weather;
 
 use std::process::ExitCode;

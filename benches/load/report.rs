@@ -16,6 +16,8 @@ use crate::{
     latency::{Latencies, Percentiles},
     machine::{self, Machine},
     rounds::Rounds,
+    sampler::Sampler,
+    series::AllSeries,
 };
 
 /// See the module.
@@ -57,6 +59,11 @@ pub(crate) struct Report {
     pub(crate) broken: Vec<String>,
     /// Things of one kind side by side.
     pub(crate) rows: Vec<Value>,
+    /// What processes had over time.
+    pub(crate) series: AllSeries,
+    /// Looks at processes while the scenario is played; what starts one may tell it.
+    #[serde(skip)]
+    pub(crate) sampler: Sampler,
     /// Why it could not be played here.
     pub(crate) not_run: Option<String>,
 }
@@ -123,6 +130,8 @@ impl Report {
             aims: Vec::new(),
             broken: Vec::new(),
             rows: Vec::new(),
+            series: AllSeries::new(),
+            sampler: Sampler::new(),
             not_run: None,
         })
     }
@@ -164,6 +173,7 @@ impl Report {
     /// Ends the run: prints it, and writes it where the flags say.
     pub(crate) fn end(mut self, shared: &Shared) -> anyhow::Result<()> {
         self.machine_load[1] = cpu::machine_load();
+        self.series = self.sampler.series();
         print!("{}", self.summary());
         if let Some(path) = &shared.json {
             let text = serde_json::to_string_pretty(&self)? + "\n";

@@ -10,12 +10,15 @@ mod sender;
 pub(crate) mod slow;
 pub(crate) mod soak;
 
+use std::convert::Infallible;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     flags::{self, Shared},
     progress::Progress,
     report::Report,
+    sampler::Sampler,
 };
 
 /// Something that can be played.
@@ -60,15 +63,23 @@ async fn play<S: Scenario + serde::Serialize>(scenario: &S) -> anyhow::Result<()
     let shared = scenario.shared();
     let scratch = tempfile::Builder::new().prefix("quail-load-").tempdir_in(&shared.scratch)?;
     let report = Report::new(S::NAME, shared, scenario)?;
+    let sampler = report.sampler.clone();
     let mut stage = Stage { scratch, report, progress: Progress::new() };
     tokio::select! {
         played = scenario.play(&mut stage) => played?,
         // What the play made goes with it.
         () = stopped() => anyhow::bail!("stopped"),
+        never = sample(&sampler, shared.sample) => match never? {},
     }
     let Stage { report, progress, .. } = stage;
     drop(progress);
     report.end(shared)
+}
+
+/// Looks at what the scenario plays with for as long as it is played.
+async fn sample(sampler: &Sampler, every: f64) -> anyhow::Result<Infallible> {
+    let every = door::seconds(every)?;
+    if every.is_zero() { std::future::pending().await } else { Ok(sampler.run(every).await) }
 }
 
 /// Ready when a person or the system ends this process.

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "load/results.rs"]
+mod results;
+
 use std::process::Command;
 
 use serde_json::Value;

@@ -70,6 +70,7 @@ impl Hall {
         let server = Server::start(stage.scratch.path(), shared.default_limits, &mut stage.report).await?;
         stage.report.durability = "acks when the message is in every outbox: rooms are not stored".to_owned();
         let fan = Bare::fan(stage.scratch.path()).await?;
+        stage.report.sampler.process("bare loop", fan.id());
         let quail = Audience::open(server.target(), server.id(), false, seats, shared).await?;
         let bare = Audience::open(&fan.target, fan.id(), true, seats, shared).await?;
         Ok(Self { server, fan, quail, bare })
