@@ -25,6 +25,13 @@ pub(crate) enum Command {
     /// Plays a scenario.
     #[command(flatten)]
     Scenario(Scenario),
+    /// Shows two reports of one scenario side by side.
+    Compare {
+        /// The first, as `--json` wrote it.
+        a: PathBuf,
+        /// The second.
+        b: PathBuf,
+    },
     /// Plays a part in one; started by the scenario.
     #[command(hide = true)]
     Part {

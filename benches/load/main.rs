@@ -7,6 +7,7 @@ mod body;
 mod chain;
 mod child;
 mod clients;
+mod compare;
 mod cpu;
 mod disk;
 mod flags;
@@ -15,6 +16,7 @@ mod ledger;
 mod link;
 mod machine;
 mod metrics;
+mod number;
 mod part;
 mod plan;
 mod progress;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Part { part } => part::run(part),
         Command::Scenario(options) => scenario::run(options),
+        Command::Compare { a, b } => compare::run(&a, &b),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

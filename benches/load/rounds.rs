@@ -1,13 +1,17 @@
 //! Rounds of a thing and its control, taken in turn, so that both see the same machine.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::number;
 
 /// What each round measured.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Rounds {
     /// Of the thing.
+    #[serde(deserialize_with = "number::list")]
     pub(crate) measured: Vec<f64>,
     /// Of its control.
+    #[serde(deserialize_with = "number::list")]
     pub(crate) control: Vec<f64>,
 }
 

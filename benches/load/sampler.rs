@@ -92,6 +92,12 @@ impl Counted {
     }
 }
 
+impl Default for Sampler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Sampler {
     /// Looks at nothing yet.
     pub(crate) fn new() -> Self {
