@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 use anyhow::ensure;
 use serde_json::{Map, Value};
 
+pub(crate) use self::doubts::of_one;
 use crate::{
     number::rounded,
     report::{Aim, Ratio, Report},

@@ -32,6 +32,15 @@ pub(crate) enum Command {
         /// The second.
         b: PathBuf,
     },
+    /// Makes one page of HTML with charts of reports.
+    Report {
+        /// As `--json` wrote them.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Where the page is written.
+        #[arg(long, value_name = "FILE")]
+        html: PathBuf,
+    },
     /// Plays a part in one; started by the scenario.
     #[command(hide = true)]
     Part {

@@ -17,6 +17,7 @@ mod link;
 mod machine;
 mod metrics;
 mod number;
+mod page;
 mod part;
 mod plan;
 mod progress;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Part { part } => part::run(part),
         Command::Scenario(options) => scenario::run(options),
+        Command::Report { files, html } => page::run(&files, &html),
         Command::Compare { a, b } => compare::run(&a, &b),
     };
     match done {

@@ -24,8 +24,12 @@ impl Rounds {
 
     /// The median of the rounds' ratios, each of the thing to the control beside it.
     pub(crate) fn ratio(&self) -> f64 {
-        let ratios = self.measured.iter().zip(&self.control).map(|(measured, control)| measured / control);
-        median(ratios.collect())
+        median(self.ratios())
+    }
+
+    /// The rounds' ratios.
+    pub(crate) fn ratios(&self) -> Vec<f64> {
+        self.measured.iter().zip(&self.control).map(|(measured, control)| measured / control).collect()
     }
 
     /// The medians of both.
