@@ -25,6 +25,11 @@ pub(crate) enum Command {
     /// Plays a scenario.
     #[command(flatten)]
     Scenario(Scenario),
+    /// Plays the scenarios that a file lists.
+    Run {
+        /// TOML: a `[[scenario]]` for each, with its name and its flags as keys.
+        file: PathBuf,
+    },
     /// Shows two reports of one scenario side by side.
     Compare {
         /// The first, as `--json` wrote it.

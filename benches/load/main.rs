@@ -27,6 +27,7 @@ mod sampler;
 mod scenario;
 mod schedule;
 mod series;
+mod suite;
 mod weather;
 
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Part { part } => part::run(part),
         Command::Scenario(options) => scenario::run(options),
+        Command::Run { file } => suite::run(&file),
         Command::Report { files, html } => page::run(&files, &html),
         Command::Compare { a, b } => compare::run(&a, &b),
     };

@@ -153,3 +153,62 @@ fn shown(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::tests::changed;
+
+    #[test]
+    fn a_page_has_what_a_report_has() {
+        let points = json!([[0.0, 1.0], [1.0, 2.0], [2.0, 1.5]]);
+        let aim = |met| json!([{ "what": "p99", "value": 3, "bound": 2, "side": "at most", "met": met }]);
+        let row =
+            |name: &str| json!({ "row": name, "p50_ms": 1, "p99_ms": 2, "cpu_us": 3.0, "bare_cpu_us": 2.0 });
+        let cpu = json!({ "server: CPU": { "unit": "cores", "points": points } });
+        for (pointer, change, expected) in [
+            ("/scenario", json!("storm"), vec![">storm</h2>"]),
+            ("/scenario", json!("<b>"), vec!["&#60;b&#62;</h2>"]),
+            ("/commit", json!("abc"), vec!["<dd>abc</dd>", "2026-09-21T14:13:20Z", "8.0 GiB", "Linux 6.18"]),
+            ("/durability", json!("none"), vec!["<dd>none</dd>", "<dd>lifted</dd>"]),
+            ("/aims", aim(false), vec!["missed</span>", "at most 2"]),
+            ("/aims", aim(true), vec!["met</span>", "at most 2"]),
+            ("/debug_build", json!(true), vec!["This run was built without optimisation"]),
+            ("/broken", json!(["1 lost"]), vec!["This run broke a promise: 1 lost"]),
+            ("/not_run", json!("no root"), vec!["not run</span>", "no root"]),
+            ("/rows", json!([{ "row": "big", "not_run": "no memory" }]), vec!["big: no memory"]),
+            (
+                "/rows",
+                json!([row("small"), row("large")]),
+                vec!["Times of the rows", "Rows: cpu us", "3.000 to 2.000", "small", "large"],
+            ),
+            ("/series", cpu, vec!["CPU over time", "In cores", "server"]),
+            ("/series", json!({}), vec!["Ratios to the control", "Times</h3>", "messages sent", "senders"]),
+            ("/rounds", json!({}), vec!["Times</h3>"]),
+            ("/histograms", json!({}), vec!["Ratios to the control"]),
+        ] {
+            let page = render(&[changed(&[(pointer, change)])]).unwrap();
+            for text in expected {
+                assert!(page.contains(text), "{pointer}: {text}: {page}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_holds_all_reports_and_loads_nothing() {
+        let page = render(&[changed(&[]), changed(&[("/scenario", json!("idle"))])]).unwrap();
+        assert!(page.contains("href=\"#report-1\">peer<") && page.contains("href=\"#report-2\">idle<"));
+        for outside in ["<script", "<link", "<img", "<iframe", "src=", "url(", "@import"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        let addresses =
+            page.split("http").skip(1).filter(|rest| rest.starts_with("://") || rest.starts_with("s://"));
+        assert!(
+            addresses.clone().all(|rest| rest.starts_with("://www.w3.org/2000/svg")),
+            "a name, not a place"
+        );
+        assert!(page.contains("prefers-color-scheme: dark"));
+    }
+}

@@ -43,6 +43,11 @@ pub(crate) struct Stage {
     pub(crate) progress: Progress,
 }
 
+/// Somebody ended the run.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+pub(crate) struct Stopped;
+
 /// Plays one.
 pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -68,7 +73,7 @@ async fn play<S: Scenario + serde::Serialize>(scenario: &S) -> anyhow::Result<()
     tokio::select! {
         played = scenario.play(&mut stage) => played?,
         // What the play made goes with it.
-        () = stopped() => anyhow::bail!("stopped"),
+        () = stopped() => return Err(Stopped.into()),
         never = sample(&sampler, shared.sample) => match never? {},
     }
     let Stage { report, progress, .. } = stage;

@@ -35,14 +35,14 @@ fn colour(number: usize) -> RGBColor {
 }
 
 /// Pixels, before the page makes it as wide as its column.
-const WIDTH: u32 = 480;
+const WIDTH: u32 = 440;
 const LINES_HEIGHT: u32 = 240;
 const STRIP_HEIGHT: u32 = 48;
 const AXIS_HEIGHT: u32 = 40;
-const LETTERS: f64 = 13.0;
+const LETTERS: f64 = 14.0;
 
 /// Letters of a name that fit.
-const NAME_MAX: usize = 66;
+const NAME_MAX: usize = 62;
 
 /// Some marks on a line of their own.
 #[derive(Clone, Debug, Default, PartialEq)]

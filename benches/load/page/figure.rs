@@ -45,10 +45,10 @@ pub(super) fn all(report: &Report) -> anyhow::Result<Vec<Figure>> {
     figures.extend(ratios(report)?);
     figures.extend(times(report)?);
     figures.extend(times_of_rows(report)?);
+    figures.extend(over_time(report)?);
     for field in fields_to_draw(report) {
         figures.extend(field_of_rows(report, &field)?);
     }
-    figures.extend(over_time(report)?);
     Ok(figures)
 }
 
@@ -211,6 +211,8 @@ fn over_time(report: &Report) -> anyhow::Result<Vec<Figure>> {
         let (who, what) = name.rsplit_once(": ").unwrap_or(("", name));
         kinds.entry((what, &series.unit)).or_default().push((who, series));
     }
+    // Who is measured has the same colour everywhere.
+    kinds.values_mut().for_each(|all| all.sort_by_key(|(who, _)| *who != "server"));
     let mut figures = vec![];
     // Colours would be said twice.
     let charts = kinds.iter().flat_map(|(kind, all)| all.chunks(COLOURS).map(move |some| (kind, some)));
