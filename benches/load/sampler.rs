@@ -18,7 +18,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::{
     cpu::{Cpu, Memory},
     metrics::Metrics,
-    series::{self, AllSeries},
+    progress::Progress,
+    series::{self, AllSeries, Latest},
 };
 
 /// Looks at processes and counters of a scenario; all clones are the same one.
@@ -32,6 +33,8 @@ struct Looking {
     processes: Vec<Process>,
     counts: Vec<(String, Count, Meter)>,
     series: AllSeries,
+    /// What the last look saw.
+    latest: Vec<Latest>,
 }
 
 /// A process that is looked at.
@@ -101,8 +104,8 @@ impl Default for Sampler {
 impl Sampler {
     /// Looks at nothing yet.
     pub(crate) fn new() -> Self {
-        let (began, series) = (Instant::now(), AllSeries::new());
-        Self(Arc::new(Mutex::new(Looking { began, processes: vec![], counts: vec![], series })))
+        let (processes, counts, series, latest) = Default::default();
+        Self(Arc::new(Mutex::new(Looking { began: Instant::now(), processes, counts, series, latest })))
     }
 
     fn looking(&self) -> MutexGuard<'_, Looking> {
@@ -127,14 +130,15 @@ impl Sampler {
         count
     }
 
-    /// Looks as often as is said, and half as often whenever there are too many points.
-    pub(crate) async fn run(&self, mut every: Duration) -> Infallible {
+    /// Looks as often as is said, and half as often whenever there are too many points; shows what it saw.
+    pub(crate) async fn run(&self, mut every: Duration, progress: &Progress) -> Infallible {
         loop {
             let mut often = interval(every);
             often.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 often.tick().await;
                 self.look(every).await;
+                progress.show(self.looking().latest.clone());
                 if series::thin(&mut self.looking().series) {
                     break;
                 }
@@ -179,6 +183,7 @@ impl Looking {
 
     /// Looks at what the kernel and the scenario say; returns the servers whose pages are to be read.
     fn look(&mut self) -> Vec<(u32, SocketAddr)> {
+        self.latest.clear();
         let mut processes = std::mem::take(&mut self.processes);
         processes.retain_mut(|process| self.look_at(process).is_ok());
         let pages = processes.iter().filter_map(|process| Some((process.id, process.page?.0))).collect();
@@ -232,6 +237,9 @@ impl Looking {
         if let Some(series) = self.series.get_mut(name) {
             series.points.push((seconds, value));
         }
+        let (who, what) = series::who_and_what(name);
+        let [who, what, unit] = [who, what, unit].map(str::to_owned);
+        self.latest.push(Latest { who, what, unit, value });
     }
 
     fn seconds(&self) -> f64 {

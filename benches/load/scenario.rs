@@ -69,22 +69,24 @@ async fn play<S: Scenario + serde::Serialize>(scenario: &S) -> anyhow::Result<()
     let scratch = tempfile::Builder::new().prefix("quail-load-").tempdir_in(&shared.scratch)?;
     let report = Report::new(S::NAME, shared, scenario)?;
     let sampler = report.sampler.clone();
-    let mut stage = Stage { scratch, report, progress: Progress::new() };
+    let progress = Progress::new();
+    let mut stage = Stage { scratch, report, progress: progress.clone() };
     tokio::select! {
         played = scenario.play(&mut stage) => played?,
         // What the play made goes with it.
         () = stopped() => return Err(Stopped.into()),
-        never = sample(&sampler, shared.sample) => match never? {},
+        never = sample(&sampler, shared.sample, &progress) => match never? {},
     }
-    let Stage { report, progress, .. } = stage;
-    drop(progress);
+    let Stage { report, progress: shown, .. } = stage;
+    // The last of them clears the screen.
+    drop((progress, shown));
     report.end(shared)
 }
 
 /// Looks at what the scenario plays with for as long as it is played.
-async fn sample(sampler: &Sampler, every: f64) -> anyhow::Result<Infallible> {
+async fn sample(sampler: &Sampler, every: f64, progress: &Progress) -> anyhow::Result<Infallible> {
     let every = door::seconds(every)?;
-    if every.is_zero() { std::future::pending().await } else { Ok(sampler.run(every).await) }
+    if every.is_zero() { std::future::pending().await } else { Ok(sampler.run(every, progress).await) }
 }
 
 /// Ready when a person or the system ends this process.

@@ -16,6 +16,24 @@ pub(crate) struct Series {
 /// Series by the name of who had the values and what they are, as `server: CPU`.
 pub(crate) type AllSeries = BTreeMap<String, Series>;
 
+/// The newest value of a series.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Latest {
+    /// Who had it.
+    pub(crate) who: String,
+    /// What it is.
+    pub(crate) what: String,
+    /// What it is in.
+    pub(crate) unit: String,
+    /// How much.
+    pub(crate) value: f64,
+}
+
+/// Who has a series of this name, and what is in it.
+pub(crate) fn who_and_what(name: &str) -> (&str, &str) {
+    name.rsplit_once(": ").unwrap_or(("", name))
+}
+
 /// Points of a series at most; a run that is longer has fewer of each stretch of time.
 pub(crate) const POINTS_MAX: usize = 900;
 

@@ -9,7 +9,7 @@ use crate::{
     compare::row_name,
     number::rounded,
     report::{Ratio, Report},
-    series::Series,
+    series::{self, Series},
 };
 
 /// A chart, what it says, and the same as a table.
@@ -208,7 +208,7 @@ fn field_of_rows(report: &Report, field: &str) -> anyhow::Result<Option<Figure>>
 fn over_time(report: &Report) -> anyhow::Result<Vec<Figure>> {
     let mut kinds = BTreeMap::<(&str, &str), Vec<(&str, &Series)>>::new();
     for (name, series) in &report.series {
-        let (who, what) = name.rsplit_once(": ").unwrap_or(("", name));
+        let (who, what) = series::who_and_what(name);
         kinds.entry((what, &series.unit)).or_default().push((who, series));
     }
     // Who is measured has the same colour everywhere.

@@ -156,7 +156,9 @@ impl Options {
         }
         for number in 1..=self.rounds {
             stage.progress.say(&format!("{}: round {number} of {}", point.name(), self.rounds));
-            row.push(hall.quail.round(round).await?, hall.bare.round(round).await?);
+            let quail = hall.quail.round(round).await?;
+            stage.progress.times(quail.latencies.percentiles());
+            row.push(quail, hall.bare.round(round).await?);
         }
         Ok(row)
     }
