@@ -95,8 +95,12 @@ fn scale(values: impl Iterator<Item = f64>) -> Option<(Range<f64>, bool)> {
 
 /// One strip for each thing, one below the other. With a line through each at `all`. Nothing without values.
 pub(super) fn strips(strips: &[Strip], all: Option<f64>, unit: &str) -> anyhow::Result<Option<String>> {
-    let marks = strips.iter().flat_map(|strip| strip.marks.iter().map(|mark| mark.value).chain(strip.bound));
-    let Some((range, far_apart)) = scale(marks.chain(all)) else { return Ok(None) };
+    let marks = strips.iter().flat_map(|strip| &strip.marks).map(|mark| mark.value);
+    if scale(marks.clone()).is_none() {
+        return Ok(None);
+    }
+    let bounds = strips.iter().filter_map(|strip| strip.bound);
+    let Some((range, far_apart)) = scale(marks.chain(bounds).chain(all)) else { return Ok(None) };
     let height = AXIS_HEIGHT + STRIP_HEIGHT * strips.len() as u32;
     svg(height, |root| {
         if far_apart {
@@ -122,6 +126,7 @@ where
     let rows = strips.len() as f64;
     let mut chart: Chart<'_, '_, X::CoordDescType> = ChartBuilder::on(root)
         .margin(4)
+        .margin_right(20)
         .x_label_area_size(AXIS_HEIGHT - 8)
         .build_cartesian_2d(axis, rows..0.0)
         .map_err(drawing)?;
@@ -300,7 +305,7 @@ mod tests {
             assert_eq!(svg.matches("<circle").count(), circles, "{svg}");
             assert_eq!(svg.matches("a &lt;fast&gt; one").count(), 2);
         }
-        assert_eq!(strips(&[strip(&[], None)], None, "ms").unwrap(), None);
+        assert_eq!(strips(&[strip(&[], Some(2.0))], Some(1.0), "ms").unwrap(), None);
         let svg = lines(&[&[(0.0, 5.0), (1.0, 6.0)], &[(0.5, 0.0)]]).unwrap().unwrap();
         assert!(svg.contains("#000010") && svg.contains("#000011"), "{svg}");
         assert_eq!(lines(&[&[]]).unwrap(), None);

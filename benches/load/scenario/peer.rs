@@ -127,8 +127,8 @@ impl Options {
             child.tell(&()).await?;
         }
         let counts = Counts {
-            acknowledged: report.sampler.count("clients: acknowledged"),
-            delivered: report.sampler.count("clients: delivered"),
+            acknowledged: report.sampler.count("clients: messages"),
+            delivered: report.sampler.count("clients: deliveries"),
         };
         let listening: Vec<_> =
             children.into_iter().map(|child| tokio::spawn(listen(child, counts.clone()))).collect();
