@@ -122,25 +122,24 @@ fn parts(report: &Report) -> Vec<(&'static str, Named)> {
 /// The numbers of a row, each behind what the row is called.
 fn row(row: &Value) -> Named {
     let Value::Object(fields) = row else { return vec![] };
-    let name = row_name(fields);
     let mut named = vec![];
-    for (field, value) in fields {
-        match value {
-            Value::Object(inner) => named.extend(
-                inner.iter().filter_map(|(key, value)| Some((format!("{field} {key}"), number(value)?))),
-            ),
-            Value::Array(values) if !values.is_empty() => {
-                let values: Option<Vec<f64>> = values.iter().map(number).collect();
-                named.extend(values.map(|values| (format!("{field}, median"), median(values))));
-            }
-            value => named.extend(number(value).map(|number| (field.clone(), number))),
-        }
-    }
+    fields.iter().for_each(|(field, value)| numbers(field, value, &mut named));
+    let name = row_name(fields);
     named.into_iter().map(|(field, value)| (format!("{name}: {field}"), value)).collect()
 }
 
-fn number(value: &Value) -> Option<f64> {
-    value.as_f64()
+/// The numbers in a value of this name; of a list its median.
+fn numbers(name: &str, value: &Value, named: &mut Named) {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(field, value)| numbers(&format!("{name} {field}"), value, named));
+        }
+        Value::Array(values) if !values.is_empty() => {
+            let values: Option<Vec<f64>> = values.iter().map(Value::as_f64).collect();
+            named.extend(values.map(|values| (format!("{name}, median"), median(values))));
+        }
+        value => named.extend(value.as_f64().map(|number| (name.to_owned(), number))),
+    }
 }
 
 /// What makes a row another one than those beside it: its name, or all words in it if it has none.
@@ -186,7 +185,7 @@ mod tests {
     fn numbers_are_matched_by_name_and_the_ratios_come_first() {
         let rows = |ratio: f64| {
             json!([
-                { "row": "100 members", "p99_ms": 3, "cpu_ratio": ratio, "refused": { "TooMuch": 2 } },
+                { "row": "100 members", "p99_ms": 3, "cpu_ratio": ratio, "refused": { "TooMuch": 2 }, "a": { "b": { "c": 4 } } },
                 { "row": "5 members", "rounds": [1, 9, 2], "not_run": "no" },
             ])
         };
@@ -214,6 +213,7 @@ mod tests {
         assert_eq!(
             lines(&comparison, "rows"),
             [
+                (one("100 members: a b c"), some(4.0), some(4.0)),
                 (one("100 members: p99_ms"), some(3.0), some(3.0)),
                 (one("100 members: refused TooMuch"), some(2.0), some(2.0)),
                 (one("5 members: rounds, median"), some(2.0), some(2.0)),

@@ -18,6 +18,7 @@ use crate::{
     compare::{of_one, row_name},
     number::rounded,
     report::{Aim, Report},
+    rounds::median,
 };
 
 /// Writes the page of these reports.
@@ -140,11 +141,20 @@ fn rows(report: &Report) -> Table {
     Table { head: std::iter::once(String::new()).chain(head).collect(), lines }
 }
 
+/// Values of a list that are shown; of a longer one it is said how many there are.
+const LISTED_MAX: usize = 12;
+
 /// A value of a row.
 fn shown(value: &Value) -> String {
     match value {
         Value::Number(number) if number.is_f64() => rounded(number.as_f64().unwrap_or(f64::NAN)),
         Value::String(text) => text.clone(),
+        Value::Array(values) if values.len() > LISTED_MAX => {
+            let numbers: Option<Vec<f64>> = values.iter().map(Value::as_f64).collect();
+            let median =
+                numbers.map_or(String::new(), |numbers| format!(", median {}", rounded(median(numbers))));
+            format!("{} values{median}", values.len())
+        }
         Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(", "),
         Value::Object(fields) => {
             let fields = fields.iter().map(|(name, value)| format!("{name}: {}", shown(value)));
@@ -193,6 +203,21 @@ mod tests {
             for text in expected {
                 assert!(page.contains(text), "{pointer}: {text}: {page}");
             }
+        }
+    }
+
+    #[test]
+    fn values_of_rows_are_short() {
+        for (value, text) in [
+            (json!(3), "3"),
+            (json!(0.12345), "0.123"),
+            (json!("x"), "x"),
+            (json!([1.5, 2]), "1.500, 2"),
+            (json!({ "a": 1, "b": [true] }), "a: 1, b: true"),
+            (json!([7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 9]), "13 values, median 7.000"),
+            (json!(vec!["x"; 13]), "13 values"),
+        ] {
+            assert_eq!(shown(&value), text);
         }
     }
 

@@ -121,43 +121,64 @@ fn rows(report: &Report) -> impl Iterator<Item = (String, &Map<String, Value>)> 
     report.rows.iter().filter_map(Value::as_object).map(|fields| (row_name(fields), fields))
 }
 
+/// A number, and that of its control.
+type Pair = (Option<f64>, Option<f64>);
+
 /// A number of a row, and that of its control.
-fn pair(fields: &Map<String, Value>, field: &str) -> (Option<f64>, Option<f64>) {
+fn pair(fields: &Map<String, Value>, field: &str) -> Pair {
     let of = |name: &str| fields.get(name).and_then(Value::as_f64);
     (of(field), CONTROLS.iter().find_map(|control| of(&format!("{control}{field}"))))
 }
 
 /// Marks of a number and of its control.
-fn marks(fields: &Map<String, Value>, field: &str, colour: usize) -> Vec<Mark> {
-    let (measured, control) = pair(fields, field);
+fn marks((measured, control): Pair, colour: usize) -> Vec<Mark> {
     let mark = |look| move |value| Mark { value, colour, look };
     measured.map(mark(Look::Full)).into_iter().chain(control.map(mark(Look::Control))).collect()
 }
 
+/// What rows call percentiles of theirs, and what a list of percentiles calls them.
+const PERCENTILES: [(&str, &str); 4] =
+    [("p50_ms", "p50"), ("p99_ms", "p99"), ("p999_ms", "p999"), ("max_ms", "max")];
+
+/// Percentiles that stand in a row by themselves, each with its control's, and those of every list of them in it.
+fn percentiles_of_rows(report: &Report) -> Vec<(String, Vec<Pair>)> {
+    let mut all: Vec<(String, Vec<Pair>)> = vec![];
+    for (name, fields) in rows(report) {
+        all.push((name.clone(), PERCENTILES.iter().map(|(field, _)| pair(fields, field)).collect()));
+        for (field, list) in fields.iter().filter_map(|(field, value)| Some((field, value.as_object()?))) {
+            let of = |(_, field): &(&str, &str)| (list.get(*field).and_then(Value::as_f64), None);
+            all.push((format!("{name}, {field}"), PERCENTILES.iter().map(of).collect()));
+        }
+    }
+    all.retain(|(_, pairs)| pairs.iter().any(|(measured, _)| measured.is_some()));
+    all
+}
+
 fn times_of_rows(report: &Report) -> anyhow::Result<Option<Figure>> {
-    let percentiles = ["p50_ms", "p99_ms", "p999_ms", "max_ms"];
-    let strips = rows(report).map(|(name, fields)| {
-        let marks = percentiles.iter().enumerate().flat_map(|(number, field)| marks(fields, field, number));
-        Strip { name, marks: marks.collect(), bound: None }
+    let all = percentiles_of_rows(report);
+    let strips = all.iter().map(|(name, pairs)| {
+        let marks = pairs.iter().enumerate().flat_map(|(number, pair)| marks(*pair, number)).collect();
+        Strip { name: name.clone(), marks, bound: None }
     });
-    let strips: Vec<_> = strips.filter(|strip| !strip.marks.is_empty()).collect();
-    let Some(svg) = chart::strips(&strips, None, "ms")? else { return Ok(None) };
-    let lines = rows(report).filter(|(_, fields)| pair(fields, percentiles[0]).0.is_some());
-    let lines = lines.map(|(name, fields)| {
-        let cells = percentiles.iter().map(|field| cell(pair(fields, field)));
-        std::iter::once(name).chain(cells).collect()
+    let Some(svg) = chart::strips(&strips.collect::<Vec<_>>(), None, "ms")? else { return Ok(None) };
+    let used = |number: usize| all.iter().any(|(_, pairs)| pairs[number].0.is_some());
+    let legend = (0..).zip(PERCENTILES).filter(|(number, _)| used(*number));
+    let legend: Vec<_> = legend.map(|(number, (_, name))| (number, name.to_owned())).collect();
+    let lines = all.iter().map(|(name, pairs)| {
+        let cells = legend.iter().map(|(number, _)| cell(pairs[*number]));
+        std::iter::once(name.clone()).chain(cells).collect()
     });
-    let used: BTreeSet<_> = strips.iter().flat_map(|strip| &strip.marks).map(|mark| mark.colour).collect();
-    let legend = percentiles.iter().map(|name| name.trim_end_matches("_ms").to_owned()).enumerate();
+    let head = legend.iter().map(|(_, name)| name.clone());
+    let table = Table {
+        head: std::iter::once("ms, to the control's".to_owned()).chain(head).collect(),
+        lines: lines.collect(),
+    };
     Ok(Some(Figure {
         title: "Times of the rows".to_owned(),
         caption: "Percentiles in milliseconds. Full: measured. Hollow: the control's.".to_owned(),
-        legend: legend.filter(|(colour, _)| used.contains(colour)).collect(),
+        legend,
         svg,
-        table: Table {
-            head: columns(&["ms, to the control's", "p50", "p99", "p999", "max"]),
-            lines: lines.collect(),
-        },
+        table,
     }))
 }
 
@@ -184,7 +205,7 @@ fn is_percentile(field: &str) -> bool {
 
 fn field_of_rows(report: &Report, field: &str) -> anyhow::Result<Option<Figure>> {
     let strips = rows(report).map(|(name, fields)| {
-        let marks = marks(fields, field, 0);
+        let marks = marks(pair(fields, field), 0);
         Strip { name, marks, bound: None }
     });
     let strips: Vec<_> = strips.filter(|strip| !strip.marks.is_empty()).collect();
@@ -241,11 +262,68 @@ fn over_time(report: &Report) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// A number, and that of its control behind it.
-fn cell((measured, control): (Option<f64>, Option<f64>)) -> String {
+fn cell((measured, control): Pair) -> String {
     let measured = measured.map_or("none".to_owned(), rounded);
     control.map_or(measured.clone(), |control| format!("{measured} to {}", rounded(control)))
 }
 
 fn columns(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::tests::changed;
+
+    /// What each chart is called, and the lines of its table.
+    fn charts(pointer: &str, change: Value) -> Vec<(String, Vec<Vec<String>>)> {
+        let report = changed(&[(pointer, change), ("/histograms", json!({}))]);
+        all(&report).unwrap().into_iter().map(|figure| (figure.title, figure.table.lines)).collect()
+    }
+
+    #[test]
+    fn a_ratio_has_its_rounds_and_the_aim_at_its_median() {
+        let [(title, lines)] = &charts("/flags", json!({}))[..] else { panic!("one chart") };
+        assert_eq!(title, "Ratios to the control");
+        assert_eq!(lines[..], [["CPU", "1.750", "1.500, 2.000", "3.500", "2.000", "1.25"]]);
+        let charts = charts("/aims", json!([]));
+        assert_eq!(charts[0].1[0][5], "", "an aim at something else is not drawn");
+    }
+
+    #[test]
+    fn rows_are_drawn_by_what_their_fields_are() {
+        let rows = json!([
+            { "row": "a", "p99_ms": 2, "bare_p99_ms": 1, "cpu_us": 5, "bare_cpu_us": 4, "sent": 9 },
+            { "row": "b", "high": { "p50": 7, "p99": 8, "count": 3 }, "cpu_us": 6, "bare_cpu_us": 3 },
+            { "row": "c", "refused": { "RateLimited": 2 }, "messages_per_second": 4, "cpu_ratio": 1.75 },
+            { "row": "d", "messages_per_second": 5, "cpu_ratio": 1.5 },
+        ]);
+        let charts = charts("/rows", rows);
+        let titles: Vec<_> = charts.iter().map(|(title, _)| title.as_str()).collect();
+        let expected =
+            ["Ratios to the control", "Times of the rows", "Rows: cpu us", "Rows: messages per second"];
+        assert_eq!(titles, expected, "the ratio of one row is that of rounds, one is too few");
+        assert_eq!(charts[1].1[..], [["a", "none", "2.000 to 1.000"], ["b, high", "7.000", "8.000"]]);
+        assert_eq!(charts[2].1[..], [["a", "5.000 to 4.000"], ["b", "6.000 to 3.000"]]);
+        assert_eq!(charts[3].1[..], [["c", "4.000"], ["d", "5.000"]]);
+    }
+
+    #[test]
+    fn series_of_one_kind_share_a_chart_and_the_server_comes_first() {
+        let series = |points: Value| json!({ "unit": "cores", "points": points });
+        let all = json!({
+            "bare loop: CPU": series(json!([[0, 1], [1, 3]])),
+            "server: CPU": series(json!([[0, 2.0], [1, 2.5]])),
+            "server: nothing": series(json!([])),
+        });
+        let charts = charts("/series", all);
+        let [_, (title, lines)] = &charts[..] else { panic!("{charts:?}") };
+        assert_eq!(title, "CPU over time");
+        let expected =
+            [["server", "2.250", "2.500", "2.500", "2"], ["bare loop", "2.000", "3.000", "3.000", "2"]];
+        assert_eq!(lines[..], expected);
+    }
 }
