@@ -140,6 +140,20 @@ pub(crate) fn token(user: &str) -> anyhow::Result<String> {
     Ok(apps::sign(KEY, &Secret::new(SECRET), &claims)?)
 }
 
+/// TLS as every client here has it: one version, one cipher, no handshake made shorter by an earlier one.
+pub(crate) fn tls(trusted: CertificateDer<'static>) -> anyhow::Result<rustls::ClientConfig> {
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.cipher_suites.retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted)?;
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.resumption = rustls::client::Resumption::disabled();
+    Ok(tls)
+}
+
 impl Target {
     /// Believes its certificate.
     pub(crate) fn trust(&self) -> anyhow::Result<Trust> {
@@ -157,16 +171,8 @@ impl Target {
 
     /// The same with another window of its streams.
     pub(crate) fn bare_with(&self, stream_window_bytes: u32) -> anyhow::Result<ClientConfig> {
-        let mut provider = rustls::crypto::ring::default_provider();
-        provider.cipher_suites.retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.read_certificate()?)?;
-        let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut tls = tls(self.read_certificate()?)?;
         tls.alpn_protocols = vec![ALPN.to_vec()];
-        tls.resumption = rustls::client::Resumption::disabled();
         let mut transport = TransportConfig::default();
         transport
             .stream_receive_window(VarInt::from_u32(stream_window_bytes))

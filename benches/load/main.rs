@@ -4,6 +4,7 @@
 //! processes of their own, and talks to them in lines of JSON. `benches/README.md` has the commands and what they showed.
 
 mod body;
+mod broker;
 mod chain;
 mod child;
 mod clients;
