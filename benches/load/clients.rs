@@ -42,9 +42,9 @@ pub(crate) struct Target {
 
 /// Users of one client process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Crowd {
+pub(crate) struct Crowd<T = Target> {
     /// Their server.
-    pub(crate) target: Target,
+    pub(crate) target: T,
     /// The number of the first.
     pub(crate) first: u32,
     /// How many.
@@ -65,9 +65,9 @@ pub(crate) fn socket() -> anyhow::Result<Endpoint> {
     Ok(Endpoint::new(EndpointConfig::default(), None, socket, runtime)?)
 }
 
-impl Crowd {
+impl<T: Clone> Crowd<T> {
     /// Splits `users` among `processes`, pairs kept together.
-    pub(crate) fn split(target: &Target, users: u32, processes: u32, per_socket: u32) -> Vec<Self> {
+    pub(crate) fn split(target: &T, users: u32, processes: u32, per_socket: u32) -> Vec<Self> {
         let pairs = users.div_ceil(2);
         let share = |process: u32| (u64::from(pairs) * u64::from(process) / u64::from(processes)) as u32 * 2;
         let crowd = |process| {
@@ -81,7 +81,9 @@ impl Crowd {
     pub(crate) fn sockets(&self) -> anyhow::Result<Vec<Endpoint>> {
         (0..self.users.div_ceil(self.per_socket)).map(|_| socket()).collect()
     }
+}
 
+impl Crowd {
     /// A client of the user at `index` of this crowd, who is not connected yet.
     pub(crate) fn client(&self, index: u32, trust: &Trust, sockets: &[Endpoint]) -> anyhow::Result<Builder> {
         let user = user(self.first + index);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     part::Part,
-    scenario::{handshake, idle, lanes, peer, room, slow, soak},
+    scenario::{beside, handshake, idle, lanes, peer, room, slow, soak},
 };
 
 /// See the crate.
@@ -71,6 +71,8 @@ pub(crate) enum Scenario {
     Slow(slow::Options),
     /// A room over a bad network in which members come and go, for long.
     Soak(soak::Options),
+    /// The same said over a Quail and over other brokers; each is the control of the other.
+    Beside(Box<beside::Options>),
 }
 
 /// Flags of every scenario.

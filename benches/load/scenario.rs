@@ -1,5 +1,7 @@
 //! What is played, by name. A scenario starts its parts, drives them, and fills a report.
 
+mod audience;
+pub(crate) mod beside;
 mod door;
 pub(crate) mod handshake;
 pub(crate) mod idle;
@@ -7,6 +9,7 @@ pub(crate) mod lanes;
 pub(crate) mod peer;
 pub(crate) mod room;
 mod sender;
+mod side;
 pub(crate) mod slow;
 pub(crate) mod soak;
 
@@ -60,6 +63,7 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Room(options) => play(&options).await,
             flags::Scenario::Slow(options) => play(&options).await,
             flags::Scenario::Soak(options) => play(&options).await,
+            flags::Scenario::Beside(options) => play(&*options).await,
         }
     })
 }
