@@ -60,7 +60,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
     /// Seconds of a round of one system.
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 5.0)]
     duration: f64,
     /// Rounds of each row, each of all systems.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
