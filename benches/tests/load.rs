@@ -307,6 +307,8 @@ fn every_system_that_is_here_is_heard_and_the_others_are_told_of() {
         }
         // Ten flushes in half a second, for four who listen.
         assert_eq!(one["deliveries"], 10 * 4);
+        let bytes = one["protocol_bytes_each"].as_f64().unwrap();
+        assert!((256.0..512.0).contains(&bytes), "a text of 256 bytes and what stands around it: {one}");
         assert_eq!(four["deliveries"], 10 * 4 * 4);
         assert!(saturated["deliveries"].as_u64() > Some(0));
         assert!(idle["memory_bytes_each"].is_f64());

@@ -35,6 +35,8 @@ pub(crate) struct Client {
     read: BytesMut,
     /// What has to be answered.
     answers: BytesMut,
+    /// Bytes that came so far, without those of TLS.
+    pub(crate) received: u64,
     /// The number of the last message of MQTT.
     packet: u16,
 }
@@ -62,6 +64,7 @@ impl Connector {
             protocol,
             read: BytesMut::new(),
             answers: BytesMut::new(),
+            received: 0,
             packet: 0,
         };
         // NATS greets before TLS begins.
@@ -170,7 +173,9 @@ impl Client {
     /// Waits for more bytes. False if there are no more.
     pub(crate) async fn more(&mut self) -> anyhow::Result<bool> {
         self.read.reserve(READ_BYTES);
-        Ok(self.stream.read_buf(&mut self.read).await? > 0)
+        let received = self.stream.read_buf(&mut self.read).await?;
+        self.received += received as u64;
+        Ok(received > 0)
     }
 
     /// Waits for one thing, whatever is said before.

@@ -10,7 +10,10 @@ mod tally;
 use std::{
     collections::BTreeMap,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -113,6 +116,8 @@ pub(crate) struct Heard {
     pub(crate) counted: Counted,
     /// From the intended time of a message to a listener that has it decoded.
     pub(crate) latencies: Latencies,
+    /// Bytes that carried it to them, by the protocol: without what TLS or QUIC add.
+    pub(crate) received: u64,
 }
 
 /// What is on its way at the end has so long to arrive.
@@ -127,6 +132,8 @@ pub(crate) const QUIET: Duration = Duration::from_secs(15);
 /// What the tasks of a process share.
 struct Hall {
     latencies: Mutex<Latencies>,
+    /// Bytes that listeners received in the round.
+    received: AtomicU64,
     /// A listener has heard more.
     heard: Notify,
 }
@@ -141,7 +148,8 @@ impl Hall {
 pub(crate) async fn run() -> anyhow::Result<()> {
     let mut orders = Orders::listen();
     let order: Order = orders.first().await?;
-    let hall = Arc::new(Hall { latencies: Mutex::new(Latencies::new()?), heard: Notify::new() });
+    let latencies = Mutex::new(Latencies::new()?);
+    let hall = Arc::new(Hall { latencies, received: AtomicU64::new(0), heard: Notify::new() });
     let (listeners, mut speakers) = connect(&order, &hall).await?;
     say(&(listeners.len() + speakers.len()))?;
     let mut turns = interval(QUIET);
@@ -161,6 +169,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         match ask {
             Ask::Speak(round) => {
                 *hall.latencies() = Latencies::new()?;
+                hall.received.store(0, Ordering::Relaxed);
                 listeners.iter().for_each(|(_, listener)| listener.begin());
                 say(&speak(&order, &mut speakers, (&listeners, &hall), round).await?)?;
             }
@@ -180,7 +189,8 @@ pub(crate) async fn run() -> anyhow::Result<()> {
                 for (room, listener) in &listeners {
                     counted.add(&listener.counted(expected.get(*room as usize).copied().unwrap_or_default()));
                 }
-                say(&Heard { counted, latencies: hall.latencies().clone() })?;
+                let (latencies, received) = (hall.latencies().clone(), hall.received.load(Ordering::Relaxed));
+                say(&Heard { counted, latencies, received })?;
             }
         }
     }

@@ -51,6 +51,8 @@ pub(super) struct Played {
     pub(super) refused: BTreeMap<String, u64>,
     pub(super) counted: Counted,
     pub(super) latencies: Latencies,
+    /// Bytes of the protocol that listeners received.
+    pub(super) received: u64,
     pub(super) late: Latencies,
 }
 
@@ -114,6 +116,7 @@ impl Audience {
             refused: BTreeMap::new(),
             counted: Counted::default(),
             latencies: Latencies::new()?,
+            received: 0,
             late: Latencies::new()?,
         };
         let mut accepted = vec![0; self.rooms as usize];
@@ -136,6 +139,7 @@ impl Audience {
             let heard: Heard = child.hear(patience).await?;
             played.counted.add(&heard.counted);
             played.latencies.merge(&heard.latencies);
+            played.received += heard.received;
         }
         played.seconds = started.elapsed().as_secs_f64();
         played.cpu = Cpu::of(self.server)?.since(before);

@@ -60,6 +60,8 @@ pub(super) struct Side {
     pub(super) counted: Counted,
     /// From the intended time of a message to a listener.
     pub(super) latencies: Latencies,
+    /// Bytes of the protocol that listeners received.
+    pub(super) received: u64,
     /// What the load itself was late.
     pub(super) late: Latencies,
 }
@@ -77,13 +79,16 @@ impl Side {
             refused: BTreeMap::new(),
             counted: Counted::default(),
             latencies: Latencies::new()?,
+            received: 0,
             late: Latencies::new()?,
         })
     }
 
     /// Adds a round.
     pub(super) fn add(&mut self, played: Played) {
-        let Played { cpu, seconds, grown, resident, sent, refused, counted, latencies, late, .. } = played;
+        let Played {
+            cpu, seconds, grown, resident, sent, refused, counted, latencies, late, received, ..
+        } = played;
         self.cpu_us.push(cpu.seconds() * 1e6 / counted.delivered.max(1) as f64);
         self.deliveries += counted.delivered;
         self.seconds += seconds;
@@ -95,6 +100,7 @@ impl Side {
         }
         self.counted.add(&counted);
         self.latencies.merge(&latencies);
+        self.received += received;
         self.late.merge(&late);
     }
 

@@ -138,6 +138,14 @@ impl Line {
         }
     }
 
+    /// Bytes of messages and whatever comes with them, so far.
+    pub(super) fn received(&self) -> u64 {
+        match self {
+            Self::Quic(raw) => raw.frames.received,
+            Self::Broker(client) => client.received,
+        }
+    }
+
     /// Whether the server says of what it is told that it has it.
     pub(super) fn is_acknowledged(&self) -> bool {
         match self {

@@ -1,6 +1,6 @@
 //! One who listens.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering};
 
 use super::{
     Counted, Hall,
@@ -35,7 +35,10 @@ impl Listener {
 
     /// Listens to the end of the connection, which the scenario finds out by what is missing.
     pub(super) async fn listen(self: Arc<Self>, mut line: Line, hall: Arc<Hall>) -> anyhow::Result<()> {
+        let mut received = line.received();
         while line.more().await? {
+            hall.received.fetch_add(line.received() - received, Ordering::Relaxed);
+            received = line.received();
             while let Some(word) = line.ready()? {
                 self.hear(&word, &hall);
             }

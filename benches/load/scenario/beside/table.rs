@@ -70,6 +70,7 @@ impl Table {
                 "deliveries_per_second": side.deliveries as f64 / side.seconds,
                 "deliveries_per_core_second": 1e6 / each,
                 "cpu_us": each,
+                "protocol_bytes_each": side.received as f64 / side.deliveries.max(1) as f64,
                 "p50_ms": times.p50, "p99_ms": times.p99, "p999_ms": times.p999,
                 "load_late_p99_ms": late.p99,
                 "memory_mib": side.resident as f64 / f64::from(1 << 20),
