@@ -42,9 +42,9 @@ pub(crate) struct Target {
 
 /// Users of one client process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Crowd {
+pub(crate) struct Crowd<T = Target> {
     /// Their server.
-    pub(crate) target: Target,
+    pub(crate) target: T,
     /// The number of the first.
     pub(crate) first: u32,
     /// How many.
@@ -65,9 +65,9 @@ pub(crate) fn socket() -> anyhow::Result<Endpoint> {
     Ok(Endpoint::new(EndpointConfig::default(), None, socket, runtime)?)
 }
 
-impl Crowd {
+impl<T: Clone> Crowd<T> {
     /// Splits `users` among `processes`, pairs kept together.
-    pub(crate) fn split(target: &Target, users: u32, processes: u32, per_socket: u32) -> Vec<Self> {
+    pub(crate) fn split(target: &T, users: u32, processes: u32, per_socket: u32) -> Vec<Self> {
         let pairs = users.div_ceil(2);
         let share = |process: u32| (u64::from(pairs) * u64::from(process) / u64::from(processes)) as u32 * 2;
         let crowd = |process| {
@@ -81,7 +81,9 @@ impl Crowd {
     pub(crate) fn sockets(&self) -> anyhow::Result<Vec<Endpoint>> {
         (0..self.users.div_ceil(self.per_socket)).map(|_| socket()).collect()
     }
+}
 
+impl Crowd {
     /// A client of the user at `index` of this crowd, who is not connected yet.
     pub(crate) fn client(&self, index: u32, trust: &Trust, sockets: &[Endpoint]) -> anyhow::Result<Builder> {
         let user = user(self.first + index);
@@ -140,6 +142,20 @@ pub(crate) fn token(user: &str) -> anyhow::Result<String> {
     Ok(apps::sign(KEY, &Secret::new(SECRET), &claims)?)
 }
 
+/// TLS as every client here has it: one version, one cipher, no handshake made shorter by an earlier one.
+pub(crate) fn tls(trusted: CertificateDer<'static>) -> anyhow::Result<rustls::ClientConfig> {
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.cipher_suites.retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted)?;
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.resumption = rustls::client::Resumption::disabled();
+    Ok(tls)
+}
+
 impl Target {
     /// Believes its certificate.
     pub(crate) fn trust(&self) -> anyhow::Result<Trust> {
@@ -157,16 +173,8 @@ impl Target {
 
     /// The same with another window of its streams.
     pub(crate) fn bare_with(&self, stream_window_bytes: u32) -> anyhow::Result<ClientConfig> {
-        let mut provider = rustls::crypto::ring::default_provider();
-        provider.cipher_suites.retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.read_certificate()?)?;
-        let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut tls = tls(self.read_certificate()?)?;
         tls.alpn_protocols = vec![ALPN.to_vec()];
-        tls.resumption = rustls::client::Resumption::disabled();
         let mut transport = TransportConfig::default();
         transport
             .stream_receive_window(VarInt::from_u32(stream_window_bytes))

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     part::Part,
-    scenario::{handshake, idle, lanes, peer, room, slow, soak},
+    scenario::{beside, handshake, idle, lanes, peer, room, slow, soak},
 };
 
 /// See the crate.
@@ -25,6 +25,27 @@ pub(crate) enum Command {
     /// Plays a scenario.
     #[command(flatten)]
     Scenario(Scenario),
+    /// Plays the scenarios that a file lists.
+    Run {
+        /// TOML: a `[[scenario]]` for each, with its name and its flags as keys.
+        file: PathBuf,
+    },
+    /// Shows two reports of one scenario side by side.
+    Compare {
+        /// The first, as `--json` wrote it.
+        a: PathBuf,
+        /// The second.
+        b: PathBuf,
+    },
+    /// Makes one page of HTML with charts of reports.
+    Report {
+        /// As `--json` wrote them.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Where the page is written.
+        #[arg(long, value_name = "FILE")]
+        html: PathBuf,
+    },
     /// Plays a part in one; started by the scenario.
     #[command(hide = true)]
     Part {
@@ -50,6 +71,8 @@ pub(crate) enum Scenario {
     Slow(slow::Options),
     /// A room over a bad network in which members come and go, for long.
     Soak(soak::Options),
+    /// The same said over a Quail and over other brokers; each is the control of the other.
+    Beside(Box<beside::Options>),
 }
 
 /// Flags of every scenario.
@@ -70,4 +93,7 @@ pub(crate) struct Shared {
     /// Where the scenario makes its data directories; they are removed at the end.
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     pub(crate) scratch: PathBuf,
+    /// Seconds between looks at what servers have, for what they had over time; 0 for none.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    pub(crate) sample: f64,
 }

@@ -4,9 +4,11 @@
 //! processes of their own, and talks to them in lines of JSON. `benches/README.md` has the commands and what they showed.
 
 mod body;
+mod broker;
 mod chain;
 mod child;
 mod clients;
+mod compare;
 mod cpu;
 mod disk;
 mod flags;
@@ -14,13 +16,19 @@ mod latency;
 mod ledger;
 mod link;
 mod machine;
+mod metrics;
+mod number;
+mod page;
 mod part;
 mod plan;
 mod progress;
 mod report;
 mod rounds;
+mod sampler;
 mod scenario;
 mod schedule;
+mod series;
+mod suite;
 mod weather;
 
 use std::process::ExitCode;
@@ -36,6 +44,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Part { part } => part::run(part),
         Command::Scenario(options) => scenario::run(options),
+        Command::Run { file } => suite::run(&file),
+        Command::Report { files, html } => page::run(&files, &html),
+        Command::Compare { a, b } => compare::run(&a, &b),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

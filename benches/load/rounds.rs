@@ -1,13 +1,17 @@
 //! Rounds of a thing and its control, taken in turn, so that both see the same machine.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::number;
 
 /// What each round measured.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Rounds {
     /// Of the thing.
+    #[serde(deserialize_with = "number::list")]
     pub(crate) measured: Vec<f64>,
     /// Of its control.
+    #[serde(deserialize_with = "number::list")]
     pub(crate) control: Vec<f64>,
 }
 
@@ -20,8 +24,12 @@ impl Rounds {
 
     /// The median of the rounds' ratios, each of the thing to the control beside it.
     pub(crate) fn ratio(&self) -> f64 {
-        let ratios = self.measured.iter().zip(&self.control).map(|(measured, control)| measured / control);
-        median(ratios.collect())
+        median(self.ratios())
+    }
+
+    /// The rounds' ratios.
+    pub(crate) fn ratios(&self) -> Vec<f64> {
+        self.measured.iter().zip(&self.control).map(|(measured, control)| measured / control).collect()
     }
 
     /// The medians of both.

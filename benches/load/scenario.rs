@@ -1,5 +1,7 @@
 //! What is played, by name. A scenario starts its parts, drives them, and fills a report.
 
+mod audience;
+pub(crate) mod beside;
 mod door;
 pub(crate) mod handshake;
 pub(crate) mod idle;
@@ -7,8 +9,11 @@ pub(crate) mod lanes;
 pub(crate) mod peer;
 pub(crate) mod room;
 mod sender;
+mod side;
 pub(crate) mod slow;
 pub(crate) mod soak;
+
+use std::convert::Infallible;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,6 +21,7 @@ use crate::{
     flags::{self, Shared},
     progress::Progress,
     report::Report,
+    sampler::Sampler,
 };
 
 /// Something that can be played.
@@ -40,6 +46,11 @@ pub(crate) struct Stage {
     pub(crate) progress: Progress,
 }
 
+/// Somebody ended the run.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+pub(crate) struct Stopped;
+
 /// Plays one.
 pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -52,6 +63,7 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Room(options) => play(&options).await,
             flags::Scenario::Slow(options) => play(&options).await,
             flags::Scenario::Soak(options) => play(&options).await,
+            flags::Scenario::Beside(options) => play(&*options).await,
         }
     })
 }
@@ -60,15 +72,25 @@ async fn play<S: Scenario + serde::Serialize>(scenario: &S) -> anyhow::Result<()
     let shared = scenario.shared();
     let scratch = tempfile::Builder::new().prefix("quail-load-").tempdir_in(&shared.scratch)?;
     let report = Report::new(S::NAME, shared, scenario)?;
-    let mut stage = Stage { scratch, report, progress: Progress::new() };
+    let sampler = report.sampler.clone();
+    let progress = Progress::new();
+    let mut stage = Stage { scratch, report, progress: progress.clone() };
     tokio::select! {
         played = scenario.play(&mut stage) => played?,
         // What the play made goes with it.
-        () = stopped() => anyhow::bail!("stopped"),
+        () = stopped() => return Err(Stopped.into()),
+        never = sample(&sampler, shared.sample, &progress) => match never? {},
     }
-    let Stage { report, progress, .. } = stage;
-    drop(progress);
+    let Stage { report, progress: shown, .. } = stage;
+    // The last of them clears the screen.
+    drop((progress, shown));
     report.end(shared)
+}
+
+/// Looks at what the scenario plays with for as long as it is played.
+async fn sample(sampler: &Sampler, every: f64, progress: &Progress) -> anyhow::Result<Infallible> {
+    let every = door::seconds(every)?;
+    if every.is_zero() { std::future::pending().await } else { Ok(sampler.run(every, progress).await) }
 }
 
 /// Ready when a person or the system ends this process.

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "load/results.rs"]
+mod results;
+
 use std::process::Command;
 
 use serde_json::Value;
@@ -277,4 +280,54 @@ fn members_who_come_and_go_over_a_bad_network_miss_nothing() {
     }
     assert_eq!(report["rows"].as_array().unwrap().len(), 10, "{report}");
     assert_eq!(report["rows"][9]["rooms"], 1.0, "{report}");
+}
+
+#[test]
+fn every_system_that_is_here_is_heard_and_the_others_are_told_of() {
+    let systems = ["quail", "nats", "mosquitto", "nats-tls", "mosquitto-qos1-tls", "bare"];
+    let named = systems.join(",");
+    let flags = [
+        &["beside", "--systems", &named, "--members", "4", "--bursts", "1,4", "--rate", "20"][..],
+        &["--saturated", "2", "--idle", "4", "--quiet", "0.1"],
+        &["--rounds", "1", "--warm-up", "0.1", "--duration", "0.5"],
+    ];
+    let report = play(&flags.concat());
+    let rows = report["rows"].as_array().unwrap();
+    let of =
+        |name: &'static str| rows.iter().filter(move |row| row["system"] == name && row["version"].is_null());
+    for name in systems {
+        let rows: Vec<_> = of(name).collect();
+        assert_eq!(rows.len(), 4, "{name}: {report}");
+        if rows[0]["not_run"].is_string() {
+            assert!(!["quail", "bare"].contains(&name));
+            for row in rows {
+                let why = row["not_run"].as_str().unwrap();
+                assert!(why.starts_with("NOT RUN") && why.contains("apt-get install"), "{why}");
+            }
+            continue;
+        }
+        let [one, four, saturated, idle] = rows[..] else { panic!("{report}") };
+        for row in [one, four, saturated] {
+            for nothing in ["dropped", "lost", "duplicated", "out_of_order"] {
+                assert_eq!(row[nothing], 0, "{nothing}: {row}");
+            }
+            assert_eq!(row["refused"], serde_json::json!({}), "{row}");
+            for number in ["cpu_us", "p50_ms", "p99_ms", "p999_ms"] {
+                assert!(row[number].is_f64(), "{number} is missing: {row}");
+            }
+        }
+        // Ten flushes in half a second, for four who listen.
+        assert_eq!(one["deliveries"], 10 * 4);
+        let bytes = one["protocol_bytes_each"].as_f64().unwrap();
+        assert!((256.0..512.0).contains(&bytes), "a text of 256 bytes and what stands around it: {one}");
+        assert_eq!(four["deliveries"], 10 * 4 * 4);
+        assert!(saturated["deliveries"].as_u64() > Some(0));
+        assert!(idle["memory_bytes_each"].is_f64());
+        let plain = ["nats", "mosquitto"].contains(&name);
+        assert_eq!(one["tls"], !plain);
+        if name != "quail" {
+            let ratios = report["rounds"].as_object().unwrap();
+            assert_eq!(ratios.keys().filter(|it| it.ends_with(&format!("quail to {name}"))).count(), 3);
+        }
+    }
 }

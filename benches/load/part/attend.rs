@@ -1,6 +1,7 @@
-//! Members of rooms: light sessions over bare QUIC, in one process by the thousand, that hold every delivery against what
-//! was said; and some that speak.
+//! Members of rooms: light sessions over bare QUIC or clients of a broker, in one process by the thousand, that hold every
+//! delivery against what was said; and some that speak.
 
+mod line;
 mod listener;
 pub(crate) mod raw;
 mod speaker;
@@ -9,11 +10,14 @@ mod tally;
 use std::{
     collections::BTreeMap,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use anyhow::bail;
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use quail_protocol::{
     Operation,
@@ -29,30 +33,36 @@ use tokio::{
 };
 
 pub(crate) use self::tally::Counted;
-use self::{
-    listener::Listener,
-    raw::{FIRST_REQUEST_ID, Raw},
-    speaker::Speaker,
-};
+use self::{line::Entrance, listener::Listener, raw::FIRST_REQUEST_ID, speaker::Speaker};
 use crate::{
+    broker,
     child::{Orders, say},
-    clients::{Crowd, OPENING, STREAM_WINDOW_BYTES},
+    clients::{Crowd, OPENING, Target},
     latency::Latencies,
 };
+
+/// The server that they come to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum House {
+    /// A Quail.
+    Quail(Target),
+    /// The bare loop.
+    Bare(Target),
+    /// A broker, to which a room is a topic.
+    Broker(broker::Target),
+}
 
 /// Who attends what.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     /// Those who listen.
-    pub(crate) crowd: Crowd,
+    pub(crate) crowd: Crowd<House>,
     /// Those who speak, as numbers of users behind all who listen: the first is speaker 0.
     pub(crate) speakers: Range<u32>,
     /// The number of speaker 0's user.
     pub(crate) first_speaker: u32,
     /// Listeners and speakers are in rooms in turn.
     pub(crate) rooms: u32,
-    /// The server is the bare loop.
-    pub(crate) bare: bool,
 }
 
 /// What a process is asked.
@@ -91,7 +101,7 @@ pub(crate) enum Pace {
 pub(crate) struct Spoke {
     /// Messages that were sent.
     pub(crate) sent: u64,
-    /// Of them, those that were taken, by room.
+    /// Of them, those that were taken, by room; all, if the server does not say.
     pub(crate) accepted: Vec<u64>,
     /// Of them, those that were not, by the reason.
     pub(crate) refused: BTreeMap<String, u64>,
@@ -106,6 +116,8 @@ pub(crate) struct Heard {
     pub(crate) counted: Counted,
     /// From the intended time of a message to a listener that has it decoded.
     pub(crate) latencies: Latencies,
+    /// Bytes that carried it to them, by the protocol: without what TLS or QUIC add.
+    pub(crate) received: u64,
 }
 
 /// What is on its way at the end has so long to arrive.
@@ -120,6 +132,8 @@ pub(crate) const QUIET: Duration = Duration::from_secs(15);
 /// What the tasks of a process share.
 struct Hall {
     latencies: Mutex<Latencies>,
+    /// Bytes that listeners received in the round.
+    received: AtomicU64,
     /// A listener has heard more.
     heard: Notify,
 }
@@ -134,13 +148,28 @@ impl Hall {
 pub(crate) async fn run() -> anyhow::Result<()> {
     let mut orders = Orders::listen();
     let order: Order = orders.first().await?;
-    let hall = Arc::new(Hall { latencies: Mutex::new(Latencies::new()?), heard: Notify::new() });
+    let latencies = Mutex::new(Latencies::new()?);
+    let hall = Arc::new(Hall { latencies, received: AtomicU64::new(0), heard: Notify::new() });
     let (listeners, mut speakers) = connect(&order, &hall).await?;
     say(&(listeners.len() + speakers.len()))?;
-    while let Some(ask) = orders.next().await? {
+    let mut turns = interval(QUIET);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let ask = tokio::select! {
+            ask = orders.next() => ask?,
+            // Whoever speaks is silent while another server has its turn.
+            _ = turns.tick() => {
+                for speaker in &mut speakers {
+                    speaker.stay().await?;
+                }
+                continue;
+            }
+        };
+        let Some(ask) = ask else { return Ok(()) };
         match ask {
             Ask::Speak(round) => {
                 *hall.latencies() = Latencies::new()?;
+                hall.received.store(0, Ordering::Relaxed);
                 listeners.iter().for_each(|(_, listener)| listener.begin());
                 say(&speak(&order, &mut speakers, (&listeners, &hall), round).await?)?;
             }
@@ -160,59 +189,40 @@ pub(crate) async fn run() -> anyhow::Result<()> {
                 for (room, listener) in &listeners {
                     counted.add(&listener.counted(expected.get(*room as usize).copied().unwrap_or_default()));
                 }
-                say(&Heard { counted, latencies: hall.latencies().clone() })?;
+                let (latencies, received) = (hall.latencies().clone(), hall.received.load(Ordering::Relaxed));
+                say(&Heard { counted, latencies, received })?;
             }
         }
     }
-    Ok(())
 }
 
 type Listeners = Vec<(u32, Arc<Listener>)>;
 
 async fn connect(order: &Order, hall: &Arc<Hall>) -> anyhow::Result<(Listeners, Vec<Speaker>)> {
-    let Order { crowd, speakers, first_speaker, rooms, bare } = order;
-    let config = crowd.target.bare()?;
-    let mut sockets = crowd.sockets()?;
-    if !speakers.is_empty() {
-        sockets.push(crate::clients::socket()?);
-    }
-    let connect = async |user: u32, room: u32, speaks: bool| {
-        let socket = if speaks {
-            sockets.last()
-        } else {
-            sockets.get(((user - crowd.first) / crowd.per_socket) as usize)
-        };
-        let Some(socket) = socket else { bail!("no socket for user {user}") };
-        let connecting = socket.connect_with(config.clone(), crowd.target.quic, "127.0.0.1")?;
-        let connection = connecting.await?;
-        if *bare {
-            Raw::bare(connection, room, speaks).await
-        } else {
-            Raw::member(connection, user, room, STREAM_WINDOW_BYTES).await
-        }
-    };
+    let Order { crowd, speakers, first_speaker, rooms } = order;
+    let entrance = Entrance::new(crowd)?;
     let mut listeners = vec![];
     let users = stream::iter(crowd.first..crowd.first + crowd.users);
     let mut connected = users
         .map(|user| {
-            let (connect, room) = (&connect, user % rooms);
-            async move { anyhow::Ok((room, connect(user, room, false).await?)) }
+            let (entrance, room) = (&entrance, user % rooms);
+            async move { anyhow::Ok((room, entrance.listener(user, room).await?)) }
         })
         .buffer_unordered(OPENING);
     let mut controls = vec![];
-    while let Some((room, mut raw)) = connected.try_next().await? {
-        controls.extend(raw.control.take());
+    while let Some((room, mut line)) = connected.try_next().await? {
+        controls.extend(line.take_control());
         let listener = Arc::new(Listener::default());
-        tokio::spawn(listener.clone().listen(raw, hall.clone()));
+        tokio::spawn(listener.clone().listen(line, hall.clone()));
         listeners.push((room, listener));
     }
     drop(connected);
     tokio::spawn(keep(controls));
     let mut speaking = vec![];
     for number in speakers.clone() {
-        let user = first_speaker + number;
-        let raw = connect(user, number % rooms, true).await?;
-        speaking.push(Speaker::new(raw, number, number % rooms, *bare)?);
+        let (user, room) = (first_speaker + number, number % rooms);
+        let line = entrance.speaker(user, room).await?;
+        speaking.push(Speaker::new(line, number, room, matches!(crowd.target, House::Bare(_)))?);
     }
     Ok((listeners, speaking))
 }
@@ -225,13 +235,17 @@ async fn keep(mut controls: Vec<SendStream>) -> anyhow::Result<()> {
     let mut turns = interval(QUIET / controls.len() as u32);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for request_id in FIRST_REQUEST_ID.. {
-        let ping = frame::encode(&Head::Request { request_id, opcode: Ping::INFO.opcode }, &Ping {});
+        let ping = ping(request_id);
         for control in &mut controls {
             turns.tick().await;
             control.write_chunk(ping.clone()).await?;
         }
     }
     Ok(())
+}
+
+fn ping(request_id: u32) -> Bytes {
+    frame::encode(&Head::Request { request_id, opcode: Ping::INFO.opcode }, &Ping {})
 }
 
 /// Lets all speak at once.

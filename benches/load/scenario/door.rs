@@ -4,16 +4,13 @@ use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::Context;
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use crate::{
     child::{Child, PATIENCE},
     clients::{Target, Visitor},
     cpu::{Cpu, Memory},
+    metrics::Metrics,
     part::{
         Part, bare_serve,
         serve::{self, Ask, Serving},
@@ -61,6 +58,11 @@ impl Server {
         report.server = serving.config.clone();
         report.durability =
             "acks after the sync: one batch of the embedded engine, one sync per batch".to_owned();
+        match namespace {
+            None => report.sampler.server("server", child.id(), serving.admin),
+            // Its page is behind the link.
+            Some(_) => report.sampler.process("server", child.id()),
+        }
         Ok(Self { child, serving })
     }
 
@@ -104,29 +106,21 @@ impl Server {
 
     /// The value of one of its counters.
     pub(crate) async fn counter(&self, name: &str) -> anyhow::Result<u64> {
-        let text = timeout(PATIENCE, metrics(self.serving.admin)).await??;
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.and_then(|value| value.parse().ok()).with_context(|| format!("no counter {name}"))
+        self.metrics().await?.counter(name)
     }
 
     /// A family's values by their labels, as `a="b"`; what was never counted is not among them.
     pub(crate) async fn family(&self, name: &str) -> anyhow::Result<BTreeMap<String, u64>> {
-        let text = timeout(PATIENCE, metrics(self.serving.admin)).await??;
-        let values = text.lines().filter_map(|line| {
-            let (labels, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
-            Some(value.parse().map(|value| (labels.to_owned(), value)))
-        });
-        Ok(values.collect::<Result<_, _>>()?)
+        self.metrics().await?.family(name)
     }
 
     /// The sum of those of a family's values that have this label.
     pub(crate) async fn sum(&self, family: &str, label: &str) -> anyhow::Result<u64> {
-        let values = self.family(family).await?;
-        Ok(values
-            .iter()
-            .filter(|(labels, _)| labels.split(',').any(|it| it == label))
-            .map(|(_, value)| value)
-            .sum())
+        self.metrics().await?.sum(family, label)
+    }
+
+    async fn metrics(&self) -> anyhow::Result<Metrics> {
+        timeout(PATIENCE, Metrics::of(self.serving.admin)).await?
     }
 
     /// Stops it and waits for its end.
@@ -134,14 +128,6 @@ impl Server {
         self.child.tell(&Ask::Stop).await?;
         self.child.end().await
     }
-}
-
-async fn metrics(admin: std::net::SocketAddr) -> anyhow::Result<String> {
-    let mut tcp = TcpStream::connect(admin).await?;
-    tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
-    let mut text = String::new();
-    tcp.read_to_string(&mut text).await?;
-    Ok(text)
 }
 
 /// A running bare endpoint.

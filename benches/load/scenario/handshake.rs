@@ -58,6 +58,7 @@ impl Scenario for Options {
         let server =
             Server::start(stage.scratch.path(), self.shared.default_limits, &mut stage.report).await?;
         let bare = Bare::start(stage.scratch.path()).await?;
+        stage.report.sampler.process("bare endpoint", bare.id());
         let mut sessions = self.callers(server.target(), Visit::Session).await?;
         let mut handshakes = self.callers(&bare.target, Visit::Handshake).await?;
         let mut exchanges = self.callers(&bare.target, Visit::Exchange).await?;

@@ -90,6 +90,7 @@ impl Scenario for Options {
         let sessions = self.crowd(&server, None, stage).await?;
         server.stop().await?;
         let bare = Bare::start(stage.scratch.path()).await?;
+        stage.report.sampler.process("bare endpoint", bare.id());
         let connections = self.crowd(&bare, Some(self.bare_streams), stage).await?;
         bare.stop().await?;
 

@@ -123,6 +123,7 @@ impl Scenario for Options {
             }
         };
         let deep = self.serve(&link, stage, true).await?;
+        stage.report.sampler.process("server with a deep queue", deep.id());
         // The last to start is the one that the report describes.
         let server = self.serve(&link, stage, false).await?;
         let mut tally = Tally::default();

@@ -25,6 +25,7 @@ use crate::{
     },
     plan::Plan,
     progress::Progress,
+    sampler::Count,
 };
 
 /// Flags of the scenario.
@@ -90,7 +91,7 @@ impl Scenario for Options {
         stage.report.histogram("append 4 KiB and fdatasync", &disk);
         let mut server =
             Server::start(stage.scratch.path(), self.shared.default_limits, &mut stage.report).await?;
-        let window = self.chat(&mut server, &mut stage.progress).await?;
+        let window = self.chat(&mut server, stage).await?;
         server.stop().await?;
         self.tell(stage, &window);
         let plan = Plan::new(&window.batches, self.senders / 2, self.bytes, self.round_messages);
@@ -100,7 +101,8 @@ impl Scenario for Options {
 }
 
 impl Options {
-    async fn chat(&self, server: &mut Server, progress: &mut Progress) -> anyhow::Result<Window> {
+    async fn chat(&self, server: &mut Server, stage: &mut Stage) -> anyhow::Result<Window> {
+        let Stage { progress, report, .. } = stage;
         let Shared { processes, per_socket, .. } = self.shared;
         let (warm_up, duration) = (seconds(self.warm_up)?, seconds(self.duration)?);
         let mut children = vec![];
@@ -124,7 +126,12 @@ impl Options {
         for child in &mut children {
             child.tell(&()).await?;
         }
-        let listening: Vec<_> = children.into_iter().map(|child| tokio::spawn(listen(child))).collect();
+        let counts = Counts {
+            acknowledged: report.sampler.count("clients: messages"),
+            delivered: report.sampler.count("clients: deliveries"),
+        };
+        let listening: Vec<_> =
+            children.into_iter().map(|child| tokio::spawn(listen(child, counts.clone()))).collect();
         progress.say("warming up");
         sleep_until(started + warm_up).await;
         server.batches().await?;
@@ -184,12 +191,28 @@ impl Options {
     }
 }
 
+/// What all clients together have so far.
+#[derive(Clone)]
+struct Counts {
+    acknowledged: Count,
+    delivered: Count,
+}
+
 /// Hears a client process to its end.
-async fn listen(mut child: Child) -> anyhow::Result<Chatted> {
+async fn listen(mut child: Child, counts: Counts) -> anyhow::Result<Chatted> {
+    let mut before = (0, 0);
     loop {
-        if let Told::Done(chatted) = child.hear(PATIENCE).await? {
-            child.end().await?;
-            return Ok(*chatted);
+        match child.hear(PATIENCE).await? {
+            Told::Connected => {}
+            Told::Progress { acknowledged, delivered } => {
+                counts.acknowledged.add(acknowledged - before.0);
+                counts.delivered.add(delivered - before.1);
+                before = (acknowledged, delivered);
+            }
+            Told::Done(chatted) => {
+                child.end().await?;
+                return Ok(*chatted);
+            }
         }
     }
 }

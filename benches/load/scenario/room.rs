@@ -7,16 +7,9 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use self::{
-    hall::{Hall, Seats},
-    row::{Point, Row},
-};
-use super::{Scenario, Stage, door::seconds};
-use crate::{
-    flags::Shared,
-    part::attend::{Pace, Round},
-    rounds::Rounds,
-};
+use self::{hall::Hall, row::Row};
+use super::{Scenario, Stage, audience::Seats, side::Point};
+use crate::{flags::Shared, part::attend::Pace};
 
 /// Flags of the scenario.
 #[derive(Clone, Debug, Args, Serialize)]
@@ -51,7 +44,7 @@ pub(crate) struct Options {
     /// Seconds before each row that are not measured.
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
-    /// Seconds of a round, at most 20: whoever speaks to one side is silent while the other has its turn.
+    /// Seconds of a round.
     #[arg(long, default_value_t = 3.0)]
     duration: f64,
     /// Rounds of each row, each of a Quail and of the bare loop.
@@ -82,7 +75,6 @@ impl Scenario for Options {
     }
 
     async fn play(&self, stage: &mut Stage) -> anyhow::Result<()> {
-        anyhow::ensure!(self.duration <= 20.0, "a round of more than 20 s");
         let mut deliveries = 0;
         for members in &self.members {
             let rate = self.rate.unwrap_or(FLUSHES_HEARD / f64::from((*members).max(1)));
@@ -144,11 +136,7 @@ impl Options {
     }
 
     async fn row(&self, stage: &mut Stage, hall: &mut Hall, point: Point) -> anyhow::Result<Row> {
-        let of = |duration: f64| -> anyhow::Result<Round> {
-            let milliseconds = seconds(duration)?.as_millis() as u64;
-            Ok(Round { milliseconds, per_flush: point.per_flush, bytes: point.bytes, pace: point.pace })
-        };
-        let (warm_up, round) = (of(self.warm_up)?, of(self.duration)?);
+        let (warm_up, round) = (point.round(self.warm_up)?, point.round(self.duration)?);
         let mut row = Row::new(point)?;
         stage.progress.say(&format!("{}: warming up", point.name()));
         for audience in [&mut hall.quail, &mut hall.bare] {
@@ -156,7 +144,9 @@ impl Options {
         }
         for number in 1..=self.rounds {
             stage.progress.say(&format!("{}: round {number} of {}", point.name(), self.rounds));
-            row.push(hall.quail.round(round).await?, hall.bare.round(round).await?);
+            let quail = hall.quail.round(round).await?;
+            stage.progress.times(quail.latencies.percentiles());
+            row.push(quail, hall.bare.round(round).await?);
         }
         Ok(row)
     }
@@ -170,12 +160,12 @@ impl Options {
             {
                 stage.report.at_most(
                     &format!("CPU of the bare loop, {name}"),
-                    row.cpu.ratio(),
+                    row.cpu().ratio(),
                     CPU_RATIO_MAX,
                 );
             }
             Pace::Ahead(_) => {
-                let per_core_second = 1e6 / row.cpu.medians().0;
+                let per_core_second = 1e6 / row.cpu().medians().0;
                 stage.report.at_least(
                     &format!("deliveries per core-second, {name}"),
                     per_core_second,

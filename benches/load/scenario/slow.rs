@@ -90,6 +90,7 @@ impl Scenario for Options {
                 let how = if slow { "some read slowly" } else { "all read well" };
                 stage.progress.say(&format!("round {round} of {}: {how}", self.rounds));
                 let pass = self.pass(stage, round, slow).await?;
+                stage.progress.times(pass.times());
                 tally.push(slow, pass);
             }
         }

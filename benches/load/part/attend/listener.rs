@@ -1,16 +1,13 @@
 //! One who listens.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering};
 
-use anyhow::Context;
-use quail_protocol::{
-    Event,
-    frame::{Frame, Head},
-    message::Text,
+use super::{
+    Counted, Hall,
+    line::{Line, Word},
+    tally::Tally,
 };
-
-use super::{Counted, Hall, raw::Raw, tally::Tally};
-use crate::{body, cpu};
+use crate::cpu;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -37,28 +34,27 @@ impl Listener {
     }
 
     /// Listens to the end of the connection, which the scenario finds out by what is missing.
-    pub(super) async fn listen(self: Arc<Self>, mut raw: Raw, hall: Arc<Hall>) -> anyhow::Result<()> {
-        while raw.frames.more().await? {
-            while let Some(frame) = raw.frames.ready()? {
-                self.hear(frame, &hall)?;
+    pub(super) async fn listen(self: Arc<Self>, mut line: Line, hall: Arc<Hall>) -> anyhow::Result<()> {
+        let mut received = line.received();
+        while line.more().await? {
+            hall.received.fetch_add(line.received() - received, Ordering::Relaxed);
+            received = line.received();
+            while let Some(word) = line.ready()? {
+                self.hear(&word, &hall);
             }
             hall.heard.notify_waiters();
         }
         Ok(())
     }
 
-    fn hear(&self, frame: Frame, hall: &Hall) -> anyhow::Result<()> {
-        let Head::Event { kind } = frame.head else { return Ok(()) };
-        match Event::decode(kind, frame.body)? {
-            Event::MessageSent(message) => {
-                let text = Text::decode(&message.content.body)?;
-                let (number, intended) = body::read(&text.text).context("a strange text")?;
-                hall.latencies().record(cpu::since_boot().saturating_sub(intended));
-                self.tally().arrived(number);
+    fn hear(&self, word: &Word, hall: &Hall) {
+        match word {
+            Word::Message(number, intended) => {
+                hall.latencies().record(cpu::since_boot().saturating_sub(*intended));
+                self.tally().arrived(*number);
             }
-            Event::MessageGap(gap) => self.tally().dropped(gap.count.into()),
+            Word::LeftOut(count) => self.tally().dropped(*count),
             _ => {}
         }
-        Ok(())
     }
 }

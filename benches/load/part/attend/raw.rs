@@ -19,11 +19,13 @@ use crate::clients::{self, APP};
 pub(crate) struct Frames {
     stream: RecvStream,
     decoder: Decoder,
+    /// Bytes that came so far.
+    pub(crate) received: u64,
 }
 
 impl Frames {
     fn of(stream: RecvStream) -> Self {
-        Self { stream, decoder: Decoder::new(FRAME_BYTES_MAX) }
+        Self { stream, decoder: Decoder::new(FRAME_BYTES_MAX), received: 0 }
     }
 
     /// A frame that is there already.
@@ -40,6 +42,7 @@ impl Frames {
     pub(crate) async fn more_of(&mut self, bytes_max: usize) -> anyhow::Result<bool> {
         let chunk = self.stream.read_chunk(bytes_max, true).await?;
         if let Some(chunk) = &chunk {
+            self.received += chunk.bytes.len() as u64;
             self.decoder.extend(&chunk.bytes);
         }
         Ok(chunk.is_some())

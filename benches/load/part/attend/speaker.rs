@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use quail_protocol::{
     Conversation, Epoch, Operation, Position, Priority, Rev, Seq, Timestamp,
     event::EventBody,
-    frame::{self, Head, Outcome},
+    frame::{self, Head},
     id::{ClientMessageId, MessageId, RoomId, UserId},
     message::{Content, Message, MessageBody, Send, SenderNote, Text},
     room::Role,
@@ -19,8 +19,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Hall, Pace, Round,
+    line::{self, Line, Word},
     listener::Listener,
-    raw::{FIRST_REQUEST_ID, Raw},
+    ping,
+    raw::FIRST_REQUEST_ID,
     tally,
 };
 use crate::{body, clients, cpu, latency::Latencies, schedule::Schedule};
@@ -30,7 +32,7 @@ const IN_FLIGHT_MAX: u64 = 64;
 
 /// See the module.
 pub(super) struct Speaker {
-    raw: Raw,
+    line: Line,
     /// Which it is of all.
     pub(super) number: u32,
     /// Where it speaks.
@@ -38,6 +40,8 @@ pub(super) struct Speaker {
     bare: bool,
     user: UserId,
     conversation: Conversation,
+    /// What a broker calls the room.
+    topic: String,
     next_request: u32,
     /// Messages of all rounds, which make ids.
     said: u64,
@@ -58,11 +62,12 @@ impl Said {
 }
 
 impl Speaker {
-    pub(super) fn new(raw: Raw, number: u32, room: u32, bare: bool) -> anyhow::Result<Self> {
+    pub(super) fn new(line: Line, number: u32, room: u32, bare: bool) -> anyhow::Result<Self> {
         // A user for each speaker, whose name is as long as in a Quail.
         let user = UserId::new(clients::user(number))?;
         let conversation = Conversation::Room(RoomId::new(format!("room-{room}"))?);
-        Ok(Self { raw, number, room, bare, user, conversation, next_request: FIRST_REQUEST_ID, said: 0 })
+        let (topic, next_request) = (line::topic(room), FIRST_REQUEST_ID);
+        Ok(Self { line, number, room, bare, user, conversation, topic, next_request, said: 0 })
     }
 
     /// Speaks for a round, in its turn of so many in its room.
@@ -99,25 +104,34 @@ impl Speaker {
             }
             let flush = self.flush(said.sent, begun_at + intended, round)?;
             said.late.record(begun.elapsed().saturating_sub(intended));
-            self.raw.send.write_chunk(flush).await?;
+            self.line.send(flush).await?;
             said.sent += per_flush;
+            if !self.line.is_acknowledged() {
+                said.accepted += per_flush;
+            }
         }
         while said.answered() < said.sent {
             self.hear(&mut said, round).await?;
         }
+        self.line.settle().await?;
         Ok((self, said))
     }
 
-    /// Hears one frame.
+    /// Says that it is there, if it has to.
+    pub(super) async fn stay(&mut self) -> anyhow::Result<()> {
+        if let Some(control) = self.line.control() {
+            control.write_chunk(ping(self.next_request)).await?;
+            self.next_request += 1;
+        }
+        Ok(())
+    }
+
+    /// Hears one thing.
     async fn hear(&mut self, said: &mut Said, round: Round) -> anyhow::Result<()> {
-        match self.raw.frames.next().await?.head {
+        match self.line.next().await? {
             // The bare loop answers a flush and not each message.
-            Head::Reply { outcome: Outcome::Ok, .. } => {
-                said.accepted += if self.bare { u64::from(round.per_flush) } else { 1 };
-            }
-            Head::Reply { outcome: Outcome::Reject(reject), .. } => {
-                *said.refused.entry(format!("{:?}", reject.code)).or_default() += 1;
-            }
+            Word::Taken => said.accepted += if self.bare { u64::from(round.per_flush) } else { 1 },
+            Word::Refused(reason) => *said.refused.entry(reason).or_default() += 1,
             _ => {}
         }
         Ok(())
@@ -128,8 +142,11 @@ impl Speaker {
         let mut flush = BytesMut::new();
         for nth in first..first + u64::from(round.per_flush) {
             let number = tally::number(self.number, nth);
-            let text = Text { text: body::write(number, intended, round.bytes as usize) };
-            flush.extend_from_slice(&self.message(text.to_content()?)?);
+            let text = body::write(number, intended, round.bytes as usize);
+            match &mut self.line {
+                Line::Broker(client) => client.publish(&mut flush, &self.topic, text.as_bytes()),
+                Line::Quic(_) => flush.extend_from_slice(&self.message(Text { text }.to_content()?)?),
+            }
         }
         if !self.bare {
             return Ok(flush.freeze());

@@ -1,33 +1,14 @@
 //! A Quail and the bare loop, each with its audience.
 
-use std::{collections::BTreeMap, time::Instant};
-
 use super::Stage;
 use crate::{
-    child::{Child, PATIENCE},
-    clients::{Crowd, Target},
-    cpu::{self, Cpu, Memory},
     flags::Shared,
-    latency::Latencies,
-    part::{
-        Part,
-        attend::{Ask, Counted, Heard, Order, Round, Spoke},
+    part::attend::House,
+    scenario::{
+        audience::{Audience, Seats},
+        door::{Bare, Server},
     },
-    scenario::door::{Bare, Server},
 };
-
-/// Who comes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seats {
-    /// Those who listen.
-    pub(super) listeners: u32,
-    /// Those who speak.
-    pub(super) speakers: u32,
-    /// Where.
-    pub(super) rooms: u32,
-    /// All in one process, so that those who speak know how far the others are.
-    pub(super) together: bool,
-}
 
 /// See the module.
 pub(super) struct Hall {
@@ -37,133 +18,27 @@ pub(super) struct Hall {
     pub(super) bare: Audience,
 }
 
-/// The clients of one server.
-pub(super) struct Audience {
-    server: u32,
-    rooms: u32,
-    listening: Vec<Child>,
-    /// Those who speak, if they are in a process of their own.
-    speaking: Option<Child>,
-}
-
-/// What a round was like.
-pub(super) struct Played {
-    /// Processor time of the server.
-    pub(super) cpu: Cpu,
-    /// On the wall, from the first word to the last that was heard.
-    pub(super) seconds: f64,
-    /// Bytes that the server had at most, above what it had before.
-    pub(super) grown: u64,
-    /// Bytes it had before.
-    pub(super) resident: u64,
-    pub(super) sent: u64,
-    pub(super) accepted: u64,
-    pub(super) refused: BTreeMap<String, u64>,
-    pub(super) counted: Counted,
-    pub(super) latencies: Latencies,
-    pub(super) late: Latencies,
-}
-
 impl Hall {
     /// Starts both and lets everybody in.
     pub(super) async fn open(stage: &mut Stage, seats: Seats, shared: &Shared) -> anyhow::Result<Self> {
         let server = Server::start(stage.scratch.path(), shared.default_limits, &mut stage.report).await?;
         stage.report.durability = "acks when the message is in every outbox: rooms are not stored".to_owned();
         let fan = Bare::fan(stage.scratch.path()).await?;
-        let quail = Audience::open(server.target(), server.id(), false, seats, shared).await?;
-        let bare = Audience::open(&fan.target, fan.id(), true, seats, shared).await?;
+        stage.report.sampler.process("bare loop", fan.id());
+        let house = House::Quail(server.target().clone());
+        let quail = Audience::open(&house, server.id(), seats, shared).await?;
+        let house = House::Bare(fan.target.clone());
+        let bare = Audience::open(&house, fan.id(), seats, shared).await?;
         Ok(Self { server, fan, quail, bare })
     }
 
     /// Sends everybody away.
     pub(super) async fn close(self) -> anyhow::Result<()> {
         let Self { server, fan, quail, bare } = self;
-        for child in [quail, bare].into_iter().flat_map(|all| all.listening.into_iter().chain(all.speaking)) {
-            child.end().await?;
+        for audience in [quail, bare] {
+            audience.close().await?;
         }
         server.stop().await?;
         fan.stop().await
-    }
-}
-
-impl Audience {
-    async fn open(
-        target: &Target,
-        server: u32,
-        bare: bool,
-        seats: Seats,
-        shared: &Shared,
-    ) -> anyhow::Result<Self> {
-        let Seats { listeners, speakers, rooms, together } = seats;
-        let processes = if together { 1 } else { shared.processes };
-        // Speakers come behind all users that there may be.
-        let first_speaker = listeners.next_multiple_of(2);
-        let order = |crowd, speakers| Order { crowd, speakers, first_speaker, rooms, bare };
-        let mut listening = vec![];
-        for crowd in Crowd::split(target, listeners, processes, shared.per_socket) {
-            let speakers = 0..if together { speakers } else { 0 };
-            listening.push(Child::start(Part::Attend, &order(crowd, speakers)).await?);
-        }
-        for child in &mut listening {
-            child.hear::<u64>(5 * PATIENCE).await?;
-        }
-        let mut speaking = None;
-        if !together {
-            let nobody = Crowd {
-                target: target.clone(),
-                first: first_speaker,
-                users: 0,
-                per_socket: shared.per_socket,
-            };
-            let mut child = Child::start(Part::Attend, &order(nobody, 0..speakers)).await?;
-            child.hear::<u64>(PATIENCE).await?;
-            speaking = Some(child);
-        }
-        Ok(Self { server, rooms, listening, speaking })
-    }
-
-    /// Plays a round to its last delivery.
-    pub(super) async fn round(&mut self, round: Round) -> anyhow::Result<Played> {
-        let resident = Memory::of(self.server)?.resident;
-        cpu::forget_peak(self.server)?;
-        let (before, started) = (Cpu::of(self.server)?, Instant::now());
-        let patience = std::time::Duration::from_millis(round.milliseconds) + PATIENCE;
-        let mut played = Played {
-            cpu: Cpu::default(),
-            seconds: 0.0,
-            grown: 0,
-            resident,
-            sent: 0,
-            accepted: 0,
-            refused: BTreeMap::new(),
-            counted: Counted::default(),
-            latencies: Latencies::new()?,
-            late: Latencies::new()?,
-        };
-        let mut accepted = vec![0; self.rooms as usize];
-        // Those who speak begin when everybody listens.
-        for child in self.listening.iter_mut().chain(&mut self.speaking) {
-            child.tell(&Ask::Speak(round)).await?;
-            let spoke: Spoke = child.hear(patience).await?;
-            played.sent += spoke.sent;
-            accepted.iter_mut().zip(&spoke.accepted).for_each(|(sum, more)| *sum += more);
-            for (reason, count) in spoke.refused {
-                *played.refused.entry(reason).or_default() += count;
-            }
-            played.late.merge(&spoke.late);
-        }
-        played.accepted = accepted.iter().sum();
-        for child in &mut self.listening {
-            child.tell(&Ask::Settle(accepted.clone())).await?;
-        }
-        for child in &mut self.listening {
-            let heard: Heard = child.hear(patience).await?;
-            played.counted.add(&heard.counted);
-            played.latencies.merge(&heard.latencies);
-        }
-        played.seconds = started.elapsed().as_secs_f64();
-        played.cpu = Cpu::of(self.server)?.since(before);
-        played.grown = cpu::peak(self.server)?.saturating_sub(resident);
-        Ok(played)
     }
 }

@@ -1,99 +1,29 @@
 //! One row of the table.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
-use super::{Pace, Rounds, hall::Played};
-use crate::{latency::Latencies, part::attend::Counted, report::Report};
-
-/// What is varied.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Point {
-    /// Sessions that listen.
-    pub(super) members: u32,
-    /// Bytes of a text.
-    pub(super) bytes: u32,
-    /// Messages that are sent together.
-    pub(super) per_flush: u32,
-    /// When.
-    pub(super) pace: Pace,
-}
-
-impl Point {
-    /// As people call it.
-    pub(super) fn name(&self) -> String {
-        let Self { members, bytes, per_flush, pace } = self;
-        let pace = match pace {
-            Pace::PerSecond(rate) => format!("{rate:.1} flushes/s"),
-            Pace::Ahead(_) => "saturated".to_owned(),
-        };
-        format!("{members} members, {bytes} B, {per_flush} per flush, {pace}")
-    }
-}
-
-/// All rounds of one side.
-pub(super) struct Side {
-    pub(super) deliveries: u64,
-    flushes_heard: u64,
-    seconds: f64,
-    grown: u64,
-    resident: u64,
-    sent: u64,
-    refused: BTreeMap<String, u64>,
-    counted: Counted,
-    latencies: Latencies,
-    late: Latencies,
-}
+use crate::{
+    report::Report,
+    rounds::Rounds,
+    scenario::{
+        audience::Played,
+        side::{Point, Side},
+    },
+};
 
 /// See the module.
 pub(super) struct Row {
     pub(super) point: Point,
     pub(super) quail: Side,
     bare: Side,
-    /// Microseconds of the server's CPU for a delivery, of both.
-    pub(super) cpu: Rounds,
     broken: Vec<String>,
-}
-
-impl Side {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            deliveries: 0,
-            flushes_heard: 0,
-            seconds: 0.0,
-            grown: 0,
-            resident: 0,
-            sent: 0,
-            refused: BTreeMap::new(),
-            counted: Counted::default(),
-            latencies: Latencies::new()?,
-            late: Latencies::new()?,
-        })
-    }
-
-    fn add(&mut self, played: Played, per_flush: u32) {
-        let Played { seconds, grown, resident, sent, refused, counted, latencies, late, .. } = played;
-        self.deliveries += counted.delivered;
-        self.flushes_heard += counted.delivered / u64::from(per_flush);
-        self.seconds += seconds;
-        self.grown = self.grown.max(grown);
-        self.resident = self.resident.max(resident);
-        self.sent += sent;
-        for (reason, count) in refused {
-            *self.refused.entry(reason).or_default() += count;
-        }
-        self.counted.add(&counted);
-        self.latencies.merge(&latencies);
-        self.late.merge(&late);
-    }
 }
 
 impl Row {
     /// No round yet.
     pub(super) fn new(point: Point) -> anyhow::Result<Self> {
         let (quail, bare) = (Side::new()?, Side::new()?);
-        Ok(Self { point, quail, bare, cpu: Rounds::default(), broken: vec![] })
+        Ok(Self { point, quail, bare, broken: vec![] })
     }
 
     /// A round that is not measured keeps promises, too.
@@ -103,17 +33,20 @@ impl Row {
 
     /// Adds a round of both.
     pub(super) fn push(&mut self, quail: Played, bare: Played) {
-        let each = |played: &Played| played.cpu.seconds() * 1e6 / played.counted.delivered.max(1) as f64;
-        self.cpu.push(each(&quail), each(&bare));
         self.broken.extend(quail.counted.broken());
         self.broken.extend(bare.counted.broken().iter().map(|broken| format!("of the bare loop, {broken}")));
-        self.quail.add(quail, self.point.per_flush);
-        self.bare.add(bare, self.point.per_flush);
+        self.quail.add(quail);
+        self.bare.add(bare);
+    }
+
+    /// Microseconds of the server's CPU for a delivery, of both.
+    pub(super) fn cpu(&self) -> Rounds {
+        self.quail.cpu_to(&self.bare)
     }
 
     /// Tells the report.
     pub(super) fn tell(&self, report: &mut Report) {
-        let (Self { point, quail, bare, cpu, broken }, name) = (self, self.point.name());
+        let (Self { point, quail, bare, broken }, name, cpu) = (self, self.point.name(), self.cpu());
         report.broken.extend(broken.iter().map(|broken| format!("{name}: {broken}")));
         let (each, bare_each) = cpu.medians();
         let (times, bare_times, late) =
@@ -142,6 +75,6 @@ impl Row {
             "duplicated": quail.counted.duplicates,
             "out_of_order": quail.counted.misordered,
         }));
-        report.rounds(&format!("CPU µs, {name}"), cpu.clone());
+        report.rounds(&format!("CPU µs, {name}"), cpu);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{BYTES_MAX, Kind, Options, P99_RATIO_MAX};
 use crate::{
     cpu::Memory,
-    latency::Latencies,
+    latency::{Latencies, Percentiles},
     part::{attend::Counted, heed::Heard, pour::Poured},
     report::Report,
     rounds::{Rounds, median},
@@ -56,6 +56,11 @@ impl Pass {
             gaps: 0,
             closed: vec![],
         })
+    }
+
+    /// What the others' messages took.
+    pub(super) fn times(&self) -> Percentiles {
+        self.latencies.percentiles()
     }
 
     /// What became of a sender's messages.
