@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     part::Part,
-    scenario::{handshake, idle, lanes, peer, room, slow, soak},
+    scenario::{handshake, idle, lanes, overload, peer, room, slow, soak},
 };
 
 /// See the crate.
@@ -67,6 +67,8 @@ pub(crate) enum Scenario {
     Lanes(lanes::Options),
     /// Rooms that are spoken to; control: a loop over bare QUIC streams.
     Room(room::Options),
+    /// More than the server takes, in rooms and between pairs; control: the bare loop.
+    Overload(overload::Options),
     /// A room in which some read slowly; control: one in which all read well.
     Slow(slow::Options),
     /// A room over a bad network in which members come and go, for long.

@@ -13,6 +13,7 @@ pub(crate) mod listen;
 pub(crate) mod pour;
 pub(crate) mod serve;
 pub(crate) mod sit;
+pub(crate) mod throng;
 
 use clap::ValueEnum;
 
@@ -29,6 +30,8 @@ pub(crate) enum Part {
     Chat,
     /// Members of rooms.
     Attend,
+    /// Sessions that speak more than a server takes.
+    Throng,
     /// Members of one room who read well, slowly or not at all.
     Heed,
     /// Members of one room who come and go over a bad network.
@@ -56,6 +59,7 @@ impl Part {
             Self::BareFan => "bare-fan",
             Self::Chat => "chat",
             Self::Attend => "attend",
+            Self::Throng => "throng",
             Self::Heed => "heed",
             Self::Dwell => "dwell",
             Self::Sit => "sit",
@@ -83,6 +87,7 @@ pub(crate) fn run(part: Part) -> anyhow::Result<()> {
             Part::BareFan => bare_fan::run().await,
             Part::Chat => chat::run().await,
             Part::Attend => attend::run().await,
+            Part::Throng => throng::run().await,
             Part::Heed => heed::run().await,
             Part::Dwell => dwell::run().await,
             Part::Sit => sit::run().await,

@@ -4,11 +4,13 @@ mod door;
 pub(crate) mod handshake;
 pub(crate) mod idle;
 pub(crate) mod lanes;
+pub(crate) mod overload;
 pub(crate) mod peer;
 pub(crate) mod room;
 mod sender;
 pub(crate) mod slow;
 pub(crate) mod soak;
+mod stand;
 
 use std::convert::Infallible;
 
@@ -57,6 +59,7 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Idle(options) => play(&options).await,
             flags::Scenario::Handshake(options) => play(&options).await,
             flags::Scenario::Lanes(options) => play(&options).await,
+            flags::Scenario::Overload(options) => play(&options).await,
             flags::Scenario::Room(options) => play(&options).await,
             flags::Scenario::Slow(options) => play(&options).await,
             flags::Scenario::Soak(options) => play(&options).await,

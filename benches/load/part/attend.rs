@@ -3,6 +3,7 @@
 
 mod listener;
 pub(crate) mod raw;
+pub(crate) mod saying;
 mod speaker;
 mod tally;
 

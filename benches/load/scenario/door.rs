@@ -1,6 +1,12 @@
 //! The server of a scenario, and what it says of itself.
 
-use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -62,6 +68,11 @@ impl Server {
     /// How clients reach it.
     pub(crate) fn target(&self) -> &Target {
         &self.serving.target
+    }
+
+    /// Its TCP address, for WebSockets.
+    pub(crate) fn websocket(&self) -> SocketAddr {
+        self.serving.websocket
     }
 
     /// A user of it; over QUIC, or over a WebSocket.
