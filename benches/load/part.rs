@@ -10,6 +10,7 @@ pub(crate) mod dwell;
 pub(crate) mod heed;
 pub(crate) mod knock;
 pub(crate) mod listen;
+pub(crate) mod mingle;
 pub(crate) mod pour;
 pub(crate) mod serve;
 pub(crate) mod sit;
@@ -34,6 +35,8 @@ pub(crate) enum Part {
     Throng,
     /// Members of one room who read well, slowly or not at all.
     Heed,
+    /// Users who do what people do.
+    Mingle,
     /// Members of one room who come and go over a bad network.
     Dwell,
     /// Clients that say nothing.
@@ -60,6 +63,7 @@ impl Part {
             Self::Chat => "chat",
             Self::Attend => "attend",
             Self::Throng => "throng",
+            Self::Mingle => "mingle",
             Self::Heed => "heed",
             Self::Dwell => "dwell",
             Self::Sit => "sit",
@@ -88,6 +92,7 @@ pub(crate) fn run(part: Part) -> anyhow::Result<()> {
             Part::Chat => chat::run().await,
             Part::Attend => attend::run().await,
             Part::Throng => throng::run().await,
+            Part::Mingle => mingle::run().await,
             Part::Heed => heed::run().await,
             Part::Dwell => dwell::run().await,
             Part::Sit => sit::run().await,

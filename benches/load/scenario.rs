@@ -4,6 +4,7 @@ mod door;
 pub(crate) mod handshake;
 pub(crate) mod idle;
 pub(crate) mod lanes;
+pub(crate) mod mixed;
 pub(crate) mod overload;
 pub(crate) mod peer;
 pub(crate) mod room;
@@ -60,6 +61,7 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Handshake(options) => play(&options).await,
             flags::Scenario::Lanes(options) => play(&options).await,
             flags::Scenario::Overload(options) => play(&options).await,
+            flags::Scenario::Mixed(options) => play(&options).await,
             flags::Scenario::Room(options) => play(&options).await,
             flags::Scenario::Slow(options) => play(&options).await,
             flags::Scenario::Soak(options) => play(&options).await,
