@@ -17,6 +17,7 @@ use quail_server::{
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// The app of every user.
 pub(crate) const APP: &str = "load";
@@ -60,9 +61,33 @@ pub(crate) fn user(number: u32) -> String {
 
 /// A socket for several clients.
 pub(crate) fn socket() -> anyhow::Result<Endpoint> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("a socket")?;
+    socket_of(Ipv4Addr::LOCALHOST)
+}
+
+/// The same with an address of its own, by which a server counts connections.
+pub(crate) fn socket_apart(number: u32) -> anyhow::Result<Endpoint> {
+    socket_of(address_apart(number))
+}
+
+/// An address of this machine for this number and no other: everything in 127.0.0.0/8 is.
+pub(crate) fn address_apart(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number)
+}
+
+fn socket_of(address: Ipv4Addr) -> anyhow::Result<Endpoint> {
+    let socket = UdpSocket::bind((address, 0)).context("a socket")?;
     let runtime = quinn::default_runtime().context("no runtime")?;
     Ok(Endpoint::new(EndpointConfig::default(), None, socket, runtime)?)
+}
+
+/// A TCP connection from such an address.
+pub(crate) async fn tcp_apart(number: u32, server: String) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((address_apart(number), 0).into())?;
+    let stream = socket.connect(server.parse().map_err(std::io::Error::other)?).await?;
+    // Frames are gathered before they are written; waiting for more would only delay them.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 impl<T: Clone> Crowd<T> {

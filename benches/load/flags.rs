@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     part::Part,
-    scenario::{beside, handshake, idle, lanes, peer, room, slow, soak},
+    scenario::{beside, handshake, idle, lanes, mixed, overload, peer, room, slow, soak},
 };
 
 /// See the crate.
@@ -67,6 +67,10 @@ pub(crate) enum Scenario {
     Lanes(lanes::Options),
     /// Rooms that are spoken to; control: a loop over bare QUIC streams.
     Room(room::Options),
+    /// More than the server takes, in rooms and between pairs; control: the bare loop.
+    Overload(overload::Options),
+    /// What an app may be like, all at once; control: the bare loop with as many deliveries.
+    Mixed(mixed::Options),
     /// A room in which some read slowly; control: one in which all read well.
     Slow(slow::Options),
     /// A room over a bad network in which members come and go, for long.

@@ -10,9 +10,11 @@ pub(crate) mod dwell;
 pub(crate) mod heed;
 pub(crate) mod knock;
 pub(crate) mod listen;
+pub(crate) mod mingle;
 pub(crate) mod pour;
 pub(crate) mod serve;
 pub(crate) mod sit;
+pub(crate) mod throng;
 
 use clap::ValueEnum;
 
@@ -29,8 +31,12 @@ pub(crate) enum Part {
     Chat,
     /// Members of rooms.
     Attend,
+    /// Sessions that speak more than a server takes.
+    Throng,
     /// Members of one room who read well, slowly or not at all.
     Heed,
+    /// Users who do what people do.
+    Mingle,
     /// Members of one room who come and go over a bad network.
     Dwell,
     /// Clients that say nothing.
@@ -56,6 +62,8 @@ impl Part {
             Self::BareFan => "bare-fan",
             Self::Chat => "chat",
             Self::Attend => "attend",
+            Self::Throng => "throng",
+            Self::Mingle => "mingle",
             Self::Heed => "heed",
             Self::Dwell => "dwell",
             Self::Sit => "sit",
@@ -83,6 +91,8 @@ pub(crate) fn run(part: Part) -> anyhow::Result<()> {
             Part::BareFan => bare_fan::run().await,
             Part::Chat => chat::run().await,
             Part::Attend => attend::run().await,
+            Part::Throng => throng::run().await,
+            Part::Mingle => mingle::run().await,
             Part::Heed => heed::run().await,
             Part::Dwell => dwell::run().await,
             Part::Sit => sit::run().await,

@@ -6,12 +6,15 @@ mod door;
 pub(crate) mod handshake;
 pub(crate) mod idle;
 pub(crate) mod lanes;
+pub(crate) mod mixed;
+pub(crate) mod overload;
 pub(crate) mod peer;
 pub(crate) mod room;
 mod sender;
 mod side;
 pub(crate) mod slow;
 pub(crate) mod soak;
+mod stand;
 
 use std::convert::Infallible;
 
@@ -60,6 +63,8 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Idle(options) => play(&options).await,
             flags::Scenario::Handshake(options) => play(&options).await,
             flags::Scenario::Lanes(options) => play(&options).await,
+            flags::Scenario::Overload(options) => play(&options).await,
+            flags::Scenario::Mixed(options) => play(&options).await,
             flags::Scenario::Room(options) => play(&options).await,
             flags::Scenario::Slow(options) => play(&options).await,
             flags::Scenario::Soak(options) => play(&options).await,

@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "load/mixed.rs"]
+mod mixed;
+#[path = "load/overload.rs"]
+mod overload;
 #[path = "load/results.rs"]
 mod results;
 

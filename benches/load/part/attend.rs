@@ -4,6 +4,7 @@
 mod line;
 mod listener;
 pub(crate) mod raw;
+pub(crate) mod saying;
 mod speaker;
 mod tally;
 

@@ -60,6 +60,8 @@ pub(crate) struct Serving {
     pub(crate) fingerprint: [u8; 32],
     /// The URL of its WebSocket.
     pub(crate) websocket: String,
+    /// Its TCP address.
+    pub(crate) websocket_address: SocketAddr,
     /// Where its metrics are.
     pub(crate) admin: SocketAddr,
     /// Its configuration, secrets hidden.
@@ -95,6 +97,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         target: Target { quic: endpoint.local_addr()?, certificate: data.join("certificate.der") },
         fingerprint,
         websocket: format!("{scheme}://{}{WEBSOCKET_PATH}", websocket.local_addr()?),
+        websocket_address: websocket.local_addr()?,
         admin: admin.local_addr()?,
         config: serde_json::to_value(&config)?,
     };

@@ -1,6 +1,12 @@
 //! The server of a scenario, and what it says of itself.
 
-use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -69,6 +75,11 @@ impl Server {
     /// How clients reach it.
     pub(crate) fn target(&self) -> &Target {
         &self.serving.target
+    }
+
+    /// Its TCP address, for WebSockets.
+    pub(crate) fn websocket(&self) -> SocketAddr {
+        self.serving.websocket_address
     }
 
     /// A user of it; over QUIC, or over a WebSocket, with TLS if the server was ordered so.

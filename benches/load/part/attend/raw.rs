@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail, ensure};
 use quail_protocol::{
-    Lane, Operation,
+    Close, Lane, Operation,
     bounded::Text,
     frame::{self, Decoder, Frame, Head, Outcome},
     id::{AppId, DeviceId, RoomId, UserId},
@@ -11,7 +11,7 @@ use quail_protocol::{
     session::{Login, Platform},
     version::REVISION,
 };
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 
 use crate::clients::{self, APP};
 
@@ -78,11 +78,14 @@ pub(crate) struct Raw {
     /// Where a session says that it is there.
     pub(crate) control: Option<SendStream>,
     /// The streams of the other lanes, kept open.
-    others: Vec<(Lane, SendStream, Frames)>,
-    _replies: Option<Frames>,
+    others: Vec<OpenLane>,
+    replies: Option<Frames>,
     /// What all of them are of.
     pub(crate) connection: Connection,
 }
+
+/// A lane of a session: its stream in both directions.
+pub(crate) type OpenLane = (Lane, SendStream, Frames);
 
 /// The number of the first request of a member that is in its room.
 pub(crate) const FIRST_REQUEST_ID: u32 = 3;
@@ -95,23 +98,20 @@ impl Raw {
         room: u32,
         stream_window_bytes: u32,
     ) -> anyhow::Result<Self> {
-        let user = clients::user(user);
-        let mut control = open(&connection, &[Lane::Control.tag()]).await?;
-        let login = Login {
-            revision: REVISION,
-            app: AppId::new(APP)?,
-            user: UserId::new(&user)?,
-            token: Text::new(clients::token(&user)?)?,
-            name: None,
-            avatar: None,
-            device: DeviceId::new("load")?,
-            platform: Platform::Linux,
-            client: Text::new("load")?,
-            stream_window_bytes,
-            streams_per_lane: 1,
-            resume: None,
-        };
-        request(&mut control, 1, &login).await?;
+        let mut raw = Self::session(connection, user, stream_window_bytes).await?;
+        raw.enter(room).await?;
+        Ok(raw)
+    }
+
+    /// Logs in and opens all lanes. The number of its next request is one below [`FIRST_REQUEST_ID`].
+    pub(crate) async fn session(
+        connection: Connection,
+        user: u32,
+        stream_window_bytes: u32,
+    ) -> anyhow::Result<Self> {
+        let (mut control, mut replies) = open(&connection, &[Lane::Control.tag()]).await?;
+        let login = login(user, stream_window_bytes)?;
+        request((&mut control, &mut replies), 1, &login).await?;
         let mut others = vec![];
         for lane in Lane::ALL {
             if lane != Lane::Control {
@@ -119,13 +119,23 @@ impl Raw {
                 others.push((lane, send, frames));
             }
         }
-        let enter =
-            Enter { room: RoomId::new(format!("room-{room}"))?, settings: Default::default(), recent: 0 };
-        request(&mut control, 2, &enter).await?;
-        let (control, replies) = control;
         let normal = others.iter().position(|(lane, ..)| *lane == Lane::Normal).context("a Normal lane")?;
         let (_, send, frames) = others.swap_remove(normal);
-        Ok(Self { send, frames, control: Some(control), others, _replies: Some(replies), connection })
+        Ok(Self { send, frames, control: Some(control), others, replies: Some(replies), connection })
+    }
+
+    /// Goes into the room, which is made if need be.
+    pub(crate) async fn enter(&mut self, room: u32) -> anyhow::Result<()> {
+        let enter = entering(room)?;
+        let (control, replies) = (self.control.as_mut(), self.replies.as_mut());
+        request(control.zip(replies).context("a Control lane")?, FIRST_REQUEST_ID - 1, &enter).await
+    }
+
+    /// All its lanes; of a connection to the bare loop its only stream.
+    pub(crate) fn into_lanes(self) -> Vec<OpenLane> {
+        let Self { send, frames, control, others, replies, .. } = self;
+        let control = control.zip(replies).map(|(send, frames)| (Lane::Control, send, frames));
+        control.into_iter().chain([(Lane::Normal, send, frames)]).chain(others).collect()
     }
 
     /// Where messages of the highest priority come from.
@@ -140,8 +150,32 @@ impl Raw {
         let [.., high, low] = room.to_be_bytes();
         let (send, mut frames) = open(&connection, &[high, low, u8::from(speaks)]).await?;
         frames.reply(0).await?;
-        Ok(Self { send, frames, control: None, others: vec![], _replies: None, connection })
+        Ok(Self { send, frames, control: None, others: vec![], replies: None, connection })
     }
+}
+
+/// How a user logs in that is nothing but a session.
+pub(crate) fn login(user: u32, stream_window_bytes: u32) -> anyhow::Result<Login> {
+    let user = clients::user(user);
+    Ok(Login {
+        revision: REVISION,
+        app: AppId::new(APP)?,
+        user: UserId::new(&user)?,
+        token: Text::new(clients::token(&user)?)?,
+        name: None,
+        avatar: None,
+        device: DeviceId::new("load")?,
+        platform: Platform::Linux,
+        client: Text::new("load")?,
+        stream_window_bytes,
+        streams_per_lane: 1,
+        resume: None,
+    })
+}
+
+/// How it goes into a room, which is made if need be.
+pub(crate) fn entering(room: u32) -> anyhow::Result<Enter> {
+    Ok(Enter { room: RoomId::new(format!("room-{room}"))?, settings: Default::default(), recent: 0 })
 }
 
 async fn open(connection: &Connection, first: &[u8]) -> anyhow::Result<(SendStream, Frames)> {
@@ -151,11 +185,22 @@ async fn open(connection: &Connection, first: &[u8]) -> anyhow::Result<(SendStre
 }
 
 async fn request<O: Operation>(
-    (send, frames): &mut (SendStream, Frames),
+    (send, frames): (&mut SendStream, &mut Frames),
     request_id: u32,
     operation: &O,
 ) -> anyhow::Result<()> {
     let head = Head::Request { request_id, opcode: O::INFO.opcode };
     send.write_all(&frame::encode(&head, operation)).await?;
     frames.reply(request_id).await.with_context(|| O::INFO.name)
+}
+
+/// Why a connection ended, in a word.
+pub(crate) fn reason(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::ApplicationClosed(close) => {
+            let number = u16::try_from(close.error_code.into_inner()).unwrap_or_default();
+            format!("{:?}", Close::from_number(number))
+        }
+        other => other.to_string(),
+    }
 }

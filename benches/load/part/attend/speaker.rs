@@ -1,19 +1,12 @@
 //! One who speaks.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use quail_protocol::{
-    Conversation, Epoch, Operation, Position, Priority, Rev, Seq, Timestamp,
-    event::EventBody,
-    frame::{self, Head},
-    id::{ClientMessageId, MessageId, RoomId, UserId},
-    message::{Content, Message, MessageBody, Send, SenderNote, Text},
-    room::Role,
+    Conversation, Priority,
+    id::{RoomId, UserId},
+    message::{Content, MessageBody, Send, Text},
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -23,7 +16,7 @@ use super::{
     listener::Listener,
     ping,
     raw::FIRST_REQUEST_ID,
-    tally,
+    saying, tally,
 };
 use crate::{body, clients, cpu, latency::Latencies, schedule::Schedule};
 
@@ -151,41 +144,19 @@ impl Speaker {
         if !self.bare {
             return Ok(flush.freeze());
         }
-        let mut framed = BytesMut::with_capacity(4 + flush.len());
-        framed.put_u32(flush.len() as u32);
-        framed.extend_from_slice(&flush);
-        Ok(framed.freeze())
+        Ok(saying::framed(&flush))
     }
 
     /// The request of a message; for the bare loop the event that a Quail would make of it.
     fn message(&mut self, content: Content) -> anyhow::Result<Bytes> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
         self.said += 1;
-        let mut random = [0; 10];
-        random[2..].copy_from_slice(&self.said.to_be_bytes());
-        let id = ClientMessageId::at(now, random);
+        let (id, priority) = (saying::id(self.said)?, Priority::Normal);
         let conversation = self.conversation.clone();
-        if !self.bare {
-            let head = Head::Request { request_id: self.next_request, opcode: Send::INFO.opcode };
-            self.next_request += 1;
-            return Ok(frame::encode(&head, &Send { conversation, id, priority: Priority::Normal, content }));
+        if self.bare {
+            return saying::event(conversation, &self.user, (id, self.said), priority, content);
         }
-        let (name, avatar) = Default::default();
-        let message = Message {
-            id: MessageId::at(now, random),
-            client_id: id,
-            conversation,
-            sender: self.user.clone(),
-            member: Some(SenderNote { name, avatar, role: Role::Member }),
-            position: Position { epoch: Epoch(now), seq: Seq(self.said) },
-            prev: Seq(self.said - 1),
-            ordinal: self.said,
-            rev: Rev(0),
-            recall: None,
-            priority: Priority::Normal,
-            time: Timestamp(now),
-            content,
-        };
-        Ok(message.to_frame())
+        let request_id = self.next_request;
+        self.next_request += 1;
+        Ok(saying::request(request_id, &Send { conversation, id, priority, content }))
     }
 }

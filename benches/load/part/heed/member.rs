@@ -8,12 +8,12 @@ use std::{
 use anyhow::Context;
 use futures_util::FutureExt;
 use quail_protocol::{
-    Close, Event, Operation,
+    Event, Operation,
     frame::{self, Frame, Head},
     message::Text,
     session::Ping,
 };
-use quinn::{Connection, ConnectionError, SendStream};
+use quinn::{Connection, SendStream};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Hall, Reading};
@@ -23,7 +23,7 @@ use crate::{
     cpu,
     part::attend::{
         Counted, QUIET,
-        raw::{FIRST_REQUEST_ID, Frames, Raw},
+        raw::{FIRST_REQUEST_ID, Frames, Raw, reason},
     },
 };
 
@@ -179,17 +179,6 @@ impl Member {
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// Why a connection ended, in a word.
-fn reason(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::ApplicationClosed(close) => {
-            let number = u16::try_from(close.error_code.into_inner()).unwrap_or_default();
-            format!("{:?}", Close::from_number(number))
-        }
-        other => other.to_string(),
     }
 }
 
