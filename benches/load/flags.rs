@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     part::Part,
-    scenario::{handshake, idle, lanes, peer, room, slow, soak},
+    scenario::{handshake, idle, lanes, peer, recovery, room, slow, soak, storm},
 };
 
 /// See the crate.
@@ -71,6 +71,10 @@ pub(crate) enum Scenario {
     Slow(slow::Options),
     /// A room over a bad network in which members come and go, for long.
     Soak(soak::Options),
+    /// Readers come back to what was written meanwhile; control: the same read as it is written.
+    Recovery(recovery::Options),
+    /// Everybody loses the server and comes back; control: as many bare QUIC connections.
+    Storm(storm::Options),
 }
 
 /// Flags of every scenario.

@@ -5,12 +5,14 @@ pub(crate) mod bare_fan;
 pub(crate) mod bare_serve;
 pub(crate) mod bare_store;
 pub(crate) mod chat;
+pub(crate) mod cling;
 pub(crate) mod commit;
 pub(crate) mod dwell;
 pub(crate) mod heed;
 pub(crate) mod knock;
 pub(crate) mod listen;
 pub(crate) mod pour;
+pub(crate) mod regain;
 pub(crate) mod serve;
 pub(crate) mod sit;
 
@@ -27,6 +29,8 @@ pub(crate) enum Part {
     BareFan,
     /// Clients that write to each other.
     Chat,
+    /// Clients that come back by themselves.
+    Cling,
     /// Members of rooms.
     Attend,
     /// Members of one room who read well, slowly or not at all.
@@ -39,6 +43,8 @@ pub(crate) enum Part {
     Knock,
     /// A client that sends to one other.
     Pour,
+    /// Clients that are cut off while others write to them.
+    Regain,
     /// A client that takes what comes.
     Listen,
     /// Committer and engine without a network.
@@ -55,12 +61,14 @@ impl Part {
             Self::BareServe => "bare-serve",
             Self::BareFan => "bare-fan",
             Self::Chat => "chat",
+            Self::Cling => "cling",
             Self::Attend => "attend",
             Self::Heed => "heed",
             Self::Dwell => "dwell",
             Self::Sit => "sit",
             Self::Knock => "knock",
             Self::Pour => "pour",
+            Self::Regain => "regain",
             Self::Listen => "listen",
             Self::Commit => "commit",
             Self::BareStore => "bare-store",
@@ -82,12 +90,14 @@ pub(crate) fn run(part: Part) -> anyhow::Result<()> {
             Part::BareServe => bare_serve::run().await,
             Part::BareFan => bare_fan::run().await,
             Part::Chat => chat::run().await,
+            Part::Cling => cling::run().await,
             Part::Attend => attend::run().await,
             Part::Heed => heed::run().await,
             Part::Dwell => dwell::run().await,
             Part::Sit => sit::run().await,
             Part::Knock => knock::run().await,
             Part::Pour => pour::run().await,
+            Part::Regain => regain::run().await,
             Part::Listen => listen::run().await,
             Part::Commit => commit::run().await,
             Part::BareStore => bare_store::run().await,

@@ -5,10 +5,12 @@ pub(crate) mod handshake;
 pub(crate) mod idle;
 pub(crate) mod lanes;
 pub(crate) mod peer;
+pub(crate) mod recovery;
 pub(crate) mod room;
 mod sender;
 pub(crate) mod slow;
 pub(crate) mod soak;
+pub(crate) mod storm;
 
 use std::convert::Infallible;
 
@@ -60,6 +62,8 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Room(options) => play(&options).await,
             flags::Scenario::Slow(options) => play(&options).await,
             flags::Scenario::Soak(options) => play(&options).await,
+            flags::Scenario::Recovery(options) => play(&options).await,
+            flags::Scenario::Storm(options) => play(&options).await,
         }
     })
 }

@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "load/recovery.rs"]
+mod recovery;
 #[path = "load/results.rs"]
 mod results;
+#[path = "load/storm.rs"]
+mod storm;
 
 use std::process::Command;
 
