@@ -7,6 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, Stdin},
@@ -18,6 +20,17 @@ use crate::part::Part;
 
 /// Parts start, answer a question and end within this, or the scenario fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a process is ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lower")]
+pub(crate) enum Stop {
+    /// It is asked to, with SIGTERM.
+    SigTerm,
+    /// It ends where it stands, with SIGKILL.
+    SigKill,
+}
 
 /// A running part, seen from the scenario. Killed when dropped.
 pub(crate) struct Child {
@@ -89,6 +102,18 @@ impl Child {
             bail!("{name} ended early ({})", self.process.wait().await?);
         };
         serde_json::from_str(&line).with_context(|| format!("{name} said {line:?}"))
+    }
+
+    /// Ends it with a signal and waits until it is gone.
+    pub(crate) async fn stop(mut self, how: Stop) -> anyhow::Result<()> {
+        match how {
+            Stop::SigKill => Ok(self.process.kill().await?),
+            Stop::SigTerm => {
+                let id = i32::try_from(self.id).ok().and_then(Pid::from_raw).context("no process")?;
+                kill_process(id, Signal::TERM)?;
+                self.end().await
+            }
+        }
     }
 
     /// Waits until it has ended by itself.

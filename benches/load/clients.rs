@@ -29,6 +29,9 @@ pub(crate) const SECRET: &str = "a secret of thirty-two bytes or so";
 /// Bytes that a client grants on a stream.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 
+/// After which silence a bare connection is lost. It says after a third of it that it is there.
+pub(crate) const IDLE: Duration = Duration::from_secs(30);
+
 /// Connections that a client process opens at a time.
 pub(crate) const OPENING: usize = 32;
 
@@ -109,6 +112,18 @@ impl<T: Clone> Crowd<T> {
 }
 
 impl Crowd {
+    /// The address of this machine that the user at `index` has together with all who share their socket, and with nobody
+    /// else: a server counts connections by address.
+    pub(crate) fn address(&self, index: u32) -> Ipv4Addr {
+        address_apart((self.first + index) / self.per_socket)
+    }
+
+    /// As many sockets as its users need, each with its own address.
+    pub(crate) fn sockets_apart(&self) -> anyhow::Result<Vec<Endpoint>> {
+        let firsts = (0..self.users).step_by(self.per_socket as usize);
+        firsts.map(|index| socket_of(self.address(index))).collect()
+    }
+
     /// A client of the user at `index` of this crowd, who is not connected yet.
     pub(crate) fn client(&self, index: u32, trust: &Trust, sockets: &[Endpoint]) -> anyhow::Result<Builder> {
         let user = user(self.first + index);
@@ -193,11 +208,11 @@ impl Target {
 
     /// What a bare connection to it is made with: ciphers, windows and silence as the client of Quail has them.
     pub(crate) fn bare(&self) -> anyhow::Result<ClientConfig> {
-        self.bare_with(STREAM_WINDOW_BYTES)
+        self.bare_with(STREAM_WINDOW_BYTES, IDLE)
     }
 
-    /// The same with another window of its streams.
-    pub(crate) fn bare_with(&self, stream_window_bytes: u32) -> anyhow::Result<ClientConfig> {
+    /// The same with another window of its streams, and after another silence lost.
+    pub(crate) fn bare_with(&self, stream_window_bytes: u32, idle: Duration) -> anyhow::Result<ClientConfig> {
         let mut tls = tls(self.read_certificate()?)?;
         tls.alpn_protocols = vec![ALPN.to_vec()];
         let mut transport = TransportConfig::default();
@@ -206,8 +221,8 @@ impl Target {
             .receive_window(VarInt::from_u32(stream_window_bytes.saturating_mul(6)))
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
-            .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(30_000))))
-            .keep_alive_interval(Some(Duration::from_secs(10)));
+            .max_idle_timeout(Some(IdleTimeout::try_from(idle)?))
+            .keep_alive_interval(Some(idle / 3));
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport));

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     part::Part,
-    scenario::{beside, handshake, idle, lanes, mixed, overload, peer, room, slow, soak},
+    scenario::{beside, handshake, idle, lanes, mixed, overload, peer, recovery, room, slow, soak, storm},
 };
 
 /// See the crate.
@@ -77,6 +77,10 @@ pub(crate) enum Scenario {
     Soak(soak::Options),
     /// The same said over a Quail and over other brokers; each is the control of the other.
     Beside(Box<beside::Options>),
+    /// Readers come back to what was written meanwhile; control: the same read as it is written.
+    Recovery(recovery::Options),
+    /// Everybody loses the server and comes back; control: as many bare QUIC connections.
+    Storm(storm::Options),
 }
 
 /// Flags of every scenario.

@@ -29,6 +29,7 @@ mod scenario;
 mod schedule;
 mod series;
 mod suite;
+mod tunnel;
 mod weather;
 
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ pub(crate) mod bare_fan;
 pub(crate) mod bare_serve;
 pub(crate) mod bare_store;
 pub(crate) mod chat;
+pub(crate) mod cling;
 pub(crate) mod commit;
 pub(crate) mod dwell;
 pub(crate) mod heed;
@@ -12,6 +13,7 @@ pub(crate) mod knock;
 pub(crate) mod listen;
 pub(crate) mod mingle;
 pub(crate) mod pour;
+pub(crate) mod regain;
 pub(crate) mod serve;
 pub(crate) mod sit;
 pub(crate) mod throng;
@@ -29,6 +31,8 @@ pub(crate) enum Part {
     BareFan,
     /// Clients that write to each other.
     Chat,
+    /// Clients that come back by themselves.
+    Cling,
     /// Members of rooms.
     Attend,
     /// Sessions that speak more than a server takes.
@@ -45,6 +49,8 @@ pub(crate) enum Part {
     Knock,
     /// A client that sends to one other.
     Pour,
+    /// Clients that are cut off while others write to them.
+    Regain,
     /// A client that takes what comes.
     Listen,
     /// Committer and engine without a network.
@@ -61,6 +67,7 @@ impl Part {
             Self::BareServe => "bare-serve",
             Self::BareFan => "bare-fan",
             Self::Chat => "chat",
+            Self::Cling => "cling",
             Self::Attend => "attend",
             Self::Throng => "throng",
             Self::Mingle => "mingle",
@@ -69,6 +76,7 @@ impl Part {
             Self::Sit => "sit",
             Self::Knock => "knock",
             Self::Pour => "pour",
+            Self::Regain => "regain",
             Self::Listen => "listen",
             Self::Commit => "commit",
             Self::BareStore => "bare-store",
@@ -90,6 +98,7 @@ pub(crate) fn run(part: Part) -> anyhow::Result<()> {
             Part::BareServe => bare_serve::run().await,
             Part::BareFan => bare_fan::run().await,
             Part::Chat => chat::run().await,
+            Part::Cling => cling::run().await,
             Part::Attend => attend::run().await,
             Part::Throng => throng::run().await,
             Part::Mingle => mingle::run().await,
@@ -98,6 +107,7 @@ pub(crate) fn run(part: Part) -> anyhow::Result<()> {
             Part::Sit => sit::run().await,
             Part::Knock => knock::run().await,
             Part::Pour => pour::run().await,
+            Part::Regain => regain::run().await,
             Part::Listen => listen::run().await,
             Part::Commit => commit::run().await,
             Part::BareStore => bare_store::run().await,

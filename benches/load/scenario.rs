@@ -9,12 +9,14 @@ pub(crate) mod lanes;
 pub(crate) mod mixed;
 pub(crate) mod overload;
 pub(crate) mod peer;
+pub(crate) mod recovery;
 pub(crate) mod room;
 mod sender;
 mod side;
 pub(crate) mod slow;
 pub(crate) mod soak;
 mod stand;
+pub(crate) mod storm;
 
 use std::convert::Infallible;
 
@@ -69,6 +71,8 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Slow(options) => play(&options).await,
             flags::Scenario::Soak(options) => play(&options).await,
             flags::Scenario::Beside(options) => play(&*options).await,
+            flags::Scenario::Recovery(options) => play(&options).await,
+            flags::Scenario::Storm(options) => play(&options).await,
         }
     })
 }

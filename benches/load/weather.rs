@@ -5,11 +5,11 @@
 use std::{
     fmt,
     io::{self, IoSliceMut},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
 };
@@ -19,7 +19,7 @@ use quinn::{
     udp::{RecvMeta, Transmit},
 };
 use serde::{Deserialize, Serialize};
-use tokio::net::UdpSocket;
+use tokio::{net::UdpSocket, sync::watch};
 
 /// What becomes of packets.
 #[derive(Debug)]
@@ -69,22 +69,32 @@ pub(crate) fn uniform(number: u64) -> f64 {
 
 /// Whether a socket is cut off.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Line(Arc<AtomicBool>);
+pub(crate) struct Line(Arc<watch::Sender<bool>>);
 
 impl Line {
     /// Loses everything from now on, or does not any more.
     pub(crate) fn cut(&self, cut: bool) {
-        self.0.store(cut, Relaxed);
+        self.0.send_replace(cut);
     }
 
     fn is_cut(&self) -> bool {
-        self.0.load(Relaxed)
+        *self.0.borrow()
+    }
+
+    /// Waits until it is, or is not.
+    pub(crate) async fn until(self, cut: bool) {
+        // It lives as long as this.
+        _ = self.0.subscribe().wait_for(|is| *is == cut).await;
     }
 }
 
-/// An endpoint in this weather.
-pub(crate) async fn endpoint(weather: Arc<Weather>, line: Line) -> anyhow::Result<Endpoint> {
-    let socket = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+/// An endpoint in this weather, at an address of this machine.
+pub(crate) async fn endpoint(
+    weather: Arc<Weather>,
+    line: Line,
+    address: Ipv4Addr,
+) -> anyhow::Result<Endpoint> {
+    let socket = UdpSocket::bind((address, 0)).await?;
     let socket = Arc::new(Socket { socket, weather, line });
     let runtime = Arc::new(quinn::TokioRuntime);
     Ok(Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, socket, runtime)?)

@@ -7,8 +7,12 @@
 mod mixed;
 #[path = "load/overload.rs"]
 mod overload;
+#[path = "load/recovery.rs"]
+mod recovery;
 #[path = "load/results.rs"]
 mod results;
+#[path = "load/storm.rs"]
+mod storm;
 
 use std::process::Command;
 

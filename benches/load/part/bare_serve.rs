@@ -1,26 +1,27 @@
 //! A QUIC endpoint with the settings and the certificate of a Quail, and nothing behind it.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use quail_server::{
-    carrier::quic::{self, Secrets},
-    clock::Clock,
-    entropy::Entropy,
-    tls::Identity,
-};
+use quail_server::{carrier::quic, clock::Clock, data::DataDirectory, entropy::Entropy, tls::Identity};
 use quinn::{Connection, Endpoint, Incoming, VarInt};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use crate::{
     child::{Orders, say},
     clients::Target,
 };
 
+/// What is said at the end has so long to be sent.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// How to serve.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
-    /// A directory of its own, which exists.
+    /// A directory of its own, or of an endpoint that has ended, whose place this one takes.
     pub(crate) data: PathBuf,
+    /// On which port. 0: on any.
+    pub(crate) port: u16,
 }
 
 /// Serves until the scenario is gone or says `null`. Answers with a [`Target`].
@@ -34,11 +35,12 @@ where
     A: Future<Output = ()> + Send + 'static,
 {
     let mut orders = Orders::listen();
-    let Order { data } = orders.first().await?;
+    let Order { data, port } = orders.first().await?;
     let (clock, entropy) = (Clock::system(), Entropy::from_system()?);
+    let directory = DataDirectory::open(&data)?;
     let identity = Identity::for_development(&data, clock.timestamp())?;
-    let secrets = Secrets { reset: entropy.bytes(), token: entropy.bytes() };
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let secrets = directory.endpoint_secrets(&entropy)?;
+    let listen = SocketAddr::from(([127, 0, 0, 1], port));
     let config = quic::Config { listen, ..quic::Config::default() };
     let endpoint = quic::endpoint(&config, identity.quic()?, &secrets)?;
     say(&Target { quic: endpoint.local_addr()?, certificate: data.join("certificate.der") })?;
@@ -46,6 +48,9 @@ where
     _ = orders.next::<()>().await?;
     accepting.abort();
     endpoint.close(VarInt::from_u32(0), b"");
+    // Everybody is told, but nobody is waited for who does not answer.
+    _ = timeout(GOODBYE, endpoint.wait_idle()).await;
+    drop(directory);
     Ok(())
 }
 

@@ -1,25 +1,27 @@
 //! Clients that write to each other in pairs, and hold every delivery against what was sent.
 
-mod hall;
-mod sender;
+pub(super) mod hall;
+pub(super) mod sender;
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use quail_client::{Client, Events};
-use quail_protocol::{Conversation, Event, message::Text};
 use serde::{Deserialize, Serialize};
 use tokio::{
     task::JoinSet,
-    time::{Instant, interval, timeout},
+    time::{interval, timeout},
 };
 
-pub(crate) use self::hall::Chatted;
-use self::hall::{Hall, Way};
+pub(crate) use self::hall::{Chatted, Took};
+use self::{
+    hall::{Hall, Way},
+    sender::Sends,
+};
 use crate::{
-    body,
     child::{Orders, say},
     clients::{self, Crowd, OPENING},
+    schedule::Schedule,
 };
 
 /// Who writes how much.
@@ -58,7 +60,7 @@ pub(crate) enum Told {
 }
 
 /// What is on its way at the end has so long to arrive.
-const SETTLING: Duration = Duration::from_secs(20);
+pub(super) const SETTLING: Duration = Duration::from_secs(20);
 
 /// How often the scenario hears how it goes.
 const TELLING: Duration = Duration::from_millis(500);
@@ -74,13 +76,18 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         stream::iter(0..order.crowd.users).map(connect).buffered(OPENING).try_collect().await?;
     say(&Told::Connected)?;
     anyhow::ensure!(orders.next::<()>().await?.is_some(), "nobody says when to begin");
-    let hall = Arc::new(Hall::begin(&order)?);
+    let [warm_up, duration] = [order.warm_up, order.duration].map(Duration::from_millis);
+    let hall = Arc::new(Hall::begin(order.crowd.users, warm_up..warm_up + duration, false)?);
     let mut clients = vec![];
     let mut sending = JoinSet::new();
     let mut receiving = JoinSet::new();
     for (index, (client, events)) in (0..).zip(connected) {
         let partner = client.peer(clients::user(order.crowd.first + (index ^ 1)))?;
-        sending.spawn(sender::send_all(hall.clone(), order.clone(), index, partner));
+        let schedule = order.per_second.map(|per_second| {
+            Schedule::new(u64::from(order.crowd.first + index), u64::from(order.senders), per_second)
+        });
+        let sends = Sends { schedule, in_flight: order.in_flight, bytes: order.bytes, messages: None };
+        sending.spawn(sender::send_all(hall.clone(), hall.way(index), sends, partner));
         receiving.spawn(receive_all(hall.clone(), hall.way(index ^ 1), events));
         clients.push(client);
     }
@@ -88,13 +95,13 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     loop {
         tokio::select! {
             ended = sending.join_next() => match ended {
-                Some(ended) => ended??,
+                Some(ended) => ended?,
                 None => break,
             },
             _ = often.tick() => say(&hall.progress())?,
         }
     }
-    settle(&hall).await;
+    settle(&hall, SETTLING).await;
     receiving.shutdown().await;
     say(&Told::Done(Box::new(hall.end()?)))?;
     for client in clients {
@@ -104,7 +111,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 }
 
 /// Waits until all that was accepted has arrived, but not for ever.
-async fn settle(hall: &Hall) {
+pub(super) async fn settle(hall: &Hall, patience: Duration) {
     let settled = async {
         let mut often = interval(Duration::from_millis(20));
         while !hall.is_settled() {
@@ -112,22 +119,12 @@ async fn settle(hall: &Hall) {
         }
     };
     // What is missing then is counted as lost.
-    _ = timeout(SETTLING, settled).await;
+    _ = timeout(patience, settled).await;
 }
 
 /// Takes what comes from the sender of `way`.
 async fn receive_all(hall: Arc<Hall>, way: Arc<Way>, mut events: Events) {
     while let Some(event) = events.recv().await {
-        let now = Instant::now();
-        match event {
-            Event::MessageSent(message) if matches!(message.conversation, Conversation::Peer(_)) => {
-                match Text::decode(&message.content.body).ok().and_then(|text| body::read(&text.text)) {
-                    Some((number, intended)) => hall.arrived(&way, number, intended, now),
-                    None => hall.strange(),
-                }
-            }
-            Event::Behind(_) => hall.behind(),
-            _ => {}
-        }
+        hall.hear(&way, &event);
     }
 }

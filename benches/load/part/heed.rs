@@ -19,7 +19,7 @@ use self::member::Member;
 use crate::{
     chain::Ends,
     child::{Orders, say},
-    clients::{Crowd, OPENING},
+    clients::{Crowd, IDLE, OPENING},
     latency::Latencies,
     part::attend::Counted,
 };
@@ -132,7 +132,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 
 async fn connect(order: &Order, hall: &Arc<Hall>) -> anyhow::Result<Vec<Arc<Member>>> {
     let Order { crowd, stream_window_bytes, .. } = order;
-    let config = crowd.target.bare_with(*stream_window_bytes)?;
+    let config = crowd.target.bare_with(*stream_window_bytes, IDLE)?;
     let sockets = crowd.sockets()?;
     let users = stream::iter(crowd.first..crowd.first + crowd.users);
     let connected = users.map(|user| {

@@ -3,7 +3,7 @@
 mod recorded;
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -14,9 +14,10 @@ use quail_protocol::version::WEBSOCKET_PATH;
 use quail_server::{
     apps::{self, Budget, Key, KeyAlgorithm, MultiLogin, Rates, Secret},
     assembly::{Assembly, Committing, Parts},
-    carrier::quic::{self, Secrets},
+    carrier::quic,
     clock::Clock,
     config::Config,
+    data::DataDirectory,
     entropy::Entropy,
     http,
     store::embedded::Embedded,
@@ -24,7 +25,10 @@ use quail_server::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 
 use self::recorded::Recorded;
 use crate::{
@@ -33,9 +37,9 @@ use crate::{
 };
 
 /// How to serve.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
-    /// A directory of its own, which exists.
+    /// A directory of its own, or of a server that has ended, whose place this one takes.
     pub(crate) data: PathBuf,
     /// Whether rates, budgets and caps stay as they are.
     pub(crate) default_limits: bool,
@@ -47,8 +51,29 @@ pub(crate) struct Order {
     pub(crate) websocket_tls: bool,
     /// After how many seconds of silence a client is lost, if not after as many as by default.
     pub(crate) idle: Option<u32>,
+    /// For how many seconds a session without a connection is kept, if not for as many as by default.
+    pub(crate) grace: Option<u32>,
     /// Where to listen.
     pub(crate) listen: IpAddr,
+    /// On which ports: QUIC, WebSocket, metrics. 0: on any.
+    pub(crate) ports: [u16; 3],
+}
+
+impl Order {
+    /// A server as it is by default on this machine; its outbox has default limits if all else has.
+    pub(crate) fn here(data: PathBuf, default_limits: bool) -> Self {
+        Self {
+            data,
+            default_limits,
+            default_outbox: default_limits,
+            deep_queue: false,
+            websocket_tls: false,
+            idle: None,
+            grace: None,
+            listen: Ipv4Addr::LOCALHOST.into(),
+            ports: [0; 3],
+        }
+    }
 }
 
 /// The server listens.
@@ -82,10 +107,13 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let mut orders = Orders::listen();
     let order: Order = orders.first().await?;
     let (config, data) = (configuration(&order), &order.data);
+    let mut terminated = signal(SignalKind::terminate())?;
     let (clock, entropy) = (Clock::system(), Entropy::from_system()?);
+    let directory = DataDirectory::open(data)?;
     let identity = Identity::for_development(data, clock.timestamp())?;
     let fingerprint = identity.fingerprint();
-    let secrets = Secrets { reset: entropy.bytes(), token: entropy.bytes() };
+    // Whoever takes the place of this server knows its connections and address tokens, as with the `quail` command.
+    let secrets = directory.endpoint_secrets(&entropy)?;
     let endpoint = quic::endpoint(&config.quic, identity.quic()?, &secrets)?;
     let store = Embedded::open(&data.join("store"), &config.store.embedded, false, clock)?;
     let store = Arc::new(Recorded::new(store));
@@ -118,18 +146,27 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         _ = stopped.await;
     }));
     say(&serving)?;
-    while let Some(Ask::Batches) = orders.next().await? {
-        say(&store.take())?;
+    loop {
+        tokio::select! {
+            ask = orders.next() => match ask? {
+                Some(Ask::Batches) => say(&store.take())?,
+                Some(Ask::Stop) | None => break,
+            },
+            _ = terminated.recv() => break,
+        }
     }
     drop(stop);
-    Ok(served.await??)
+    served.await??;
+    // The directory is ours until nothing writes to it any more.
+    drop(directory);
+    Ok(())
 }
 
 /// The configuration of every server under load.
 fn configuration(order: &Order) -> Config {
     let mut config = Config { data_dir: order.data.clone(), ..Config::default() };
-    let anywhere = SocketAddr::from((order.listen, 0));
-    (config.quic.listen, config.websocket.listen, config.admin.listen) = (anywhere, anywhere, anywhere);
+    let [quic, websocket, admin] = order.ports.map(|port| SocketAddr::from((order.listen, port)));
+    (config.quic.listen, config.websocket.listen, config.admin.listen) = (quic, websocket, admin);
     let mut app = apps::Config {
         keys: [(KEY.into(), Key { algorithm: KeyAlgorithm::HS256, secret: Secret::new(SECRET) })].into(),
         multi_login: MultiLogin::Many,
@@ -143,6 +180,9 @@ fn configuration(order: &Order) -> Config {
         let idle = Duration::from_secs(idle.into());
         config.session.idle_timeout = idle;
         config.session.write_timeout = idle.min(config.session.write_timeout);
+    }
+    if let Some(grace) = order.grace {
+        config.session.grace = Duration::from_secs(grace.into());
     }
     if !order.default_limits && !order.default_outbox {
         config.session.outbox.lane_items = 64 * 1024;

@@ -1,19 +1,13 @@
 //! The server of a scenario, and what it says of itself.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    net::{Ipv4Addr, SocketAddr},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
-    child::{Child, PATIENCE},
+    child::{Child, PATIENCE, Stop},
     clients::{Target, Visitor},
     cpu::{Cpu, Memory},
     metrics::Metrics,
@@ -27,6 +21,7 @@ use crate::{
 /// A running Quail.
 pub(crate) struct Server {
     child: Child,
+    order: serve::Order,
     serving: Serving,
 }
 
@@ -37,18 +32,7 @@ impl Server {
         default_limits: bool,
         report: &mut Report,
     ) -> anyhow::Result<Self> {
-        let listen = Ipv4Addr::LOCALHOST.into();
-        let data = scratch.join("quail");
-        let default_outbox = default_limits;
-        let order = serve::Order {
-            data,
-            default_limits,
-            default_outbox,
-            deep_queue: false,
-            websocket_tls: false,
-            idle: None,
-            listen,
-        };
+        let order = serve::Order::here(scratch.join("quail"), default_limits);
         Self::start_in(None, order, report).await
     }
 
@@ -58,7 +42,6 @@ impl Server {
         order: serve::Order,
         report: &mut Report,
     ) -> anyhow::Result<Self> {
-        fs::create_dir_all(&order.data)?;
         let mut child = Child::start_in(namespace, Part::Serve, &order).await?;
         let serving: Serving = child.hear(PATIENCE).await?;
         report.server = serving.config.clone();
@@ -69,7 +52,7 @@ impl Server {
             // Its page is behind the link.
             Some(_) => report.sampler.process("server", child.id()),
         }
-        Ok(Self { child, serving })
+        Ok(Self { child, order, serving })
     }
 
     /// How clients reach it.
@@ -133,6 +116,14 @@ impl Server {
     async fn metrics(&self) -> anyhow::Result<Metrics> {
         timeout(PATIENCE, Metrics::of(self.serving.admin)).await?
     }
+    /// Ends it with a signal and waits until it is gone. Returns what starts another in its place.
+    pub(crate) async fn give_way(self, how: Stop) -> anyhow::Result<serve::Order> {
+        let Self { child, order, serving } = self;
+        child.stop(how).await?;
+        let ports =
+            [serving.target.quic, serving.websocket_address, serving.admin].map(|address| address.port());
+        Ok(serve::Order { ports, ..order })
+    }
 
     /// Stops it and waits for its end.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
@@ -151,18 +142,22 @@ pub(crate) struct Bare {
 impl Bare {
     /// Starts one with its certificate in `scratch`.
     pub(crate) async fn start(scratch: &Path) -> anyhow::Result<Self> {
-        Self::start_as(Part::BareServe, scratch).await
+        Self::start_as(Part::BareServe, scratch, 0).await
+    }
+
+    /// Starts one where another has ended.
+    pub(crate) async fn start_on(scratch: &Path, port: u16) -> anyhow::Result<Self> {
+        Self::start_as(Part::BareServe, scratch, port).await
     }
 
     /// Starts one that writes what it is told to everybody in a room.
     pub(crate) async fn fan(scratch: &Path) -> anyhow::Result<Self> {
-        Self::start_as(Part::BareFan, scratch).await
+        Self::start_as(Part::BareFan, scratch, 0).await
     }
 
-    async fn start_as(part: Part, scratch: &Path) -> anyhow::Result<Self> {
+    async fn start_as(part: Part, scratch: &Path, port: u16) -> anyhow::Result<Self> {
         let data = scratch.join("bare");
-        fs::create_dir_all(&data)?;
-        let mut child = Child::start(part, &bare_serve::Order { data }).await?;
+        let mut child = Child::start(part, &bare_serve::Order { data, port }).await?;
         let target = child.hear(PATIENCE).await?;
         Ok(Self { child, target })
     }
@@ -180,6 +175,16 @@ impl Bare {
     /// Memory now.
     pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
         Memory::of(self.child.id())
+    }
+
+    /// Ends it, having told everybody or at once, and waits until it is gone. Returns the port for another in its place.
+    pub(crate) async fn give_way(self, how: Stop) -> anyhow::Result<u16> {
+        let port = self.target.quic.port();
+        match how {
+            Stop::SigTerm => self.stop().await?,
+            Stop::SigKill => self.child.stop(how).await?,
+        }
+        Ok(port)
     }
 
     /// Stops it and waits for its end.

@@ -149,14 +149,13 @@ impl Scenario for Options {
 
 impl Options {
     async fn serve(&self, link: &Link, stage: &mut Stage, deep_queue: bool) -> anyhow::Result<Server> {
+        let data = stage.scratch.path().join(if deep_queue { "deep" } else { "quail" });
         let order = serve::Order {
-            data: stage.scratch.path().join(if deep_queue { "deep" } else { "quail" }),
-            default_limits: self.shared.default_limits,
             default_outbox: true,
             deep_queue,
             websocket_tls: self.websocket_tls,
-            idle: None,
             listen: Link::server_address(),
+            ..serve::Order::here(data, self.shared.default_limits)
         };
         Server::start_in(Some(link.near()), order, &mut stage.report).await
     }

@@ -136,15 +136,10 @@ impl Options {
         let scratch = stage.scratch.path().join(name);
         std::fs::create_dir_all(&scratch)?;
         stage.progress.say(&format!("{name}: sessions and bare connections are coming"));
+        // What a session may have waiting is what protects a server whose rates are lifted.
         let order = serve::Order {
-            data: scratch.join("quail"),
-            default_limits: self.shared.default_limits,
-            // What a session may have waiting is what protects a server whose rates are lifted.
             default_outbox: true,
-            deep_queue: false,
-            websocket_tls: false,
-            idle: None,
-            listen: std::net::Ipv4Addr::LOCALHOST.into(),
+            ..serve::Order::here(scratch.join("quail"), self.shared.default_limits)
         };
         let server = Server::start_in(None, order, &mut stage.report).await?;
         stage.report.durability =

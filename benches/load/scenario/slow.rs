@@ -114,15 +114,9 @@ enum Kind {
 
 impl Options {
     async fn pass(&self, stage: &mut Stage, round: u32, slow: bool) -> anyhow::Result<Pass> {
-        let order = serve::Order {
-            data: stage.scratch.path().join(format!("quail-{round}-{}", u8::from(slow))),
-            default_limits: self.shared.default_limits,
-            default_outbox: true,
-            deep_queue: false,
-            websocket_tls: false,
-            idle: None,
-            listen: std::net::Ipv4Addr::LOCALHOST.into(),
-        };
+        let data = stage.scratch.path().join(format!("quail-{round}-{}", u8::from(slow)));
+        let order =
+            serve::Order { default_outbox: true, ..serve::Order::here(data, self.shared.default_limits) };
         let server = Server::start_in(None, order, &mut stage.report).await?;
         stage.report.durability = "acks when the message is in every outbox: rooms are not stored".to_owned();
         let mut senders = sender::pair(&server, "room-0", self.bytes, [self.high_rate, self.rate]).await?;

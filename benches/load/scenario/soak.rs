@@ -93,14 +93,11 @@ impl Scenario for Options {
     }
 
     async fn play(&self, stage: &mut Stage) -> anyhow::Result<()> {
+        let data = stage.scratch.path().join("quail");
         let order = serve::Order {
-            data: stage.scratch.path().join("quail"),
-            default_limits: self.shared.default_limits,
             default_outbox: true,
-            deep_queue: false,
-            websocket_tls: false,
             idle: self.idle,
-            listen: std::net::Ipv4Addr::LOCALHOST.into(),
+            ..serve::Order::here(data, self.shared.default_limits)
         };
         let server = Server::start_in(None, order, &mut stage.report).await?;
         stage.report.durability = "acks when the message is in every outbox: rooms are not stored".to_owned();

@@ -3,33 +3,53 @@
 use std::{
     collections::BTreeMap,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use anyhow::Context;
 use quail_client::CallError;
-use quail_protocol::{Code, message::Sent};
+use quail_protocol::{
+    Code, Conversation, Event,
+    message::{Sent, Text},
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Order, Told};
+use super::Told;
 use crate::{
+    body, cpu,
     latency::Latencies,
     ledger::{Account, Answer, Ledger},
 };
 
 /// One sender's messages.
 #[derive(Debug, Default)]
-pub(super) struct Way(Mutex<Ledger>);
+pub(crate) struct Way(Mutex<Ledger>);
 
 /// See the module.
-pub(super) struct Hall {
+pub(crate) struct Hall {
     started: Instant,
     /// What is measured.
     window: Range<Duration>,
+    /// Nobody sends any more.
+    over: AtomicBool,
+    /// When it started, since this machine did; only if each message's time is kept.
+    keeps_times: Option<Duration>,
     ways: Vec<Arc<Way>>,
     found: Mutex<Chatted>,
+}
+
+/// How long one message took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Took {
+    /// When it was meant to go, in microseconds since this machine started.
+    pub(crate) intended_us: u64,
+    /// From then to its receiver's app, in microseconds.
+    pub(crate) took_us: u64,
 }
 
 /// What became of a chat.
@@ -53,6 +73,8 @@ pub(crate) struct Chatted {
     pub(crate) to_receiver: Latencies,
     /// From the intended time of a message to the moment it was handed to the client: what the load itself was late.
     pub(crate) late: Latencies,
+    /// How long each message took, if that is kept.
+    pub(crate) times: Vec<Took>,
     acknowledged: u64,
     delivered: u64,
 }
@@ -64,9 +86,8 @@ impl Way {
 }
 
 impl Hall {
-    /// The start is now.
-    pub(super) fn begin(order: &Order) -> anyhow::Result<Self> {
-        let [warm_up, duration] = [order.warm_up, order.duration].map(Duration::from_millis);
+    /// Of so many users who measure this time of it; the start is now.
+    pub(crate) fn begin(users: u32, window: Range<Duration>, keeps_times: bool) -> anyhow::Result<Self> {
         let found = Chatted {
             account: Account::default(),
             acknowledged_in_window: 0,
@@ -77,19 +98,22 @@ impl Hall {
             to_ack: Latencies::new()?,
             to_receiver: Latencies::new()?,
             late: Latencies::new()?,
+            times: vec![],
             acknowledged: 0,
             delivered: 0,
         };
         Ok(Self {
             started: Instant::now(),
-            window: warm_up..warm_up + duration,
-            ways: (0..order.crowd.users).map(|_| Arc::default()).collect(),
+            window,
+            over: AtomicBool::new(false),
+            keeps_times: keeps_times.then(cpu::since_boot),
+            ways: (0..users).map(|_| Arc::default()).collect(),
             found: Mutex::new(found),
         })
     }
 
     /// The messages of the sender at `index`.
-    pub(super) fn way(&self, index: u32) -> Arc<Way> {
+    pub(crate) fn way(&self, index: u32) -> Arc<Way> {
         // Users come in pairs, so every partner is there.
         self.ways.get(index as usize).cloned().unwrap_or_default()
     }
@@ -98,13 +122,18 @@ impl Hall {
         self.started + intended
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// When the last message is meant to go.
-    pub(super) fn until(&self) -> Duration {
-        self.window.end
+    /// True if a message that is meant to go then is not sent any more.
+    pub(super) fn is_over(&self, intended: Duration) -> bool {
+        intended >= self.window.end || self.over.load(Relaxed)
+    }
+
+    /// No message is sent from now on.
+    pub(crate) fn stop(&self) {
+        self.over.store(true, Relaxed);
     }
 
     /// A message is handed to the client.
@@ -153,7 +182,7 @@ impl Hall {
     }
 
     /// A receiver has a message.
-    pub(super) fn arrived(&self, way: &Way, number: u64, intended: Duration, now: Instant) {
+    fn arrived(&self, way: &Way, number: u64, intended: Duration, now: Instant) {
         let now = now.duration_since(self.started);
         if !way.ledger().arrived(number) {
             return;
@@ -164,14 +193,29 @@ impl Hall {
         if self.window.contains(&intended) {
             found.to_receiver.record(now.saturating_sub(intended));
         }
+        if let Some(started) = self.keeps_times {
+            let [intended_us, took_us] =
+                [started + intended, now.saturating_sub(intended)].map(|time| time.as_micros() as u64);
+            found.times.push(Took { intended_us, took_us });
+        }
     }
 
-    pub(super) fn strange(&self) {
-        self.found().strange += 1;
-    }
-
-    pub(super) fn behind(&self) {
-        self.found().behind += 1;
+    /// A client tells its app something, which may be a message of `way`.
+    pub(crate) fn hear(&self, way: &Way, event: &Event) {
+        let now = Instant::now();
+        match event {
+            Event::MessageSent(message) if matches!(message.conversation, Conversation::Peer(_)) => {
+                match Text::decode(&message.content.body).ok().and_then(|text| body::read(&text.text)) {
+                    Some((number, intended)) => self.arrived(way, number, intended, now),
+                    None => self.found().strange += 1,
+                }
+            }
+            // A room that kept nothing begins anew with its server.
+            Event::Behind(behind) if matches!(behind.conversation, Conversation::Peer(_)) => {
+                self.found().behind += 1;
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn progress(&self) -> Told {
@@ -179,12 +223,12 @@ impl Hall {
         Told::Progress { acknowledged, delivered }
     }
 
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.ways.iter().all(|way| way.ledger().is_settled())
     }
 
     /// Adds everything up.
-    pub(super) fn end(&self) -> anyhow::Result<Chatted> {
+    pub(crate) fn end(&self) -> anyhow::Result<Chatted> {
         let mut found = self.found().clone();
         self.ways.iter().for_each(|way| found.account.add(&way.ledger().account()));
         Ok(found)
@@ -209,6 +253,7 @@ impl Chatted {
         self.to_ack.merge(&other.to_ack);
         self.to_receiver.merge(&other.to_receiver);
         self.late.merge(&other.late);
+        self.times.extend_from_slice(&other.times);
         self.acknowledged += other.acknowledged;
         self.delivered += other.delivered;
     }

@@ -13,10 +13,7 @@ use quail_client::{CallError, Peer};
 use quail_protocol::message::Sent;
 use tokio::time::sleep_until;
 
-use super::{
-    Order,
-    hall::{Hall, Way},
-};
+use super::hall::{Hall, Way};
 use crate::{body, schedule::Schedule};
 
 /// A message without an answer: its number, when it was meant to go, and what becomes of it.
@@ -31,38 +28,44 @@ struct Sender {
     flight: FuturesUnordered<Sending>,
 }
 
+/// What one user sends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sends {
+    /// When; `None`: again when it may.
+    pub(crate) schedule: Option<Schedule>,
+    /// Unanswered messages at most.
+    pub(crate) in_flight: u32,
+    /// Bytes of a text.
+    pub(crate) bytes: u32,
+    /// So many messages, if it does not go on to the end.
+    pub(crate) messages: Option<u64>,
+}
+
 /// Sends until the end and waits for the answers.
-pub(super) async fn send_all(hall: Arc<Hall>, order: Order, index: u32, partner: Peer) -> anyhow::Result<()> {
-    let schedule = order.per_second.map(|per_second| {
-        Schedule::new(u64::from(order.crowd.first + index), u64::from(order.senders), per_second)
-    });
-    let (way, until) = (hall.way(index), hall.until());
-    let in_flight = order.in_flight as usize;
-    let mut sender = Sender {
-        hall,
-        way,
-        partner,
-        bytes: order.bytes as usize,
-        in_flight,
-        flight: FuturesUnordered::new(),
-    };
-    for number in 0.. {
+pub(crate) async fn send_all(hall: Arc<Hall>, way: Arc<Way>, sends: Sends, partner: Peer) {
+    let Sends { schedule, in_flight, bytes, messages } = sends;
+    let (in_flight, bytes) = (in_flight as usize, bytes as usize);
+    let mut sender = Sender { hall, way, partner, bytes, in_flight, flight: FuturesUnordered::new() };
+    for number in 0..messages.unwrap_or(u64::MAX) {
         let intended = match schedule {
             Some(schedule) => schedule.intended(number),
             None => sender.room().await,
         };
-        if intended >= until {
+        if sender.hall.is_over(intended) {
             break;
         }
         if schedule.is_some() {
             sender.wait(intended).await;
+            // It may have been a long wait.
+            if sender.hall.is_over(intended) {
+                break;
+            }
         }
         sender.send(intended).await;
     }
     while let Some(answered) = sender.flight.next().await {
         sender.answered(answered);
     }
-    Ok(())
 }
 
 impl Sender {

@@ -1,6 +1,7 @@
 //! One who dwells.
 
 use std::{
+    net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -51,7 +52,7 @@ impl Member {
     ) -> anyhow::Result<Arc<Self>> {
         let user = clients::user(order.crowd.first + index);
         let line = Line::default();
-        let endpoint = weather::endpoint(weather, line.clone()).await?;
+        let endpoint = weather::endpoint(weather, line.clone(), Ipv4Addr::LOCALHOST).await?;
         let builder = Client::builder(order.crowd.target.quic.to_string())
             .app(clients::APP)
             .token(clients::token(&user)?)

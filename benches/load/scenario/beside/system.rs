@@ -40,7 +40,7 @@ pub(crate) enum System {
 
 /// One that runs.
 pub(super) enum Running {
-    Quail(Server),
+    Quail(Box<Server>),
     Bare(Bare),
     Broker(Broker),
 }
@@ -84,7 +84,7 @@ impl System {
         let Some((protocol, tls)) = self.broker() else {
             return Ok(match self {
                 Self::Bare => Running::Bare(Bare::fan(scratch).await?),
-                _ => Running::Quail(Server::start(scratch, default_limits, report).await?),
+                _ => Running::Quail(Server::start(scratch, default_limits, report).await?.into()),
             });
         };
         let listen = Ipv4Addr::LOCALHOST.into();
