@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::{
     part::Part,
-    scenario::{beside, handshake, idle, lanes, mixed, overload, peer, recovery, room, slow, soak, storm},
+    scenario::{
+        beside, handshake, idle, lanes, mixed, overload, paths, peer, recovery, room, slow, soak, storm,
+    },
 };
 
 /// See the crate.
@@ -73,6 +75,8 @@ pub(crate) enum Scenario {
     Mixed(mixed::Options),
     /// A room in which some read slowly; control: one in which all read well.
     Slow(slow::Options),
+    /// The same conversation over several networks, some of them bad; QUIC beside other carriers.
+    Paths(paths::Options),
     /// A room over a bad network in which members come and go, for long.
     Soak(soak::Options),
     /// The same said over a Quail and over other brokers; each is the control of the other.

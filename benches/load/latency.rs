@@ -24,6 +24,9 @@ pub(crate) struct Percentiles {
     pub p50: f64,
     /// 90 of 100.
     pub p90: f64,
+    /// 95 of 100; 0 in a report from before it was looked at.
+    #[serde(default)]
+    pub(crate) p95: f64,
     /// 99 of 100.
     pub p99: f64,
     /// 999 of 1000.
@@ -58,6 +61,7 @@ impl Latencies {
             min: self.0.min() as f64 / 1000.0,
             p50: at(0.5),
             p90: at(0.9),
+            p95: at(0.95),
             p99: at(0.99),
             p999: at(0.999),
             max: self.0.max() as f64 / 1000.0,

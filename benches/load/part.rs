@@ -13,9 +13,12 @@ pub(crate) mod knock;
 pub(crate) mod listen;
 pub(crate) mod mingle;
 pub(crate) mod pour;
+pub(crate) mod publish;
 pub(crate) mod regain;
+pub(crate) mod relay;
 pub(crate) mod serve;
 pub(crate) mod sit;
+pub(crate) mod subscribe;
 pub(crate) mod throng;
 
 use clap::ValueEnum;
@@ -53,6 +56,12 @@ pub(crate) enum Part {
     Regain,
     /// A client that takes what comes.
     Listen,
+    /// A client that sends to topics, over any carrier.
+    Publish,
+    /// A client that listens to topics, over any carrier.
+    Subscribe,
+    /// A bad network between two TUN devices.
+    Relay,
     /// Committer and engine without a network.
     Commit,
     /// The engine alone.
@@ -78,6 +87,9 @@ impl Part {
             Self::Pour => "pour",
             Self::Regain => "regain",
             Self::Listen => "listen",
+            Self::Publish => "publish",
+            Self::Subscribe => "subscribe",
+            Self::Relay => "relay",
             Self::Commit => "commit",
             Self::BareStore => "bare-store",
         }
@@ -109,6 +121,9 @@ pub(crate) fn run(part: Part) -> anyhow::Result<()> {
             Part::Pour => pour::run().await,
             Part::Regain => regain::run().await,
             Part::Listen => listen::run().await,
+            Part::Publish => publish::run().await,
+            Part::Subscribe => subscribe::run().await,
+            Part::Relay => relay::run().await,
             Part::Commit => commit::run().await,
             Part::BareStore => bare_store::run().await,
         }

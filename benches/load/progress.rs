@@ -157,7 +157,16 @@ mod tests {
             let [who, what, unit] = [who, what, unit].map(str::to_owned);
             Latest { who, what, unit, value }
         });
-        let times = Percentiles { count: 9, min: 0.1, p50: 1.5, p90: 2.0, p99: 12.34, p999: 20.0, max: 30.0 };
+        let times = Percentiles {
+            count: 9,
+            min: 0.1,
+            p50: 1.5,
+            p90: 2.0,
+            p95: 3.0,
+            p99: 12.34,
+            p999: 20.0,
+            max: 30.0,
+        };
         (latest.into(), times)
     }
 

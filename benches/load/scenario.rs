@@ -8,6 +8,7 @@ pub(crate) mod idle;
 pub(crate) mod lanes;
 pub(crate) mod mixed;
 pub(crate) mod overload;
+pub(crate) mod paths;
 pub(crate) mod peer;
 pub(crate) mod recovery;
 pub(crate) mod room;
@@ -69,6 +70,7 @@ pub(crate) fn run(scenario: flags::Scenario) -> anyhow::Result<()> {
             flags::Scenario::Mixed(options) => play(&options).await,
             flags::Scenario::Room(options) => play(&options).await,
             flags::Scenario::Slow(options) => play(&options).await,
+            flags::Scenario::Paths(options) => play(&options).await,
             flags::Scenario::Soak(options) => play(&options).await,
             flags::Scenario::Beside(options) => play(&*options).await,
             flags::Scenario::Recovery(options) => play(&options).await,

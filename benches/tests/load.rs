@@ -5,6 +5,8 @@
 
 #[path = "load/mixed.rs"]
 mod mixed;
+#[path = "load/networks.rs"]
+mod networks;
 #[path = "load/overload.rs"]
 mod overload;
 #[path = "load/recovery.rs"]
@@ -123,50 +125,6 @@ fn everyone_who_knocks_is_let_in() {
         assert_eq!(count(&report, &format!("{what}s failed")), 0, "{what}");
     }
     assert_eq!(rounds(&report, "per server core-second, logins to bare handshakes"), 2);
-}
-
-#[test]
-fn urgent_messages_over_a_full_link_are_told_of_or_why_they_are_not() {
-    over_a_full_link(&[]);
-}
-
-#[test]
-fn urgent_messages_over_a_full_link_may_come_over_tls() {
-    over_a_full_link(&["--websocket-tls"]);
-}
-
-fn over_a_full_link(flags: &[&str]) {
-    let directory = tempfile::tempdir().unwrap();
-    let json = directory.path().join("report.json");
-    let output = Command::new(env!("CARGO_BIN_EXE_load"))
-        .args(["lanes", "--rounds", "1", "--warm-up", "0.3", "--duration", "0.5", "--link", "2"])
-        .args(flags)
-        .arg("--scratch")
-        .arg(directory.path())
-        .arg("--json")
-        .arg(&json)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let report: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
-    if output.status.code() == Some(3) {
-        assert!(said.contains("NOT RUN") && report["not_run"].is_string(), "{said}");
-        return;
-    }
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    let rows = report["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 4, "{report}");
-    for row in rows {
-        for number in ["p50_ms", "p99_ms", "max_ms", "p99_ms_median"] {
-            assert!(row[number].is_f64(), "{number} is missing: {row}");
-        }
-        assert!(row["samples"].as_u64() > Some(0), "{row}");
-        assert!(row["utilisation_of_rounds"][0].as_f64() > Some(0.0), "{row}");
-    }
-    let left = Command::new("ip").args(["netns", "list"]).output().unwrap();
-    let left = String::from_utf8_lossy(&left.stdout).into_owned();
-    let ours = format!("quail-load-{}", report["process"]);
-    assert!(!left.contains(&ours), "{left}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A client of a broker: one connection and what is buffered of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use bytes::{Bytes, BytesMut};
@@ -56,6 +56,16 @@ impl Connector {
 
     /// Comes in under a name that no other client of the broker has.
     pub(crate) async fn connect(&self, name: &str) -> anyhow::Result<Client> {
+        self.open(name, None).await
+    }
+
+    /// Comes in by MQTT as whoever had the name before, with what the broker kept for them, and says something at least every
+    /// so many seconds.
+    pub(crate) async fn come_back(&self, name: &str, often: Duration) -> anyhow::Result<Client> {
+        self.open(name, Some(often)).await
+    }
+
+    async fn open(&self, name: &str, kept: Option<Duration>) -> anyhow::Result<Client> {
         let Target { protocol, address, .. } = self.target;
         let tcp = TcpStream::connect(address).await.with_context(|| format!("cannot reach {address}"))?;
         tcp.set_nodelay(true)?;
@@ -79,7 +89,7 @@ impl Connector {
         let mut hello = BytesMut::new();
         match protocol {
             Protocol::Nats => nats::connect(&mut hello, self.tls.is_some()),
-            Protocol::Mqtt(_) => mqtt::connect(&mut hello, name),
+            Protocol::Mqtt(_) => mqtt::connect(&mut hello, name, kept),
         }
         client.send(hello.freeze()).await?;
         match protocol {
@@ -105,6 +115,23 @@ impl Client {
         }
     }
 
+    /// Goes on with the numbers of an earlier connection.
+    pub(crate) fn go_on_behind(&mut self, earlier: &Self) {
+        self.packet = earlier.packet;
+    }
+
+    /// The number of the message of MQTT that was put together last.
+    pub(crate) fn last_packet(&self) -> u16 {
+        self.packet
+    }
+
+    /// Puts a message of MQTT behind others, as it was put together for an earlier connection.
+    pub(crate) fn repeat(&self, out: &mut BytesMut, message: &[u8]) {
+        let from = out.len();
+        out.extend_from_slice(message);
+        mqtt::repeat(&mut out[from..]);
+    }
+
     /// Puts a message behind others that are sent together.
     pub(crate) fn publish(&mut self, out: &mut BytesMut, topic: &str, body: &[u8]) {
         match self.protocol {
@@ -128,14 +155,19 @@ impl Client {
         self.protocol.acknowledges()
     }
 
-    /// Waits until the broker has dealt with all that was sent.
-    pub(crate) async fn settle(&mut self) -> anyhow::Result<()> {
+    /// Asks whether the broker is there.
+    pub(crate) async fn ping(&mut self) -> anyhow::Result<()> {
         let mut out = BytesMut::new();
         match self.protocol {
             Protocol::Nats => nats::ping(&mut out),
             Protocol::Mqtt(_) => mqtt::ping(&mut out),
         }
-        self.send(out.freeze()).await?;
+        self.send(out.freeze()).await
+    }
+
+    /// Waits until the broker has dealt with all that was sent.
+    pub(crate) async fn settle(&mut self) -> anyhow::Result<()> {
+        self.ping().await?;
         self.hear(&Told::Pong).await
     }
 

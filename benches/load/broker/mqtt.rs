@@ -1,5 +1,7 @@
 //! As much of MQTT 3.1.1 as one who publishes and one who subscribes need: <https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/>.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, BytesMut};
 
 use super::{Fault, Qos, TOLD_BYTES_MAX, Told};
@@ -19,16 +21,21 @@ mod first {
 /// Nothing of an earlier connection is kept.
 const CLEAN_SESSION: u8 = 0x02;
 
+/// In the first byte of a message: it may have been sent before.
+const AGAIN: u8 = 0x08;
+
 /// What a subscription that was refused is answered with.
 const NO_SUBSCRIPTION: u8 = 0x80;
 
-/// The first thing that is said. The broker may be silent, and so may the client, for as long as they like.
-pub(super) fn connect(out: &mut BytesMut, client: &str) {
+/// The first thing that is said. The broker may be silent, and so may the client, for as long as they like; or what there was
+/// of an earlier connection is kept, and the client says something at least every so many seconds.
+pub(super) fn connect(out: &mut BytesMut, client: &str, kept: Option<Duration>) {
     head(out, first::CONNECT, 10 + 2 + client.len());
     string(out, "MQTT");
     out.put_u8(4);
-    out.put_u8(CLEAN_SESSION);
-    out.put_u16(0);
+    out.put_u8(if kept.is_some() { 0 } else { CLEAN_SESSION });
+    let seconds = kept.unwrap_or_default().as_secs_f64().ceil();
+    out.put_u16(seconds as u16);
     string(out, client);
 }
 
@@ -49,6 +56,13 @@ pub(super) fn publish(out: &mut BytesMut, topic: &str, qos: Qos, packet: u16, bo
         out.put_u16(packet);
     }
     out.extend_from_slice(body);
+}
+
+/// Makes of a message that is sent one that may have been sent before.
+pub(super) fn repeat(message: &mut [u8]) {
+    if let Some(first) = message.first_mut() {
+        *first |= AGAIN;
+    }
 }
 
 /// Has the message.
@@ -190,8 +204,15 @@ mod tests {
     #[test]
     fn what_is_said_is_what_the_protocol_knows() {
         let mut out = BytesMut::new();
-        connect(&mut out, "me");
+        connect(&mut out, "me", None);
         assert_eq!(out[..], *b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02me");
+        out.clear();
+        connect(&mut out, "me", Some(Duration::from_millis(9500)));
+        assert_eq!(out[..], *b"\x10\x0e\x00\x04MQTT\x04\x00\x00\x0a\x00\x02me");
+        out.clear();
+        publish(&mut out, "a", Qos::AtLeastOnce, 7, b"x");
+        repeat(&mut out);
+        assert_eq!(out[..], *b"\x3a\x06\x00\x01a\x00\x07x");
         out.clear();
         subscribe(&mut out, "a/b", Qos::AtLeastOnce);
         assert_eq!(out[..], *b"\x82\x08\x00\x01\x00\x03a/b\x01");

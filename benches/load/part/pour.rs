@@ -1,13 +1,7 @@
 //! One client that sends messages of one priority to one user or room, at a rate or as fast as it may.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::Pin,
-    task::Poll,
-    time::Duration,
-};
+use std::time::Duration;
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use quail_client::{Outgoing, Peer, Priority, Room};
 use quail_protocol::message::Sent;
 use serde::{Deserialize, Serialize};
@@ -18,6 +12,7 @@ use crate::{
     child::{Orders, say},
     clients::Visitor,
     cpu,
+    flight::Flight,
     latency::Latencies,
     schedule::Schedule,
 };
@@ -72,7 +67,6 @@ impl To {
 }
 
 /// When a message was meant to go, and what became of it.
-type Sending = Pin<Box<dyn Future<Output = Answered>>>;
 type Answered = (Duration, Result<Sent, String>);
 
 /// Connects, says so, sends from the next order on, stops at the one after that and says what became of it.
@@ -93,7 +87,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     orders.first::<()>().await?;
     let (begun, begun_at) = (Instant::now(), cpu::since_boot());
     let schedule = Schedule::new(0, 1, order.per_second);
-    let mut flight = FuturesUnordered::<Sending>::new();
+    let mut flight = Flight::<Answered>::new();
     let mut poured = Poured {
         sent: 0,
         accepted: 0,
@@ -110,24 +104,21 @@ pub(crate) async fn run() -> anyhow::Result<()> {
                 stop?;
                 break;
             }
-            Some(answered) = flight.next(), if !flight.is_empty() => poured.answered(answered),
+            Some(answered) = flight.answer() => poured.answered(answered),
             () = sleep_until(begun + intended), if !full => {
                 let text = body::write(poured.sent, begun_at + intended, order.bytes);
                 let message = to.message(text).priority(order.priority);
                 let sent = async move {
                     (begun_at + intended, message.send().await.map_err(|unsent| unsent.error.to_string()))
                 };
-                let mut sending: Sending = Box::pin(sent);
                 poured.sent += 1;
-                // Calls go out in the order in which they are first polled.
-                match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
-                    Poll::Ready(answered) => poured.answered(answered),
-                    Poll::Pending => flight.push(sending),
+                if let Some(answered) = flight.begin(sent).await {
+                    poured.answered(answered);
                 }
             }
         }
     }
-    while let Some(answered) = flight.next().await {
+    while let Some(answered) = flight.answer().await {
         poured.answered(answered);
     }
     say(&poured)?;
