@@ -26,7 +26,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Plays a scenario.
     #[command(flatten)]
-    Scenario(Scenario),
+    Scenario(Box<Scenario>),
     /// Plays the scenarios that a file lists.
     Run {
         /// TOML: a `[[scenario]]` for each, with its name and its flags as keys.

@@ -49,7 +49,7 @@ use crate::{
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Part { part } => part::run(part),
-        Command::Scenario(options) => scenario::run(options),
+        Command::Scenario(options) => scenario::run(*options),
         Command::Run { file } => suite::run(&file),
         Command::Report { files, html } => page::run(&files, &html),
         Command::Compare { a, b } => compare::run(&a, &b),

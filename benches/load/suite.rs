@@ -98,7 +98,7 @@ impl Entry {
         }
         arguments.extend(json.as_ref().map(|json| format!("--json={}", json.display())));
         match Cli::try_parse_from(arguments) {
-            Ok(Cli { command: Command::Scenario(scenario) }) => Ok(Self { name, scenario, json }),
+            Ok(Cli { command: Command::Scenario(scenario) }) => Ok(Self { name, scenario: *scenario, json }),
             Ok(_) => bail!("{name} is no scenario"),
             Err(error) => bail!("{name}: {}", reason(&error.to_string())),
         }
