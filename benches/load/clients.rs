@@ -14,7 +14,9 @@ use quail_server::{
     apps::{self, Secret},
     domain::token::Claims,
 };
-use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn::{
+    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt,
+};
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpSocket, TcpStream};
@@ -215,12 +217,15 @@ impl Target {
     pub(crate) fn bare_with(&self, stream_window_bytes: u32, idle: Duration) -> anyhow::Result<ClientConfig> {
         let mut tls = tls(self.read_certificate()?)?;
         tls.alpn_protocols = vec![ALPN.to_vec()];
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.minimum_change(127);
         let mut transport = TransportConfig::default();
         transport
             .stream_receive_window(VarInt::from_u32(stream_window_bytes))
             .receive_window(VarInt::from_u32(stream_window_bytes.saturating_mul(6)))
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .mtu_discovery_config(Some(discovery))
             .max_idle_timeout(Some(IdleTimeout::try_from(idle)?))
             .keep_alive_interval(Some(idle / 3));
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;

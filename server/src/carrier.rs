@@ -44,6 +44,9 @@ pub enum Datagram {
     Unsupported,
 }
 
+/// A lane, and which of its streams.
+pub type Way = (Lane, u8);
+
 /// One established connection. Polled by one task only.
 pub trait Carrier: Send + 'static {
     /// The name in logs and metrics.
@@ -57,16 +60,11 @@ pub trait Carrier: Send + 'static {
 
     /// True if frames may be sent on a stream of `lane`. Control's first always may; of lanes that are no streams there is
     /// only the first.
-    fn is_open(&self, lane: Lane, slot: usize) -> bool;
+    fn is_open(&self, way: Way) -> bool;
 
     /// Takes from the front of `bytes` what fits on a lane's stream that is open. Ready when all is taken; pending if the
     /// stream is full, which says nothing about the others.
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        way: (Lane, usize),
-        bytes: &mut Bytes,
-    ) -> Poll<Result<(), Lost>>;
+    fn poll_send(&mut self, cx: &mut Context<'_>, way: Way, bytes: &mut Bytes) -> Poll<Result<(), Lost>>;
 
     /// Sends `bytes` by themselves, to arrive or not.
     fn send_datagram(&mut self, _bytes: Bytes) -> Datagram {

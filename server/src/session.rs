@@ -57,7 +57,7 @@ pub struct Config {
     /// Default 30s.
     #[serde(with = "humantime_serde")]
     pub grace: Duration,
-    /// Users and visitors per second who are asked to come back when the server stops. Default 500.
+    /// Users and visitors per second who are asked to come back when the server stops. Default 1000.
     pub returns_per_second: u32,
     /// How long before its end a session is told that its token expires. Default 30s.
     #[serde(with = "humantime_serde")]
@@ -80,7 +80,7 @@ impl Default for Config {
             write_timeout: Duration::from_secs(10),
             leave_timeout: Duration::from_secs(1),
             grace: Duration::from_secs(30),
-            returns_per_second: 500,
+            returns_per_second: 1000,
             token_warning: Duration::from_secs(30),
             free_requests_per_second: 50,
             request_timeout: Duration::from_secs(10),
@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn the_more_users_there_are_the_more_time_they_have_to_come_back() {
         let config = Config::default();
-        for (users, milliseconds) in [(0, 0), (1, 2), (5_000, 10_000), (10_000_000, 60_000)] {
+        for (users, milliseconds) in [(0, 0), (1, 1), (5_000, 5_000), (10_000_000, 60_000)] {
             assert_eq!(config.spread_of_return(users).as_millis(), milliseconds);
         }
         assert_eq!(Config { returns_per_second: 0, ..config }.spread_of_return(usize::MAX), RETURN_MAX);

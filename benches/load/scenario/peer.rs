@@ -1,6 +1,7 @@
 //! Users write to each other in pairs; every message is synced before its ack.
 
 mod engine;
+mod packets;
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
+use self::packets::Packets;
 use super::{
     Scenario, Stage,
     door::{Server, seconds},
@@ -27,6 +29,15 @@ use crate::{
     progress::Progress,
     sampler::Count,
 };
+
+/// What the server did with a message.
+#[derive(Clone, Copy, Debug)]
+struct Served {
+    /// Messages that it acknowledged.
+    per_second: f64,
+    /// Microseconds of its CPU for each.
+    cpu_us: f64,
+}
 
 /// Flags of the scenario.
 #[derive(Clone, Debug, Args, Serialize)]
@@ -95,8 +106,15 @@ impl Scenario for Options {
         server.stop().await?;
         self.tell(stage, &window);
         let plan = Plan::new(&window.batches, self.senders / 2, self.bytes, self.round_messages);
-        let acknowledged = window.chatted.acknowledged_in_window as f64 / self.duration;
-        engine::compare(stage, &plan, self.rounds, acknowledged).await
+        let acknowledged = window.chatted.acknowledged_in_window as f64;
+        if plan.batches.is_empty() || acknowledged == 0.0 {
+            return Ok(());
+        }
+        let rate = acknowledged / self.duration;
+        let pace = (rate, packets::together(&window.batches, self.senders));
+        let packets = Packets::open(stage, &self.shared, self.senders, self.bytes, pace).await?;
+        let served = Served { per_second: rate, cpu_us: window.cpu.seconds() * 1e6 / acknowledged };
+        engine::compare(stage, &plan, self.rounds, served, packets).await
     }
 }
 

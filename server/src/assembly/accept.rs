@@ -34,6 +34,7 @@ pub(super) async fn accept(
     shared: Arc<Shared>,
 ) {
     let mut driving = JoinSet::new();
+    let config = Arc::new(config);
     let handshaking = Arc::new(Semaphore::new(config.handshakes_max));
     while let Some(incoming) = endpoint.accept().await {
         while driving.try_join_next().is_some() {}
@@ -82,7 +83,7 @@ fn answer(
     }
 }
 
-async fn greet(incoming: Incoming, mut place: Place, handshake: OwnedSemaphorePermit, config: Config) {
+async fn greet(incoming: Incoming, mut place: Place, handshake: OwnedSemaphorePermit, config: Arc<Config>) {
     let Ok(connecting) = incoming.accept() else { return };
     match tokio::time::timeout(config.handshake_timeout, connecting).await {
         Ok(Ok(connection)) => {

@@ -23,7 +23,7 @@ use ring::{hkdf, hmac};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::socket::is_no_ipv6;
-use super::{Carrier, Datagram, Lost, Received};
+use super::{Carrier, Datagram, Lost, Received, Way};
 
 /// The QUIC listener.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -144,11 +144,21 @@ fn transport(config: &Config) -> quinn::TransportConfig {
         .crypto_buffer_size(16 * 1024)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(30_000))))
         .keep_alive_interval(None)
+        .mtu_discovery_config(Some(one_probe()))
         .enable_segmentation_offload(config.segmentation_offload);
     if config.queue_target > Duration::ZERO {
         transport.congestion_controller_factory(shallow::factory(config.queue_target));
     }
     transport
+}
+
+/// Looks whether the path takes the packets of an Ethernet, and only if not, for what is half-way: each probe more is a packet
+/// and an answer for every login.
+fn one_probe() -> quinn::MtuDiscoveryConfig {
+    let mut discovery = quinn::MtuDiscoveryConfig::default();
+    // More than half of what lies between the smallest packets and those.
+    discovery.minimum_change(127);
+    discovery
 }
 
 /// What a connection may be ahead with so many full streams.
@@ -162,8 +172,7 @@ type Accepting = Pin<Box<dyn Future<Output = Result<(SendStream, RecvStream), Co
 
 /// One stream of a lane.
 struct Stream {
-    lane: Lane,
-    slot: usize,
+    way: Way,
     send: SendStream,
     receive: Option<RecvStream>,
 }
@@ -226,19 +235,23 @@ impl Quic {
 
     fn name(&mut self, tag: u8, send: SendStream, receive: RecvStream) -> Result<(), Lost> {
         let lane = Lane::from_tag(tag).ok_or(Lost::Violation(Close::Malformed))?;
-        let slot = self.streams.iter().filter(|stream| stream.lane == lane).count();
+        let slot = self.streams.iter().filter(|stream| stream.way.0 == lane).count();
         if slot == STREAMS_PER_LANE_MAX {
             return Err(Lost::Violation(Close::ProtocolViolation));
         }
         let urgency = Lane::COUNT as i32 - lane.index() as i32;
         // Fails only on a stream that is gone, which the next write will tell.
         _ = send.set_priority(urgency);
-        self.streams.push(Stream { lane, slot, send, receive: Some(receive) });
+        if self.streams.is_empty() {
+            // One for each lane is the rule, and a session costs memory for as long as it is there.
+            self.streams.reserve_exact(Lane::COUNT);
+        }
+        self.streams.push(Stream { way: (lane, slot as u8), send, receive: Some(receive) });
         Ok(())
     }
 
-    fn find(&mut self, (lane, slot): (Lane, usize)) -> Option<&mut Stream> {
-        self.streams.iter_mut().find(|stream| (stream.lane, stream.slot) == (lane, slot))
+    fn find(&mut self, way: Way) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|stream| stream.way == way)
     }
 }
 
@@ -274,16 +287,17 @@ impl Carrier for Quic {
             let at = (self.turn + i) % count;
             let stream = &mut self.streams[at];
             let Some(receive) = &mut stream.receive else { continue };
+            let (lane, slot) = (stream.way.0, stream.way.1.into());
             let polled = pin!(receive.read_chunk(CHUNK_BYTES_MAX, true)).poll(cx);
             match polled {
                 Poll::Ready(Ok(Some(chunk))) => {
                     self.turn = at + 1;
-                    return Poll::Ready(Ok(Received::Lane(stream.lane, stream.slot, chunk.bytes)));
+                    return Poll::Ready(Ok(Received::Lane(lane, slot, chunk.bytes)));
                 }
                 // The client will send no more on this lane and may still hear on it.
                 Poll::Ready(Ok(None) | Err(quinn::ReadError::Reset(_))) => {
                     stream.receive = None;
-                    return Poll::Ready(Ok(Received::Lane(stream.lane, stream.slot, Bytes::new())));
+                    return Poll::Ready(Ok(Received::Lane(lane, slot, Bytes::new())));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(read_lost(error))),
                 Poll::Pending => {}
@@ -292,17 +306,11 @@ impl Carrier for Quic {
         Poll::Pending
     }
 
-    fn is_open(&self, lane: Lane, slot: usize) -> bool {
-        (lane, slot) == (Lane::Control, 0)
-            || self.streams.iter().any(|stream| (stream.lane, stream.slot) == (lane, slot))
+    fn is_open(&self, way: Way) -> bool {
+        way == (Lane::Control, 0) || self.streams.iter().any(|stream| stream.way == way)
     }
 
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        way: (Lane, usize),
-        bytes: &mut Bytes,
-    ) -> Poll<Result<(), Lost>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, way: Way, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {
         let Some(Stream { send, .. }) = self.find(way) else { return Poll::Pending };
         while !bytes.is_empty() {
             // Whole chunks, not copies of slices: quinn keeps the `Bytes` until the client acknowledged them.

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use quail_protocol::{Close, Lane, limits::FRAME_BYTES_MAX, version::WEBSOCKET_SUBPROTOCOL};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Carrier, Lost, Received};
+use super::{Carrier, Lost, Received, Way};
 
 /// The WebSocket listener.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -168,14 +168,14 @@ impl Carrier for Ws {
         }
     }
 
-    fn is_open(&self, _: Lane, slot: usize) -> bool {
+    fn is_open(&self, (_, slot): Way) -> bool {
         slot == 0
     }
 
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
-        (lane, _): (Lane, usize),
+        (lane, _): Way,
         bytes: &mut Bytes,
     ) -> Poll<Result<(), Lost>> {
         ready!(self.socket().poll_ready(cx)).map_err(|error| broken(&error))?;

@@ -38,7 +38,7 @@ use super::{
     state::{Deadlines, Input, State},
 };
 use crate::{
-    carrier::{Carrier, Lost, Received},
+    carrier::{Carrier, Lost, Received, Way},
     context::{Context, Shared},
     hub::rooms::Gather,
     router::{Router, Serving},
@@ -96,7 +96,7 @@ struct Driver<C> {
     writes: [Option<Write>; Lane::COUNT],
     /// Where the frames of each stream of each lane go: there, or on the lane's first stream, or on Control if that was not
     /// open when it had its first. It stays so, because frames on a stream of their own could overtake those before.
-    ways: [[Option<(Lane, usize)>; STREAMS_PER_LANE_MAX]; Lane::COUNT],
+    ways: [[Option<Way>; STREAMS_PER_LANE_MAX]; Lane::COUNT],
     timer: Timer,
     draining: Pin<Box<dyn Future<Output = ()> + Send>>,
     drained: bool,

@@ -128,7 +128,7 @@ pub struct Batch {
     /// How many of them are replies.
     pub replies: usize,
     /// On which of the lane's streams they go.
-    pub slot: usize,
+    pub slot: u8,
 }
 
 impl Outbox {

@@ -146,7 +146,7 @@ mod tests {
         assert!(mean.abs_diff(BYTES_MEAN as usize) < 20, "{mean}");
         sizes.sort_unstable();
         let at = |share: usize| sizes[sizes.len() * share / 100];
-        assert!((32..=64).contains(&at(0)) && (32..=64).contains(&at(49)), "{} {}", at(0), at(49));
+        assert!((16..=32).contains(&at(0)) && (32..=64).contains(&at(49)), "{} {}", at(0), at(49));
         assert!((64..=160).contains(&at(79)) && (160..=600).contains(&at(94)));
         assert!((1000..=2048).contains(&sizes[sizes.len() - 1]));
     }

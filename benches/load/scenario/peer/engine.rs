@@ -1,4 +1,5 @@
-//! Committer and engine beside the engine alone, at the batch sizes that the server had.
+//! Committer and engine beside the engine alone, at the batch sizes that the server had; and the whole server beside engine and
+//! packets.
 
 use std::fs;
 
@@ -11,25 +12,29 @@ use crate::{
         commit,
     },
     plan::Plan,
-    rounds::Rounds,
+    rounds::{Rounds, median},
     scenario::Stage,
 };
+
+use super::{Packets, Served};
 
 /// What committer and engine may cost, in the engine's own CPU.
 const CPU_RATIO_MAX: f64 = 1.25;
 
-/// Plays rounds of both in turn. The server of the run acknowledged so many messages per second.
+/// What the server may cost in the CPU of the bare engine and of three packets over bare QUIC.
+const SERVER_RATIO_MAX: f64 = 1.5;
+
+/// Plays rounds of all in turn.
 pub(super) async fn compare(
     stage: &mut Stage,
     plan: &Plan,
     rounds: u32,
-    acknowledged: f64,
+    served: Served,
+    mut packets: Packets,
 ) -> anyhow::Result<()> {
     let messages = plan.messages() as f64;
-    if plan.batches.is_empty() {
-        return Ok(());
-    }
-    let (mut cpu, mut wall) = (Rounds::default(), Rounds::default());
+    let (mut cpu, mut wall, mut whole) = (Rounds::default(), Rounds::default(), Rounds::default());
+    let mut bare_packets = vec![];
     let mut last = None;
     for round in 1..=rounds {
         stage.progress.say(&format!("engine round {round} of {rounds}"));
@@ -44,8 +49,12 @@ pub(super) async fn compare(
         let per_message = |spent: Spent| spent.cpu * 1e6 / messages;
         cpu.push(per_message(committed), per_message(bare.spent));
         wall.push(messages / committed.wall, messages / bare.spent.wall);
+        let packets = packets.cpu_us().await?;
+        whole.push(served.cpu_us, per_message(bare.spent) + packets);
+        bare_packets.push(packets);
         last = Some(bare);
     }
+    packets.close().await?;
     let report = &mut stage.report;
     report.count("messages of a round", plan.messages());
     report.count("batches of a round", plan.batches.len() as u64);
@@ -54,10 +63,13 @@ pub(super) async fn compare(
         report.figure("bytes of rows per message", bytes as f64 / messages);
     }
     let (_, bare) = wall.medians();
-    report.figure("acknowledged messages/s to the bare store's", acknowledged / bare);
+    report.figure("acknowledged messages/s to the bare store's", served.per_second / bare);
+    report.figure("CPU µs of three bare packets", median(bare_packets));
     report.rounds("messages/s, committer to bare store", wall);
     let ratio = report.rounds("CPU µs per message, committer to bare store", cpu);
     report.at_most("CPU of committer and engine, to the bare engine", ratio, CPU_RATIO_MAX);
+    let ratio = report.rounds("CPU µs per message, server to bare store and three bare packets", whole);
+    report.at_most("CPU of the server, to the bare engine and three bare packets", ratio, SERVER_RATIO_MAX);
     Ok(())
 }
 

@@ -20,6 +20,10 @@ use quinn_proto::RttEstimator;
 /// Packets that may always be in flight: enough for acknowledgements to keep coming.
 const PACKETS_MIN: u64 = 4;
 
+/// Packets that losses leave in flight, unless all packets of some time are lost: as many as a connection may begin with
+/// (RFC 6928). At what a chat says, losses are mostly of radio links, and a smaller window would be a queue in the server.
+const LOSSY_PACKETS_MIN: u64 = 10;
+
 /// Rounds of long round trips with as little in flight after which they are taken for the path's own.
 const CRAMPED_ROUNDS_MAX: u32 = 8;
 
@@ -33,7 +37,7 @@ struct Target(Duration);
 impl ControllerFactory for Target {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
         let cubic = Cubic::new(Arc::new(CubicConfig::default()), now, mtu);
-        Box::new(Shallow { cubic, rule: Rule::new(self.0, mtu), sent: 0 })
+        Box::new(Shallow { cubic, rule: Rule::new(self.0, mtu), sent: 0, collapsed: false })
     }
 }
 
@@ -105,7 +109,8 @@ impl Rule {
     }
 
     fn round_ended(&mut self, round: Round, rtt: Duration, base: Duration, window: u64) {
-        let aim = base.saturating_add(self.target);
+        // On a long path round trips differ by more than a short queue makes of them.
+        let aim = base.saturating_add(self.target.max(base / 4));
         if rtt <= aim {
             self.cramped = None;
             // What was not used says nothing of what the path holds.
@@ -145,6 +150,20 @@ struct Shallow {
     rule: Rule,
     /// The number of the packet sent last.
     sent: u64,
+    /// All packets of some time were lost, and the window has not come up since.
+    collapsed: bool,
+}
+
+impl Shallow {
+    fn lossy_floor(&self) -> u64 {
+        LOSSY_PACKETS_MIN * self.rule.mtu
+    }
+
+    /// What losses allow to be in flight.
+    fn loss_window(&self) -> u64 {
+        let window = self.cubic.window();
+        if self.collapsed { window } else { window.max(self.lossy_floor()) }
+    }
 }
 
 impl Controller for Shallow {
@@ -158,6 +177,7 @@ impl Controller for Shallow {
         // A window that is not used must not grow, or the first loss would shrink nothing.
         let held = self.rule.bound < self.cubic.window();
         self.cubic.on_ack(now, sent, bytes, app_limited || held, rtt);
+        self.collapsed &= self.cubic.window() < self.lossy_floor();
     }
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest: Option<u64>) {
@@ -169,7 +189,8 @@ impl Controller for Shallow {
 
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, persistent: bool, lost_bytes: u64) {
         self.cubic.on_congestion_event(now, sent, persistent, lost_bytes);
-        self.rule.lost(self.cubic.window());
+        self.collapsed |= persistent;
+        self.rule.lost(self.loss_window());
     }
 
     fn on_mtu_update(&mut self, mtu: u16) {
@@ -178,7 +199,7 @@ impl Controller for Shallow {
     }
 
     fn window(&self) -> u64 {
-        self.cubic.window().min(self.rule.bound)
+        self.loss_window().min(self.rule.bound)
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
@@ -223,7 +244,7 @@ mod tests {
             let mut rule = Rule::new(TARGET, MTU);
             rule.base = Some(Duration::from_micros(base_us));
             let last = windows(&mut rule, base_us, per_ms, 60).pop().unwrap();
-            let expected = per_ms * (base_us / 1000 + 8);
+            let expected = per_ms * (base_us / 1000 + 8.max(base_us / 4000));
             assert!(last.abs_diff(expected) <= expected / 10, "{base_us}, {per_ms}: {last} for {expected}");
         }
     }
@@ -253,6 +274,41 @@ mod tests {
             rule.round_ended(quiet, Duration::from_millis(rtt), base, 50_000);
             assert_eq!(rule.bound, 50_000, "{rtt} ms");
         }
+    }
+
+    #[test]
+    fn a_long_path_that_jitters_does_not_starve() {
+        let mut rule = Rule::new(TARGET, MTU);
+        let mut number = 0;
+        // Rounds whose shortest round trips differ by a fifth, with little in flight.
+        for jitter in (0..200).map(|round| round * 7 % 20) {
+            number += 10;
+            rule.acknowledged(Duration::from_millis(100 + jitter), 0, false);
+            rule.batch_ended(number, number, 20_000, 60_000);
+        }
+        assert_eq!(rule.bound, u64::MAX);
+    }
+
+    fn lossy(now: Instant) -> Box<dyn Controller> {
+        let mut controller = Arc::new(Target(TARGET)).build(now, MTU);
+        for packet in 0..100 {
+            let sent = now + Duration::from_millis(100 * packet);
+            controller.on_sent(sent, MTU.into(), packet);
+            controller.on_congestion_event(sent + Duration::from_millis(1), sent, false, MTU.into());
+        }
+        controller
+    }
+
+    #[test]
+    fn a_network_that_loses_packets_all_the_time_leaves_as_many_in_flight_as_a_connection_begins_with() {
+        #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+        let now = Instant::now();
+        let mut controller = lossy(now);
+        assert_eq!(controller.window(), 10 * u64::from(MTU));
+        // Where nothing at all arrives for a while, it is not the radio.
+        let later = now + Duration::from_secs(60);
+        controller.on_congestion_event(later, later, true, MTU.into());
+        assert!(controller.window() < 5 * u64::from(MTU), "{}", controller.window());
     }
 
     #[test]

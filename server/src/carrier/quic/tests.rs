@@ -13,7 +13,7 @@ fn a_window_without_bound_is_the_largest_there_is() {
 async fn a_server_that_was_killed_lets_each_of_its_clients_know_and_not_only_some() {
     const CLIENTS: usize = 50;
     let (key, listen) = (hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]), SocketAddr::from(([127, 0, 0, 1], 0)));
-    let bound = UdpSocket::bind(listen).unwrap();
+    let bound = std::net::UdpSocket::bind(listen).unwrap();
     let successor =
         Endpoint::new(answering(key.clone()), None, bound, Arc::new(quinn::TokioRuntime)).unwrap();
     let socket = tokio::net::UdpSocket::bind(listen).await.unwrap();

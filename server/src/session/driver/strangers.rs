@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        carrier::{Lost, Received},
+        carrier::{Lost, Received, Way},
         context::Shared,
         services,
         session::driver::drive,
@@ -136,16 +136,11 @@ mod tests {
             Poll::Ready(Ok(Received::Lane(Lane::Control, 0, frame::encode(&head, &Ping {}))))
         }
 
-        fn is_open(&self, _: Lane, _: usize) -> bool {
+        fn is_open(&self, _: Way) -> bool {
             true
         }
 
-        fn poll_send(
-            &mut self,
-            _: &mut Context<'_>,
-            _: (Lane, usize),
-            bytes: &mut Bytes,
-        ) -> Poll<Result<(), Lost>> {
+        fn poll_send(&mut self, _: &mut Context<'_>, _: Way, bytes: &mut Bytes) -> Poll<Result<(), Lost>> {
             self.heard.extend(&std::mem::take(bytes));
             while let Ok(Some(_)) = self.heard.next_frame() {
                 self.answered.fetch_add(1, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use quail_protocol::Lane;
 
 use super::{BATCH_BYTES_MAX, Driver};
 use crate::{
-    carrier::{Carrier, Datagram, Lost},
+    carrier::{Carrier, Datagram, Lost, Way},
     context::Context,
     session::{connected::End, state::Input},
 };
@@ -18,7 +18,7 @@ use crate::{
 /// Bytes of one lane that the carrier has not taken yet.
 pub(super) struct Write {
     /// Where they go, see [`Driver::ways`].
-    pub(super) way: (Lane, usize),
+    pub(super) way: Way,
     pub(super) bytes: Bytes,
     pub(super) replies: usize,
 }
@@ -86,8 +86,9 @@ impl<C: Carrier> Driver<C> {
                 return Poll::Ready(Ok(false));
             };
             let ways = [(lane, batch.slot), (lane, 0)];
-            let open = ways.into_iter().find(|(lane, slot)| self.carrier.is_open(*lane, *slot));
-            let way = *self.ways[at][batch.slot].get_or_insert(open.unwrap_or((Lane::Control, 0)));
+            let open = ways.into_iter().find(|way| self.carrier.is_open(*way));
+            let way =
+                *self.ways[at][usize::from(batch.slot)].get_or_insert(open.unwrap_or((Lane::Control, 0)));
             self.writes[at] = Some(Write { way, bytes: batch.bytes, replies: batch.replies });
         }
         let Some(write) = &mut self.writes[at] else { return Poll::Ready(Ok(false)) };
@@ -159,14 +160,14 @@ mod tests {
             Poll::Pending
         }
 
-        fn is_open(&self, _: Lane, _: usize) -> bool {
+        fn is_open(&self, _: Way) -> bool {
             true
         }
 
         fn poll_send(
             &mut self,
             _: &mut TaskContext<'_>,
-            (lane, _): (Lane, usize),
+            (lane, _): Way,
             bytes: &mut Bytes,
         ) -> Poll<Result<(), Lost>> {
             self.0.lock().unwrap().push((lane, std::mem::take(bytes)));

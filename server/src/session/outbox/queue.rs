@@ -281,7 +281,7 @@ impl Queue {
     }
 
     /// Puts what goes on the stream of the first frame behind it, as far as one batch reaches, and says which stream.
-    fn gather(&mut self, bytes_max: usize, streams: u8) -> Option<usize> {
+    fn gather(&mut self, bytes_max: usize, streams: u8) -> Option<u8> {
         let slot = self.strand(self.items.front()?).slot(streams);
         let goes = |queue: &Self, item: &Item| queue.strand(item).slot(streams) == slot;
         let run = self.items.iter().take_while(|item| goes(self, item)).count();

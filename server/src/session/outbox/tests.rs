@@ -229,7 +229,7 @@ fn with_several_streams_each_conversation_keeps_its_stream_and_its_order() {
         }
         let (mut next, mut slots) = ([0; 7], [None; 7]);
         while let Some(batch) = outbox.take(FIRST, Lane::Normal, 16) {
-            assert!(batch.bytes.len() <= 16 && batch.slot < usize::from(streams));
+            assert!(batch.bytes.len() <= 16 && batch.slot < streams);
             for frame in batch.bytes.chunks(2) {
                 let room = usize::from(frame[0]);
                 assert_eq!(frame[1], next[room], "in order");

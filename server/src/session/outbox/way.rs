@@ -31,8 +31,8 @@ impl Strand {
     }
 
     /// Which of a lane's streams it goes on if there are so many.
-    pub(super) fn slot(self, streams: u8) -> usize {
-        usize::from(self.0 % streams.max(1))
+    pub(super) fn slot(self, streams: u8) -> u8 {
+        self.0 % streams.max(1)
     }
 }
 
@@ -56,7 +56,7 @@ mod tests {
             let mut used: Vec<_> = (0..100).map(|i| strand(i).slot(streams)).collect();
             used.sort_unstable();
             used.dedup();
-            assert_eq!(used, (0..usize::from(expected)).collect::<Vec<_>>());
+            assert_eq!(used, (0..expected).collect::<Vec<_>>());
         }
         assert_eq!(Strand::default().slot(4), 0);
     }
