@@ -199,8 +199,10 @@ impl<C: Carrier> Driver<C> {
             if self.state.is_open() || self.state.is_visiting() {
                 let Shared { session: config, hub, addresses, entropy, .. } = &*self.context.shared;
                 let returning = hub.users() + addresses.visitors();
-                let wait = entropy.up_to(config.spread_of_return(returning));
-                let draining = Draining { retry_after_ms: wait.as_millis() as u32 };
+                // Whoever came before this server is gone would be refused, and wait for longer the next time.
+                let wait = config.leave_timeout + entropy.up_to(config.spread_of_return(returning));
+                let retry_after_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+                let draining = Draining { retry_after_ms };
                 self.context.session.outbox.push_notice(draining.to_frame());
             }
             self.input(Input::Drain)?;
