@@ -67,7 +67,8 @@ struct Aimed {
 
 fn section(number: usize, report: &Report) -> anyhow::Result<Section> {
     let Report { scenario, machine, machine_load: [before, after], .. } = report;
-    let began = UNIX_EPOCH + Duration::from_secs(report.began);
+    let began =
+        UNIX_EPOCH.checked_add(Duration::from_secs(report.began)).context("a time beyond all clocks")?;
     let gib = machine.memory as f64 / f64::from(1 << 30);
     let aimed = |Aim { what, value, bound, side, met }: &Aim| Aimed {
         what: what.clone(),

@@ -4,6 +4,7 @@ mod summary;
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -211,11 +212,12 @@ impl Report {
     pub(crate) fn end(mut self, shared: &Shared) -> anyhow::Result<()> {
         self.machine_load[1] = cpu::machine_load();
         self.series = self.sampler.series();
-        print!("{}", summary::of(&self));
         if let Some(path) = &shared.json {
             let text = serde_json::to_string_pretty(&self)? + "\n";
             std::fs::write(path, text).with_context(|| path.display().to_string())?;
         }
+        // Whoever reads only the first lines closes the pipe.
+        _ = write!(std::io::stdout(), "{}", summary::of(&self));
         if let Some(why) = self.not_run {
             return Err(NotRun(why).into());
         }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 use crate::{
     cpu::{Cpu, Memory},
@@ -139,7 +139,7 @@ impl Sampler {
     /// Looks as often as is said, and half as often whenever there are too many points; shows what it saw.
     pub(crate) async fn run(&self, mut every: Duration, progress: &Progress) -> Infallible {
         loop {
-            let mut often = interval(every);
+            let mut often = interval_at((Instant::now() + every).into(), every);
             often.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 often.tick().await;

@@ -106,9 +106,14 @@ async fn sample(sampler: &Sampler, every: f64, progress: &Progress) -> anyhow::R
 
 /// Ready when a person or the system ends this process.
 async fn stopped() {
-    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    let (Ok(mut terminated), Ok(mut hung_up)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        return std::future::pending().await;
+    };
     tokio::select! {
         Ok(()) = tokio::signal::ctrl_c() => {}
         _ = terminated.recv() => {}
+        _ = hung_up.recv() => {}
     }
 }

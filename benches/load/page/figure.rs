@@ -248,7 +248,7 @@ fn over_time(report: &Report) -> anyhow::Result<Vec<Figure>> {
             vec![(*who).to_owned(), rounded(mean), rounded(most), rounded(last), values.len().to_string()]
         });
         figures.push(Figure {
-            title: format!("{}{} over time", what[..1].to_uppercase(), &what[1..]),
+            title: format!("{} over time", capitalised(what)),
             caption: format!("In {unit}, by seconds since the scenario began."),
             legend: all.iter().map(|(who, _)| (*who).to_owned()).enumerate().collect(),
             svg,
@@ -269,6 +269,12 @@ fn cell((measured, control): Pair) -> String {
 
 fn columns(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// With a large first letter, if it has one.
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 #[cfg(test)]

@@ -263,15 +263,21 @@ async fn speak(
         late: Latencies::new()?,
     };
     let mut speaking = JoinSet::new();
-    let in_a_room = (speakers.len() as u64).div_ceil(u64::from(order.rooms));
+    // In turn over all rooms, or all of them would speak at the same instant.
+    let all = (speakers.len() as u64).next_multiple_of(u64::from(order.rooms));
+    let pace = match round.pace {
+        Pace::PerSecond(rate) => Pace::PerSecond(rate * f64::from(order.rooms)),
+        ahead @ Pace::Ahead(_) => ahead,
+    };
+    let round = Round { pace, ..round };
     for speaker in speakers.drain(..) {
         let slowest = listeners
             .iter()
             .filter(|(room, _)| *room == speaker.room)
             .map(|(_, listener)| listener.clone())
             .collect();
-        let turn = u64::from(speaker.number / order.rooms);
-        speaking.spawn(speaker.speak(round, (turn, in_a_room), slowest, hall.clone()));
+        let turn = u64::from(speaker.number);
+        speaking.spawn(speaker.speak(round, (turn, all), slowest, hall.clone()));
     }
     while let Some(spoken) = speaking.join_next().await {
         let (speaker, said) = spoken??;

@@ -149,7 +149,9 @@ async fn listen(mut events: Events, index: u32, writing: Writing, last: Arc<Atom
     while let Some(event) = events.recv().await {
         if let Some(hall) = &*writing.borrow() {
             hall.hear(&hall.way(index), &event);
-            last.store(cpu::since_boot().as_micros() as u64, Relaxed);
+            if matches!(event, Event::MessageSent(_)) {
+                last.store(cpu::since_boot().as_micros() as u64, Relaxed);
+            }
         }
     }
 }

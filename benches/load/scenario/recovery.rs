@@ -160,8 +160,9 @@ impl Options {
         let until = Instant::now() + seconds(cut_for)?;
         let before = server.cpu()?;
         self.write(children, messages).await?;
-        let write = server.cpu()?.since(before);
         sleep_until(until).await;
+        // What it costs to send to those who are not there is part of it.
+        let write = server.cpu()?.since(before);
         let (before, from) = (server.cpu()?, cpu::since_boot());
         tell_all(children, Ask::Cut(false)).await?;
         let all = self.settle(children).await?;

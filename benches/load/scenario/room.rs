@@ -117,7 +117,8 @@ impl Options {
         let mut hall = match Hall::open(stage, seats, &self.shared).await {
             Ok(hall) => hall,
             Err(error) => {
-                // Others may well be played.
+                // Others may well be played, but this is no good end.
+                stage.report.broken.push(format!("{listeners} sessions did not come in: {error:#}"));
                 for point in points {
                     stage.report.rows.push(json!({ "row": point.name(), "not_run": format!("{error:#}") }));
                 }

@@ -247,11 +247,11 @@ impl<C: Carrier> Driver<C> {
                     continue;
                 }
             };
-            let decoder = self.decoders.of(lane, slot);
-            if bytes.is_empty() && !decoder.is_between_frames() {
+            if !bytes.is_empty() {
+                self.decoders.of(lane, slot).extend(&bytes);
+            } else if self.decoders.has_begun(lane, slot) {
                 return ControlFlow::Break(End::Close(Close::Malformed));
             }
-            decoder.extend(&bytes);
         }
         ControlFlow::Continue(())
     }

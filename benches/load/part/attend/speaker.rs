@@ -63,7 +63,7 @@ impl Speaker {
         Ok(Self { line, number, room, bare, user, conversation, topic, next_request, said: 0 })
     }
 
-    /// Speaks for a round, in its turn of so many in its room.
+    /// Speaks for a round, in its turn of so many, whose pace is that of all of them.
     pub(super) async fn speak(
         mut self,
         round: Round,

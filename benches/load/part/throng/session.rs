@@ -40,12 +40,12 @@ use crate::{
 
 /// Whose a message is and which of theirs, as one number.
 pub(crate) fn number(user: u32, nth: u64) -> u64 {
-    (u64::from(user) << 40) | nth
+    (u64::from(user) << 28) | nth
 }
 
 /// Whose a message is, and which of theirs.
 pub(crate) fn parts(number: u64) -> (u32, u64) {
-    ((number >> 40) as u32, number & ((1 << 40) - 1))
+    ((number >> 28) as u32, number & ((1 << 28) - 1))
 }
 
 #[derive(Debug, Default)]

@@ -18,6 +18,9 @@ use crate::{
 /// Of the knee's goodput, how much is to be left while more is offered.
 const GOODPUT_MIN: f64 = 0.8;
 
+/// Of the urgent deliveries, those that must arrive for their times to say anything.
+const URGENT_SHARE_MIN: f64 = 0.95;
+
 /// To the knee's p99 of urgent messages, at most so much.
 const URGENT_MAX: f64 = 5.0;
 
@@ -30,6 +33,8 @@ struct Stretch {
     offered: f64,
     /// Of them, of urgent messages.
     urgent_offered: f64,
+    /// Of them, those that arrived.
+    urgent_share: f64,
     /// All seconds together.
     all: Second,
     seen: Seen,
@@ -89,6 +94,8 @@ impl Stretch {
         Ok(Self {
             offered,
             urgent_offered,
+            urgent_share: all.urgent.as_ref().map_or(0.0, |times| times.percentiles().count as f64)
+                / (urgent_offered * seconds.len() as f64).max(1.0),
             seen: seen(&played.seconds, seconds)?,
             lowest: lowest.unwrap_or_default() as f64,
             urgent_p99_ms: all.urgent.as_ref().map(|times| times.percentiles().p99),
@@ -108,6 +115,7 @@ impl Stretch {
             "row": name,
             "offered_deliveries_per_second": self.offered,
             "of_them_high": self.urgent_offered,
+            "of_them_arrived": self.urgent_share,
             "deliveries_per_second": self.seen.goodput,
             "deliveries_in_the_lowest_second": self.lowest,
             "delivered": delivered,
@@ -145,11 +153,16 @@ impl Round {
         above.seen.goodput / at.seen.goodput.max(1e-9)
     }
 
-    /// p99 of urgent messages above the knee to the knee's; without end if none arrived there.
+    /// p99 of urgent messages above the knee to the knee's; without end if not nearly all of them arrived there, for then those
+    /// that did say little.
     fn urgent(&self) -> f64 {
         let [at, above, _] = &self.stretches;
         match (at.urgent_p99_ms, above.urgent_p99_ms) {
-            (Some(at), Some(above)) => above / at,
+            (Some(at), Some(above))
+                if self.stretches.iter().all(|some| some.urgent_share >= URGENT_SHARE_MIN) =>
+            {
+                above / at
+            }
             _ => f64::INFINITY,
         }
     }
@@ -190,8 +203,12 @@ impl<'a> Tally<'a> {
             quail.0.iter().zip(&bare.0).for_each(|(quail, bare)| rounds.push(of(quail), of(bare)));
             report.rounds(&format!("{name}: {what}, Quail to bare loop"), rounds);
         }
-        let never = f64::from(options.after);
-        let normal = |round: &Round| round.normal.map_or(never, |second| second as f64);
+        if !search.is_borne() {
+            // What is three times of nothing shows nothing.
+            report.broken.push(format!("{name}: not even the lowest rate was borne"));
+            return;
+        }
+        let normal = |round: &Round| round.normal.map_or(f64::INFINITY, |second| second as f64);
         report.at_least(
             &format!("{name}: of the knee's deliveries/s above it"),
             quail.median(Round::goodput),

@@ -169,6 +169,12 @@ impl Tally {
         (!rounds.measured.is_empty()).then_some(rounds)
     }
 
+    /// Messages that a carrier left out and told of.
+    pub(super) fn left_out(&self, name: Name, carrier: Carrier) -> u64 {
+        let passes = self.calm.get(&(name.text(), carrier)).into_iter().flatten();
+        passes.map(|pass| pass.outcome.left_out).sum()
+    }
+
     /// The median of the rounds' ratios of the 95th percentiles; `None` if it was not played.
     pub(super) fn ratio(&self, name: Name, carrier: Carrier, control: Carrier) -> Option<f64> {
         self.rounds(name.text(), carrier, control).map(|rounds| rounds.ratio())

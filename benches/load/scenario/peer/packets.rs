@@ -34,7 +34,10 @@ impl Packets {
         let audience = Audience::open(&House::Bare(fan.target.clone()), fan.id(), seats, shared).await?;
         let rate = acknowledged / f64::from(senders) / f64::from(together);
         let round = Round { milliseconds: 4000, per_flush: together, bytes, pace: Pace::PerSecond(rate) };
-        Ok(Self { fan, audience, round })
+        let mut packets = Self { fan, audience, round };
+        // The first round finds everything cold.
+        packets.cpu_us().await?;
+        Ok(packets)
     }
 
     /// Microseconds of the loop's CPU for a message, of one round.

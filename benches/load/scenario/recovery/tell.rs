@@ -55,7 +55,10 @@ impl Case {
     pub(super) fn add(&mut self, live: Regain, later: Regain) -> anyhow::Result<()> {
         let from_us = later.from.as_micros() as u64;
         for complete_us in later.all.iter().flat_map(|some| &some.complete_us) {
-            self.complete.record(Duration::from_micros(complete_us.saturating_sub(from_us)));
+            // Whoever got nothing since is missed by the account.
+            if let Some(took_us) = complete_us.checked_sub(from_us) {
+                self.complete.record(Duration::from_micros(took_us));
+            }
         }
         self.resumed += later.resumed;
         let [live_us, write_us, read_us] =

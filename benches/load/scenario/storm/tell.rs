@@ -226,8 +226,7 @@ impl All {
             (slowest, this) => slowest.or(this),
         };
         variant.normal = slower(variant.normal, normal);
-        variant.normal_after_all =
-            slower(variant.normal_after_all, normal.map(|normal| (normal - back).max(0.0)));
+        variant.normal_after_all = slower(variant.normal_after_all, normal.map(|normal| wait(back, normal)));
     }
 
     /// Tells the report.
@@ -274,6 +273,30 @@ impl All {
                 }
                 (None, _) => {}
             }
+        }
+    }
+}
+
+/// From when all were back until traffic was as usual; without end if either never was.
+fn wait(back: f64, normal: f64) -> f64 {
+    if back.is_finite() && normal.is_finite() { (normal - back).max(0.0) } else { f64::INFINITY }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traffic_is_not_as_usual_before_all_are_back() {
+        let never = f64::INFINITY;
+        for (back, normal, expected) in [
+            (3.0, 5.0, 2.0),
+            (5.0, 3.0, 0.0),
+            (never, 3.0, never),
+            (3.0, never, never),
+            (never, never, never),
+        ] {
+            assert_eq!(wait(back, normal), expected);
         }
     }
 }

@@ -20,9 +20,15 @@ use quinn_proto::RttEstimator;
 /// Packets that may always be in flight: enough for acknowledgements to keep coming.
 const PACKETS_MIN: u64 = 4;
 
-/// Packets that losses leave in flight, unless all packets of some time are lost: as many as a connection may begin with
-/// (RFC 6928). At what a chat says, losses are mostly of radio links, and a smaller window would be a queue in the server.
+/// Packets that losses leave in flight: as many as a connection may begin with (RFC 6928). At what a chat says, losses are
+/// mostly of radio links, and a smaller window would be a queue in the server.
 const LOSSY_PACKETS_MIN: u64 = 10;
+
+/// One lost of so many is more than a radio link loses: somebody on the way throws away what is too much.
+const LOST_OF_MAX: u64 = 4;
+
+/// Packets over which that is counted.
+const COUNTED_PACKETS: u64 = 64;
 
 /// Rounds of long round trips with as little in flight after which they are taken for the path's own.
 const CRAMPED_ROUNDS_MAX: u32 = 8;
@@ -37,7 +43,7 @@ struct Target(Duration);
 impl ControllerFactory for Target {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
         let cubic = Cubic::new(Arc::new(CubicConfig::default()), now, mtu);
-        Box::new(Shallow { cubic, rule: Rule::new(self.0, mtu), sent: 0, collapsed: false })
+        Box::new(Shallow { cubic, rule: Rule::new(self.0, mtu), sent: 0, losses: Losses::default() })
     }
 }
 
@@ -143,6 +149,45 @@ fn scaled(bytes: u64, aim: Duration, rtt: Duration) -> u64 {
     u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
+/// What was lost of late, and whether that may be the radio.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Losses {
+    acknowledged: u64,
+    lost: u64,
+    /// Bytes that are to arrive before losses are taken for the radio's again.
+    suspended: u64,
+}
+
+impl Losses {
+    fn acknowledged(&mut self, bytes: u64, mtu: u64) {
+        self.suspended = self.suspended.saturating_sub(bytes);
+        self.acknowledged = self.acknowledged.saturating_add(bytes);
+        self.age(mtu);
+    }
+
+    /// So many bytes were lost; none means that a router says it has too much to carry.
+    fn lost(&mut self, bytes: u64, persistent: bool, mtu: u64) {
+        self.lost = self.lost.saturating_add(bytes);
+        self.age(mtu);
+        if persistent || bytes == 0 {
+            self.suspended = LOSSY_PACKETS_MIN * mtu;
+        }
+    }
+
+    fn age(&mut self, mtu: u64) {
+        if self.acknowledged.saturating_add(self.lost) > COUNTED_PACKETS * mtu {
+            self.acknowledged /= 2;
+            self.lost /= 2;
+        }
+    }
+
+    /// What losses leave in flight at least.
+    fn floor(&self, mtu: u64) -> u64 {
+        let heavy = self.lost.saturating_mul(LOST_OF_MAX) > self.acknowledged.saturating_add(self.lost);
+        if heavy || self.suspended > 0 { 0 } else { LOSSY_PACKETS_MIN * mtu }
+    }
+}
+
 /// See the module.
 #[derive(Clone)]
 struct Shallow {
@@ -150,19 +195,13 @@ struct Shallow {
     rule: Rule,
     /// The number of the packet sent last.
     sent: u64,
-    /// All packets of some time were lost, and the window has not come up since.
-    collapsed: bool,
+    losses: Losses,
 }
 
 impl Shallow {
-    fn lossy_floor(&self) -> u64 {
-        LOSSY_PACKETS_MIN * self.rule.mtu
-    }
-
     /// What losses allow to be in flight.
     fn loss_window(&self) -> u64 {
-        let window = self.cubic.window();
-        if self.collapsed { window } else { window.max(self.lossy_floor()) }
+        self.cubic.window().max(self.losses.floor(self.rule.mtu))
     }
 }
 
@@ -177,7 +216,7 @@ impl Controller for Shallow {
         // A window that is not used must not grow, or the first loss would shrink nothing.
         let held = self.rule.bound < self.cubic.window();
         self.cubic.on_ack(now, sent, bytes, app_limited || held, rtt);
-        self.collapsed &= self.cubic.window() < self.lossy_floor();
+        self.losses.acknowledged(bytes, self.rule.mtu);
     }
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest: Option<u64>) {
@@ -189,7 +228,7 @@ impl Controller for Shallow {
 
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, persistent: bool, lost_bytes: u64) {
         self.cubic.on_congestion_event(now, sent, persistent, lost_bytes);
-        self.collapsed |= persistent;
+        self.losses.lost(lost_bytes, persistent, self.rule.mtu);
         self.rule.lost(self.loss_window());
     }
 
@@ -289,26 +328,62 @@ mod tests {
         assert_eq!(rule.bound, u64::MAX);
     }
 
-    fn lossy(now: Instant) -> Box<dyn Controller> {
-        let mut controller = Arc::new(Target(TARGET)).build(now, MTU);
-        for packet in 0..100 {
-            let sent = now + Duration::from_millis(100 * packet);
-            controller.on_sent(sent, MTU.into(), packet);
-            controller.on_congestion_event(sent + Duration::from_millis(1), sent, false, MTU.into());
+    /// A network on which of each `of` packets one is lost, for some time.
+    fn lossy(losses: &mut Losses, of: u64) {
+        let mtu = u64::from(MTU);
+        for _ in 0..100 {
+            losses.acknowledged((of - 1) * mtu, mtu);
+            losses.lost(mtu, false, mtu);
         }
-        controller
     }
 
     #[test]
-    fn a_network_that_loses_packets_all_the_time_leaves_as_many_in_flight_as_a_connection_begins_with() {
+    fn losses_of_a_radio_leave_as_many_in_flight_as_a_connection_begins_with_and_heavier_ones_do_not() {
+        let mtu = u64::from(MTU);
+        for (of, expected) in [(50, 10), (20, 10), (6, 10), (3, 0), (2, 0)] {
+            let mut losses = Losses::default();
+            lossy(&mut losses, of);
+            assert_eq!(losses.floor(mtu), expected * mtu, "one of {of}");
+        }
+        assert_eq!(Losses::default().floor(mtu), 10 * mtu);
+    }
+
+    #[test]
+    fn after_darkness_or_a_mark_ten_packets_arrive_before_losses_are_the_radios_again() {
+        let mtu = u64::from(MTU);
+        for (bytes, persistent) in [(mtu, true), (0, false)] {
+            let mut losses = Losses::default();
+            lossy(&mut losses, 20);
+            losses.lost(bytes, persistent, mtu);
+            assert_eq!(losses.floor(mtu), 0);
+            losses.acknowledged(9 * mtu, mtu);
+            assert_eq!(losses.floor(mtu), 0);
+            losses.acknowledged(mtu, mtu);
+            assert_eq!(losses.floor(mtu), 10 * mtu, "whatever CUBIC makes of the losses since");
+        }
+    }
+
+    #[test]
+    fn a_controller_keeps_the_floor_under_cubic() {
         #[expect(clippy::disallowed_methods, reason = "any moment will do")]
         let now = Instant::now();
-        let mut controller = lossy(now);
-        assert_eq!(controller.window(), 10 * u64::from(MTU));
-        // Where nothing at all arrives for a while, it is not the radio.
+        let mut controller = Shallow {
+            cubic: Cubic::new(Arc::new(CubicConfig::default()), now, MTU),
+            rule: Rule::new(TARGET, MTU),
+            sent: 0,
+            losses: Losses::default(),
+        };
+        let mtu = u64::from(MTU);
+        for packet in 1..100 {
+            let sent = now + Duration::from_millis(100 * packet);
+            controller.on_sent(sent, mtu, packet);
+            controller.losses.acknowledged(19 * mtu, mtu);
+            controller.on_congestion_event(sent + Duration::from_millis(1), sent, false, mtu);
+        }
+        assert_eq!(controller.window(), 10 * mtu);
         let later = now + Duration::from_secs(60);
-        controller.on_congestion_event(later, later, true, MTU.into());
-        assert!(controller.window() < 5 * u64::from(MTU), "{}", controller.window());
+        controller.on_congestion_event(later, later, true, mtu);
+        assert!(controller.window() < 5 * mtu, "{}", controller.window());
     }
 
     #[test]

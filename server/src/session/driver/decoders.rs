@@ -33,6 +33,12 @@ impl Decoders {
         &mut self.by_stream[at].1
     }
 
+    /// True if a frame of a stream was begun and is not whole. Streams on which nothing is said need no decoder.
+    pub(super) fn has_begun(&self, lane: Lane, slot: usize) -> bool {
+        let stream = lane.index() * STREAMS_PER_LANE_MAX + slot;
+        self.by_stream.iter().any(|(it, decoder)| *it == stream && !decoder.is_between_frames())
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.by_stream.len()

@@ -288,15 +288,18 @@ impl Queue {
         if run == self.items.len() {
             return Some(slot);
         }
-        let (mut first, mut rest, mut length) = (VecDeque::new(), VecDeque::new(), 0);
+        let (mut first, mut rest, mut length, mut full) = (VecDeque::new(), VecDeque::new(), 0, false);
         for item in std::mem::take(&mut self.items) {
-            if length <= bytes_max && goes(self, &item) {
+            if !full && goes(self, &item) {
                 length += self.bytes(&item);
-                first.push_back(item);
+                // Nothing of a strand overtakes what stands before it; and no more than one batch of it passes others, or
+                // a busy conversation would keep all of them waiting.
+                full = !first.is_empty() && length > bytes_max;
             } else {
-                // Nothing of a strand overtakes what stands before it.
                 rest.push_back(item);
+                continue;
             }
+            if full { &mut rest } else { &mut first }.push_back(item);
         }
         first.append(&mut rest);
         self.items = first;

@@ -258,3 +258,18 @@ fn control_has_one_stream_and_the_next_connection_says_its_own_number() {
     }
     assert_eq!(outbox.take(second, Lane::Low, 100).unwrap().bytes, frame(1, 3), "one stream, and one batch");
 }
+
+#[test]
+fn a_busy_conversation_passes_the_others_with_one_batch_and_no_more() {
+    let outbox = Outbox::new(Config { lane_items: 1000, lane_bytes: ByteSize::kib(64) });
+    outbox.set_streams(FIRST, 4);
+    let slot = |name: &str| Strand::of(&subject(name, 1).conversation).slot(4);
+    let quiet = ["b", "c", "d", "e", "f"].into_iter().find(|name| slot(name) != slot("a")).unwrap();
+    for (byte, name) in [(1, "a"), (2, quiet), (3, "a"), (4, "a"), (5, "a")] {
+        assert_eq!(outbox.push_event(Lane::Normal, frame(byte, 10), subject(name, byte.into())), 0);
+    }
+    let batches = std::iter::from_fn(|| outbox.take(FIRST, Lane::Normal, 25));
+    let firsts: Vec<_> =
+        batches.map(|batch| batch.bytes.chunks(10).map(|frame| frame[0]).collect()).collect();
+    assert_eq!(firsts, [vec![1, 3], vec![2], vec![4, 5]]);
+}
