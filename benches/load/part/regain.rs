@@ -10,6 +10,7 @@ use std::{
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use quail_client::{Client, Events};
+use quail_protocol::Event;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 

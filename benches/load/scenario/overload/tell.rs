@@ -189,7 +189,7 @@ impl<'a> Tally<'a> {
 
     /// Tells the report.
     pub(super) fn tell(&self, report: &mut Report) {
-        let Self { name, search, quail, bare, options } = self;
+        let Self { name, search, quail, bare, .. } = self;
         report.figure(&format!("{name}: knee, messages/s"), search.knee());
         report.count(&format!("{name}: knee found"), search.is_borne().into());
         for (who, side) in [("Quail", quail), ("bare loop", bare)] {

@@ -269,7 +269,7 @@ fn a_busy_conversation_passes_the_others_with_one_batch_and_no_more() {
         assert_eq!(outbox.push_event(Lane::Normal, frame(byte, 10), subject(name, byte.into())), 0);
     }
     let batches = std::iter::from_fn(|| outbox.take(FIRST, Lane::Normal, 25));
-    let firsts: Vec<_> =
+    let firsts: Vec<Vec<u8>> =
         batches.map(|batch| batch.bytes.chunks(10).map(|frame| frame[0]).collect()).collect();
     assert_eq!(firsts, [vec![1, 3], vec![2], vec![4, 5]]);
 }
