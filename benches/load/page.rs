@@ -73,7 +73,7 @@ fn section(number: usize, report: &Report) -> anyhow::Result<Section> {
     let aimed = |Aim { what, value, bound, side, met }: &Aim| Aimed {
         what: what.clone(),
         value: rounded(*value),
-        bound: format!("{side} {bound}"),
+        bound: format!("{side} {}", rounded(*bound)),
         met: *met,
     };
     let counts = report.counts.iter().map(|(name, count)| vec![name.clone(), count.to_string()]);

@@ -31,7 +31,6 @@ const CASES: &[Case] = &[
                 _ => None,
             });
             let (draining, ()) = futures_util::future::join(told, stopping).await;
-            // Not before the server is gone, and soon after.
             assert!((1000..60_000).contains(&draining.retry_after_ms));
         }
         .boxed_local()

@@ -8,6 +8,8 @@
 //! Round trips that stay long although next to nothing is in flight are not of our making: another flow fills the queue,
 //! or the path became longer. They are then what the target is added to.
 
+mod losses;
+
 use std::{
     any::Any,
     sync::Arc,
@@ -17,18 +19,10 @@ use std::{
 use quinn::congestion::{Controller, ControllerFactory, Cubic, CubicConfig};
 use quinn_proto::RttEstimator;
 
+use self::losses::Losses;
+
 /// Packets that may always be in flight: enough for acknowledgements to keep coming.
 const PACKETS_MIN: u64 = 4;
-
-/// Packets that losses leave in flight: as many as a connection may begin with (RFC 6928). At what a chat says, losses are
-/// mostly of radio links, and a smaller window would be a queue in the server.
-const LOSSY_PACKETS_MIN: u64 = 10;
-
-/// One lost of so many is more than a radio link loses: somebody on the way throws away what is too much.
-const LOST_OF_MAX: u64 = 4;
-
-/// Packets over which that is counted.
-const COUNTED_PACKETS: u64 = 64;
 
 /// Rounds of long round trips with as little in flight after which they are taken for the path's own.
 const CRAMPED_ROUNDS_MAX: u32 = 8;
@@ -147,45 +141,6 @@ impl Rule {
 fn scaled(bytes: u64, aim: Duration, rtt: Duration) -> u64 {
     let scaled = u128::from(bytes).saturating_mul(aim.as_nanos()) / rtt.as_nanos().max(1);
     u64::try_from(scaled).unwrap_or(u64::MAX)
-}
-
-/// What was lost of late, and whether that may be the radio.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Losses {
-    acknowledged: u64,
-    lost: u64,
-    /// Bytes that are to arrive before losses are taken for the radio's again.
-    suspended: u64,
-}
-
-impl Losses {
-    fn acknowledged(&mut self, bytes: u64, mtu: u64) {
-        self.suspended = self.suspended.saturating_sub(bytes);
-        self.acknowledged = self.acknowledged.saturating_add(bytes);
-        self.age(mtu);
-    }
-
-    /// So many bytes were lost; none means that a router says it has too much to carry.
-    fn lost(&mut self, bytes: u64, persistent: bool, mtu: u64) {
-        self.lost = self.lost.saturating_add(bytes);
-        self.age(mtu);
-        if persistent || bytes == 0 {
-            self.suspended = LOSSY_PACKETS_MIN * mtu;
-        }
-    }
-
-    fn age(&mut self, mtu: u64) {
-        if self.acknowledged.saturating_add(self.lost) > COUNTED_PACKETS * mtu {
-            self.acknowledged /= 2;
-            self.lost /= 2;
-        }
-    }
-
-    /// What losses leave in flight at least.
-    fn floor(&self, mtu: u64) -> u64 {
-        let heavy = self.lost.saturating_mul(LOST_OF_MAX) > self.acknowledged.saturating_add(self.lost);
-        if heavy || self.suspended > 0 { 0 } else { LOSSY_PACKETS_MIN * mtu }
-    }
 }
 
 /// See the module.
@@ -326,41 +281,6 @@ mod tests {
             rule.batch_ended(number, number, 20_000, 60_000);
         }
         assert_eq!(rule.bound, u64::MAX);
-    }
-
-    /// A network on which of each `of` packets one is lost, for some time.
-    fn lossy(losses: &mut Losses, of: u64) {
-        let mtu = u64::from(MTU);
-        for _ in 0..100 {
-            losses.acknowledged((of - 1) * mtu, mtu);
-            losses.lost(mtu, false, mtu);
-        }
-    }
-
-    #[test]
-    fn losses_of_a_radio_leave_as_many_in_flight_as_a_connection_begins_with_and_heavier_ones_do_not() {
-        let mtu = u64::from(MTU);
-        for (of, expected) in [(50, 10), (20, 10), (6, 10), (3, 0), (2, 0)] {
-            let mut losses = Losses::default();
-            lossy(&mut losses, of);
-            assert_eq!(losses.floor(mtu), expected * mtu, "one of {of}");
-        }
-        assert_eq!(Losses::default().floor(mtu), 10 * mtu);
-    }
-
-    #[test]
-    fn after_darkness_or_a_mark_ten_packets_arrive_before_losses_are_the_radios_again() {
-        let mtu = u64::from(MTU);
-        for (bytes, persistent) in [(mtu, true), (0, false)] {
-            let mut losses = Losses::default();
-            lossy(&mut losses, 20);
-            losses.lost(bytes, persistent, mtu);
-            assert_eq!(losses.floor(mtu), 0);
-            losses.acknowledged(9 * mtu, mtu);
-            assert_eq!(losses.floor(mtu), 0);
-            losses.acknowledged(mtu, mtu);
-            assert_eq!(losses.floor(mtu), 10 * mtu, "whatever CUBIC makes of the losses since");
-        }
     }
 
     #[test]

@@ -68,8 +68,9 @@ async fn visitors_do_not_all_come_back_at_once_when_the_server_goes_away() {
         next(events, |event| if let Event::Draining(draining) = event { Some(draining) } else { None })
     }));
     let (told, ()) = tokio::join!(told, town.stop());
-    assert!(told.iter().any(|draining| draining.retry_after_ms > 0), "{told:?}");
-    assert!(told.iter().all(|draining| draining.retry_after_ms <= 4000), "{told:?}");
+    // Nobody before the server is gone.
+    assert!(told.iter().any(|draining| draining.retry_after_ms > 1000), "{told:?}");
+    assert!(told.iter().all(|draining| (1000..=5000).contains(&draining.retry_after_ms)), "{told:?}");
 }
 
 #[tokio::test]
