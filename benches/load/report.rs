@@ -17,6 +17,7 @@ use crate::{
     cpu,
     flags::Shared,
     latency::{Latencies, Percentiles},
+    ledger::Account,
     machine::{self, Machine},
     number,
     rounds::Rounds,
@@ -182,6 +183,24 @@ impl Report {
     /// Adds a number of things.
     pub(crate) fn count(&mut self, name: &str, count: u64) {
         self.counts.insert(name.to_owned(), count);
+    }
+
+    /// Adds what became of messages.
+    pub(crate) fn account(&mut self, account: &Account) {
+        let Account { sent, accepted, refused, unknown, delivered, lost, duplicates, misordered, .. } =
+            *account;
+        for (what, count) in [
+            ("sent", sent),
+            ("acknowledged", accepted),
+            ("refused", refused),
+            ("without an answer", unknown),
+            ("delivered", delivered),
+            ("lost", lost),
+            ("duplicated", duplicates),
+            ("out of order", misordered),
+        ] {
+            self.count(&format!("messages {what}"), count);
+        }
     }
 
     /// Adds a figure.

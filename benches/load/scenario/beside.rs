@@ -20,8 +20,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use self::{hall::Hall, system::System, table::Table};
-use super::{Scenario, Stage, audience::Seats, side::Point};
-use crate::{flags::Shared, part::attend::Pace};
+use super::{
+    Scenario, Stage,
+    audience::Seats,
+    side::{Point, paced, saturated},
+};
+use crate::flags::Shared;
 
 /// Flags of the scenario.
 #[derive(Clone, Debug, Args, Serialize)]
@@ -67,12 +71,6 @@ pub(crate) struct Options {
     rounds: u32,
 }
 
-/// Messages that are sent together when listeners set the pace.
-const SATURATED_BURST: u32 = 64;
-
-/// Flushes that all listeners together get per second.
-const FLUSHES_HEARD: f64 = 8000.0;
-
 impl Scenario for Options {
     const NAME: &'static str = "beside";
 
@@ -82,27 +80,14 @@ impl Scenario for Options {
 
     async fn play(&self, stage: &mut Stage) -> anyhow::Result<()> {
         for members in &self.members {
-            let rate = self.rate.unwrap_or(FLUSHES_HEARD / f64::from((*members).max(1)));
-            let points = self.sizes.iter().flat_map(|bytes| {
-                self.bursts.iter().map(|per_flush| Point {
-                    members: *members,
-                    bytes: *bytes,
-                    per_flush: *per_flush,
-                    pace: Pace::PerSecond(rate),
-                })
-            });
+            let points = paced(*members, &self.sizes, &self.bursts, self.rate);
             let seats = Seats { listeners: *members, rooms: 1, speakers: 1, together: false };
-            self.hall(stage, seats, points.collect()).await?;
+            self.hall(stage, seats, points).await?;
         }
         if self.saturated > 0 {
-            let point = |bytes| Point {
-                members: self.saturated,
-                bytes,
-                per_flush: SATURATED_BURST,
-                pace: Pace::Ahead(self.ahead),
-            };
+            let points = saturated(self.saturated, &self.sizes, self.ahead);
             let seats = Seats { listeners: self.saturated, rooms: 1, speakers: 1, together: true };
-            self.hall(stage, seats, self.sizes.iter().copied().map(point).collect()).await?;
+            self.hall(stage, seats, points).await?;
         }
         if self.idle > 0 {
             idle::play(stage, self).await?;

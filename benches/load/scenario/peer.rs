@@ -20,7 +20,6 @@ use crate::{
     cpu::{Cpu, Memory},
     disk,
     flags::Shared,
-    ledger::Account,
     part::{
         Part,
         chat::{Chatted, Order, Told},
@@ -169,18 +168,9 @@ impl Options {
     fn tell(&self, stage: &mut Stage, window: &Window) {
         let Window { cpu, committer, memory, batches, chatted, dropped } = window;
         let report = &mut stage.report;
-        let Account { sent, accepted, refused, unknown, delivered, lost, duplicates, misordered, unexpected } =
-            chatted.account;
+        report.account(&chatted.account);
         for (name, count) in [
-            ("messages sent", sent),
-            ("messages acknowledged", accepted),
-            ("messages refused", refused),
-            ("messages without an answer", unknown),
-            ("messages delivered", delivered),
-            ("messages lost", lost),
-            ("messages duplicated", duplicates),
-            ("messages out of order", misordered),
-            ("messages unexpected", unexpected + chatted.strange),
+            ("messages unexpected", chatted.account.unexpected + chatted.strange),
             ("clients left behind", chatted.behind),
             ("events dropped by the server", *dropped),
             ("measured acknowledgements", chatted.acknowledged_in_window),

@@ -8,7 +8,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use self::{hall::Hall, row::Row};
-use super::{Scenario, Stage, audience::Seats, side::Point};
+use super::{
+    Scenario, Stage,
+    audience::Seats,
+    side::{Point, paced, saturated},
+};
 use crate::{flags::Shared, part::attend::Pace};
 
 /// Flags of the scenario.
@@ -61,12 +65,6 @@ const AIMED_BURSTS: [u32; 3] = [1, 4, 16];
 /// Deliveries per core-second of a server that is kept busy.
 const SATURATED_MIN: f64 = 1.2e6;
 
-/// Messages that are sent together then.
-const SATURATED_BURST: u32 = 64;
-
-/// Flushes that all listeners together get per second.
-const FLUSHES_HEARD: f64 = 8000.0;
-
 impl Scenario for Options {
     const NAME: &'static str = "room";
 
@@ -77,32 +75,19 @@ impl Scenario for Options {
     async fn play(&self, stage: &mut Stage) -> anyhow::Result<()> {
         let mut deliveries = 0;
         for members in &self.members {
-            let rate = self.rate.unwrap_or(FLUSHES_HEARD / f64::from((*members).max(1)));
-            let points = self.sizes.iter().flat_map(|bytes| {
-                self.bursts.iter().map(|per_flush| Point {
-                    members: *members,
-                    bytes: *bytes,
-                    per_flush: *per_flush,
-                    pace: Pace::PerSecond(rate),
-                })
-            });
+            let points = paced(*members, &self.sizes, &self.bursts, self.rate);
             let seats = Seats {
                 listeners: *members,
                 rooms: self.rooms,
                 speakers: self.publishers * self.rooms,
                 together: false,
             };
-            deliveries += self.hall(stage, seats, points.collect()).await?;
+            deliveries += self.hall(stage, seats, points).await?;
         }
         if self.saturated > 0 {
-            let point = |bytes| Point {
-                members: self.saturated,
-                bytes,
-                per_flush: SATURATED_BURST,
-                pace: Pace::Ahead(self.ahead),
-            };
+            let points = saturated(self.saturated, &self.sizes, self.ahead);
             let seats = Seats { listeners: self.saturated, rooms: 1, speakers: 1, together: true };
-            deliveries += self.hall(stage, seats, self.sizes.iter().copied().map(point).collect()).await?;
+            deliveries += self.hall(stage, seats, points).await?;
         }
         stage.report.count("deliveries", deliveries);
         Ok(())

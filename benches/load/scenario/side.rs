@@ -40,6 +40,26 @@ impl Point {
     }
 }
 
+/// Messages that are sent together when listeners set the pace.
+const SATURATED_BURST: u32 = 64;
+
+/// Flushes that all listeners together get per second.
+const FLUSHES_HEARD: f64 = 8000.0;
+
+/// Every size with every number of messages together, at so many flushes per second, or as many as listeners bear.
+pub(super) fn paced(members: u32, sizes: &[u32], bursts: &[u32], rate: Option<f64>) -> Vec<Point> {
+    let pace = Pace::PerSecond(rate.unwrap_or(FLUSHES_HEARD / f64::from(members.max(1))));
+    let all = sizes.iter().flat_map(|bytes| bursts.iter().map(move |per_flush| (*bytes, *per_flush)));
+    all.map(|(bytes, per_flush)| Point { members, bytes, per_flush, pace }).collect()
+}
+
+/// Every size as fast as those who listen follow, so many messages ahead of them.
+pub(super) fn saturated(members: u32, sizes: &[u32], ahead: u64) -> Vec<Point> {
+    let point =
+        |bytes: &u32| Point { members, bytes: *bytes, per_flush: SATURATED_BURST, pace: Pace::Ahead(ahead) };
+    sizes.iter().map(point).collect()
+}
+
 /// All rounds of one server.
 pub(super) struct Side {
     /// Messages that were heard, each counted for everyone who did.

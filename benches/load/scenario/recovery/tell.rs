@@ -107,18 +107,7 @@ pub(super) fn cases(report: &mut Report, cases: Vec<Case>, readers: u32) {
         }));
         report.rounds(&format!("{name}: server CPU µs per message, later to live"), cpu);
     }
-    for (name, count) in [
-        ("messages sent", all.sent),
-        ("messages acknowledged", all.accepted),
-        ("messages refused", all.refused),
-        ("messages without an answer", all.unknown),
-        ("messages delivered", all.delivered),
-        ("messages lost", all.lost),
-        ("messages duplicated", all.duplicates),
-        ("messages out of order", all.misordered),
-    ] {
-        report.count(name, count);
-    }
+    report.account(&all);
 }
 
 /// How long servers took from the start of the process until they listened.

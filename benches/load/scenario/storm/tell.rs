@@ -235,18 +235,7 @@ impl All {
         report.count("sessions", sessions.into());
         report.count("sessions of each client address at most", per_address.min(sessions).into());
         report.count("client addresses", sessions.div_ceil(per_address).into());
-        for (name, count) in [
-            ("messages sent", account.sent),
-            ("messages acknowledged", account.accepted),
-            ("messages refused", account.refused),
-            ("messages without an answer", account.unknown),
-            ("messages delivered", account.delivered),
-            ("messages lost", account.lost),
-            ("messages duplicated", account.duplicates),
-            ("messages out of order", account.misordered),
-        ] {
-            report.count(name, count);
-        }
+        report.account(&account);
         for (by, variant) in variants {
             let Variant { back, cpu, all_back, normal, normal_after_all } = variant;
             if !back.measured.is_empty() {
