@@ -9,7 +9,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
 /// See the module. Everything that is added is begun at once, in the order in which it is added.
-pub(crate) struct Flight<T>(FuturesUnordered<Pin<Box<dyn Future<Output = T>>>>);
+pub(crate) struct Flight<T>(FuturesUnordered<Pin<Box<dyn Future<Output = T> + Send>>>);
 
 impl<T> Flight<T> {
     /// Nothing was begun.
@@ -23,8 +23,8 @@ impl<T> Flight<T> {
     }
 
     /// Begins one; its answer, if that is there at once.
-    pub(crate) async fn begin(&mut self, future: impl Future<Output = T> + 'static) -> Option<T> {
-        let mut future: Pin<Box<dyn Future<Output = T>>> = Box::pin(future);
+    pub(crate) async fn begin(&mut self, future: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let mut future: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(future);
         // Calls go out in the order in which they are first polled.
         match poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
             Poll::Ready(answer) => Some(answer),

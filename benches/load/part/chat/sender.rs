@@ -1,23 +1,16 @@
 //! One user who writes to their partner.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use quail_client::{CallError, Peer};
 use quail_protocol::message::Sent;
 use tokio::time::sleep_until;
 
 use super::hall::{Hall, Way};
-use crate::{body, schedule::Schedule};
+use crate::{body, flight::Flight, schedule::Schedule};
 
-/// A message without an answer: its number, when it was meant to go, and what becomes of it.
-type Sending = Pin<Box<dyn Future<Output = (u64, Duration, Result<Sent, CallError>)> + Send>>;
+/// What became of a message: its number, when it was meant to go, and the answer.
+type Answered = (u64, Duration, Result<Sent, CallError>);
 
 struct Sender {
     hall: Arc<Hall>,
@@ -25,7 +18,7 @@ struct Sender {
     partner: Peer,
     bytes: usize,
     in_flight: usize,
-    flight: FuturesUnordered<Sending>,
+    flight: Flight<Answered>,
 }
 
 /// What one user sends.
@@ -45,7 +38,7 @@ pub(crate) struct Sends {
 pub(crate) async fn send_all(hall: Arc<Hall>, way: Arc<Way>, sends: Sends, partner: Peer) {
     let Sends { schedule, in_flight, bytes, messages } = sends;
     let (in_flight, bytes) = (in_flight as usize, bytes as usize);
-    let mut sender = Sender { hall, way, partner, bytes, in_flight, flight: FuturesUnordered::new() };
+    let mut sender = Sender { hall, way, partner, bytes, in_flight, flight: Flight::new() };
     for number in 0..messages.unwrap_or(u64::MAX) {
         let intended = match schedule {
             Some(schedule) => schedule.intended(number),
@@ -63,7 +56,7 @@ pub(crate) async fn send_all(hall: Arc<Hall>, way: Arc<Way>, sends: Sends, partn
         }
         sender.send(intended).await;
     }
-    while let Some(answered) = sender.flight.next().await {
+    while let Some(answered) = sender.flight.answer().await {
         sender.answered(answered);
     }
 }
@@ -72,7 +65,7 @@ impl Sender {
     /// When there is room for another message: now, from the start.
     async fn room(&mut self) -> Duration {
         while self.flight.len() >= self.in_flight {
-            let Some(answered) = self.flight.next().await else { break };
+            let Some(answered) = self.flight.answer().await else { break };
             self.answered(answered);
         }
         self.hall.elapsed()
@@ -86,7 +79,7 @@ impl Sender {
             let full = self.flight.len() >= self.in_flight;
             tokio::select! {
                 biased;
-                Some(answered) = self.flight.next(), if !self.flight.is_empty() => self.answered(answered),
+                Some(answered) = self.flight.answer() => self.answered(answered),
                 () = &mut due, if !full => return,
             }
         }
@@ -96,16 +89,13 @@ impl Sender {
         let number = self.way.ledger().send();
         let message = self.partner.message(body::write(number, intended, self.bytes));
         let sending = async move { (number, intended, message.send().await.map_err(|unsent| unsent.error)) };
-        let mut sending: Sending = Box::pin(sending);
         self.hall.sending(intended);
-        // Calls go out in the order in which they are first polled.
-        match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
-            Poll::Ready(answered) => self.answered(answered),
-            Poll::Pending => self.flight.push(sending),
+        if let Some(answered) = self.flight.begin(sending).await {
+            self.answered(answered);
         }
     }
 
-    fn answered(&self, (number, intended, answer): (u64, Duration, Result<Sent, CallError>)) {
+    fn answered(&self, (number, intended, answer): Answered) {
         self.hall.answered(&self.way, number, intended, answer);
     }
 }

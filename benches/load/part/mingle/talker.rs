@@ -1,14 +1,7 @@
 //! What a user says, and when it leaves its large room, whatever became of what it said before.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use quail_client::CallError;
 use quail_protocol::{Code, Priority, message::Sent};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -17,10 +10,9 @@ use super::{
     Hall, Round, Seat, Talk,
     user::{Became, User},
 };
-use crate::{body, cpu};
+use crate::{body, cpu, flight::Flight};
 
-/// A message without an answer.
-type Sending = Pin<Box<dyn Future<Output = Answered> + Send>>;
+/// What became of a message.
 type Answered = (Talk, u32, Result<Sent, CallError>);
 
 /// How long somebody stays out of a large room.
@@ -69,12 +61,12 @@ pub(super) async fn talk(
     let Seat { says, leaves, number, .. } = &user.seat;
     let leaving = tokio::spawn(leave(user.clone(), begun + until, *leaves, hall.clone()));
     let mut said = vec![0; says.len()];
-    let mut flight = FuturesUnordered::<Sending>::new();
+    let mut flight = Flight::<Answered>::new();
     while let Some((line, intended)) = due(says, &said).filter(|(_, intended)| *intended < until) {
         let full = flight.len() >= in_flight;
         tokio::select! {
             biased;
-            Some(answered) = flight.next(), if !flight.is_empty() => answer(&user, &hall, answered),
+            Some(answered) = flight.answer() => answer(&user, &hall, answered),
             () = sleep_until(begun + intended), if !full => {
                 let talk = says[line].0;
                 said[line] += 1;
@@ -85,16 +77,13 @@ pub(super) async fn talk(
                 let sending = async move {
                     (talk, conversation, outgoing.send().await.map_err(|unsent| unsent.error))
                 };
-                let mut sending: Sending = Box::pin(sending);
-                // Calls go out in the order in which they are first polled.
-                match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
-                    Poll::Ready(answered) => answer(&user, &hall, answered),
-                    Poll::Pending => flight.push(sending),
+                if let Some(answered) = flight.begin(sending).await {
+                    answer(&user, &hall, answered);
                 }
             }
         }
     }
-    while let Some(answered) = flight.next().await {
+    while let Some(answered) = flight.answer().await {
         answer(&user, &hall, answered);
     }
     leaving.await?
