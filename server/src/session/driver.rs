@@ -130,6 +130,7 @@ impl<C: Carrier> Driver<C> {
         let state = State::new(deadlines, config.free_requests_per_second, shared.clock.now());
         let session = Arc::new(Session::new(config.outbox.clone()));
         session.set_address(carrier.remote_address().ip());
+        session.outbox.reply_only(true);
         Self {
             carrier,
             timer: Timer::new(state.deadline()),

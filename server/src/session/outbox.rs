@@ -82,6 +82,8 @@ struct Queues {
     attachment: Attachment,
     /// Streams of a lane that the connection writes on.
     streams: u8,
+    /// Nobody is logged in on the connection yet: replies go out, and nothing before them.
+    replies_only: bool,
     /// The connection is lost and no other is there yet.
     away: bool,
     closed: bool,
@@ -108,6 +110,7 @@ impl Queues {
         self.waiting = Waiting::default();
         self.signals.clear();
         self.streams = 1;
+        self.replies_only = false;
         self.reply_bytes = 0;
         self.overrun = false;
     }
@@ -145,7 +148,8 @@ impl Outbox {
             return;
         }
         queues.reply_bytes += frame.len();
-        queues.to(lane).push_reply(frame, strand);
+        let first = queues.replies_only && lane == Lane::Control;
+        queues.to(lane).push_reply(frame, strand, first);
         wake(queues);
     }
 
@@ -302,9 +306,13 @@ impl Outbox {
         }
         // What is on Control has an order across conversations.
         let streams = if lane == Lane::Control { 1 } else { queues.streams };
+        let replies_only = queues.replies_only && lane == Lane::Control;
         let queue = &mut queues.lanes[lane.index()];
+        if replies_only && !queue.begins_with_reply() {
+            return None;
+        }
         queue.tell_behind();
-        let taken = queue.take(bytes_max, streams);
+        let taken = queue.take(if replies_only { 0 } else { bytes_max }, streams);
         if queue.is_empty() {
             queues.waiting.0 &= !(1 << lane.index());
         }

@@ -2,6 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
+use bytes::BytesMut;
 use quail_protocol::{Lane, limits::FRAME_BYTES_MAX};
 
 use super::{BATCH_BYTES_MAX, Driver, Write};
@@ -27,7 +28,7 @@ impl<C: Carrier> Driver<C> {
                 Some(resumption) => self.go_on(&session, resumption)?,
                 None => self.input(Input::LoggedIn)?,
             }
-            self.greeted = true;
+            self.greet(&session);
             self.log_login();
             self.decoders.set_limit(FRAME_BYTES_MAX);
             self.set_streams(&session);
@@ -35,12 +36,18 @@ impl<C: Carrier> Driver<C> {
         }
         if !self.state.is_visiting() && session.visitor().is_some() {
             self.input(Input::Visiting)?;
-            self.greeted = true;
+            self.greet(&session);
             self.log_visit();
             self.set_streams(&session);
         }
         let refused = self.refused_logins(&session);
         self.input(Input::LoginsRefused(refused))
+    }
+
+    /// The answer waits: from now on whatever comes is told behind it.
+    fn greet(&mut self, session: &Session) {
+        self.greeted = true;
+        session.outbox.reply_only(false);
     }
 
     /// Follows what the client said of its streams. A visitor who logs in keeps those that they had: frames on another
@@ -55,10 +62,17 @@ impl<C: Carrier> Driver<C> {
     /// Goes on with a session that another connection began. The answer to the login stands before all it has to tell.
     fn go_on(&mut self, greeting: &Session, resumption: &Resumption) -> ControlFlow<End> {
         let Resumption { session, attachment } = resumption.clone();
-        if let Some(batch) = greeting.outbox.take(self.attachment, Lane::Control, BATCH_BYTES_MAX) {
-            self.ways[Lane::Control.index()][0] = Some((Lane::Control, 0));
-            self.writes[Lane::Control.index()] =
-                Some(Write { way: (Lane::Control, 0), bytes: batch.bytes, replies: batch.replies });
+        let (control, way) = (Lane::Control.index(), (Lane::Control, 0));
+        let begun = self.writes[control].take();
+        let (mut bytes, mut replies) =
+            begun.map_or_else(Default::default, |begun| (begun.bytes.into(), begun.replies));
+        while let Some(batch) = greeting.outbox.take(self.attachment, Lane::Control, BATCH_BYTES_MAX) {
+            BytesMut::extend_from_slice(&mut bytes, &batch.bytes);
+            replies += batch.replies;
+        }
+        if replies > 0 {
+            self.ways[control][0] = Some(way);
+            self.writes[control] = Some(Write { way, bytes: bytes.freeze(), replies });
         }
         self.input(Input::Resumed { newest: session.newest_request() })?;
         (self.context.session, self.attachment) = (session, attachment);

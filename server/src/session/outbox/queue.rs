@@ -87,8 +87,19 @@ impl Queue {
         self.items.len()
     }
 
-    pub(super) fn push_reply(&mut self, frame: Bytes, strand: Strand) {
-        self.items.push_back(Item::Reply(frame, strand));
+    /// Queues a reply, behind other replies and before everything else if it is to be `first`.
+    pub(super) fn push_reply(&mut self, frame: Bytes, strand: Strand, first: bool) {
+        let reply = Item::Reply(frame, strand);
+        if first {
+            let replies = self.items.iter().take_while(|item| matches!(item, Item::Reply(..))).count();
+            self.items.insert(replies, reply);
+        } else {
+            self.items.push_back(reply);
+        }
+    }
+
+    pub(super) fn begins_with_reply(&self) -> bool {
+        matches!(self.items.front(), Some(Item::Reply(..)))
     }
 
     /// False if there is no room.

@@ -75,6 +75,12 @@ impl Outbox {
         }
     }
 
+    /// Whether on Control nothing but replies goes out, and whatever else comes waits behind them: while nobody is logged in on the
+    /// connection, for the answer to the login stands before all that a session is told.
+    pub fn reply_only(&self, only: bool) {
+        self.lock().replies_only = only;
+    }
+
     /// The connection is lost: forgets what waits, and takes nothing in until the next. False if another connection is
     /// there already.
     pub fn detach(&self, attachment: Attachment) -> bool {

@@ -41,6 +41,24 @@ fn ready_frames_of_a_lane_leave_in_one_batch_in_order() {
 }
 
 #[test]
+fn before_the_login_is_answered_nothing_is_told_but_answers() {
+    let outbox = small();
+    let marked = |seq| (Kind(seq), Conversation::Peer(UserId::new("a").unwrap()), frame(9, 4));
+    let push_latest = |(kind, conversation, frame)| outbox.push_latest(kind, conversation, frame);
+    outbox.reply_only(true);
+    outbox.push_reply(Lane::Control, frame(1, 4));
+    push_latest(marked(1));
+    assert_eq!(outbox.take(FIRST, Lane::Control, 100).unwrap().bytes, frame(1, 4));
+    assert_eq!(outbox.take(FIRST, Lane::Control, 100), None, "it waits for the answer");
+    outbox.push_reply(Lane::Control, frame(2, 4));
+    push_latest(marked(2));
+    outbox.reply_only(false);
+    let batch = outbox.take(FIRST, Lane::Control, 100).unwrap();
+    assert_eq!(batch.bytes, [frame(2, 4), frame(9, 4), frame(9, 4)].concat());
+    assert!(outbox.is_empty());
+}
+
+#[test]
 fn a_batch_is_bounded_but_never_empty() {
     let outbox = small();
     for byte in 1..=3 {
