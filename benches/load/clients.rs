@@ -19,6 +19,7 @@ use quinn::{
 };
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
+use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 
 /// The app of every user.
@@ -81,8 +82,18 @@ pub(crate) fn address_apart(number: u32) -> Ipv4Addr {
 
 fn socket_of(address: Ipv4Addr) -> anyhow::Result<Endpoint> {
     let socket = UdpSocket::bind((address, 0)).context("a socket")?;
+    make_room(&socket);
     let runtime = quinn::default_runtime().context("no runtime")?;
     Ok(Endpoint::new(EndpointConfig::default(), None, socket, runtime)?)
+}
+
+/// A socket of many clients holds what those of all would: with the room for one, packets are lost that no client would lose.
+pub(crate) fn make_room<'a>(socket: impl Into<SockRef<'a>>) {
+    let socket = socket.into();
+    for set in [socket2::Socket::set_recv_buffer_size, socket2::Socket::set_send_buffer_size] {
+        // The kernel caps it without an error.
+        _ = set(&socket, 4 * 1024 * 1024);
+    }
 }
 
 /// A TCP connection from such an address.

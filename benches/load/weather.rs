@@ -21,6 +21,8 @@ use quinn::{
 use serde::{Deserialize, Serialize};
 use tokio::{net::UdpSocket, sync::watch};
 
+use crate::clients;
+
 /// What becomes of packets.
 #[derive(Debug)]
 pub(crate) struct Weather {
@@ -95,6 +97,7 @@ pub(crate) async fn endpoint(
     address: Ipv4Addr,
 ) -> anyhow::Result<Endpoint> {
     let socket = UdpSocket::bind((address, 0)).await?;
+    clients::make_room(&socket);
     let socket = Arc::new(Socket { socket, weather, line });
     let runtime = Arc::new(quinn::TokioRuntime);
     Ok(Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, socket, runtime)?)
