@@ -3,6 +3,7 @@
 use quail_protocol::{
     Timestamp,
     bounded::Text,
+    conversation::Conversations,
     id::{SessionId, UserId},
     session::{Limits, LoggedIn, Login, ResumeToken, Visit, Visiting},
 };
@@ -30,19 +31,23 @@ pub(crate) struct Greeted {
     pub(crate) limits: Limits,
     /// What the server calls the visitor.
     pub(crate) visitor: Option<UserId>,
+    /// The first of the user's conversations.
+    pub(crate) conversations: Option<Conversations>,
 }
 
 impl From<LoggedIn> for Greeted {
     fn from(logged_in: LoggedIn) -> Self {
-        let LoggedIn { session, resumed, resume_token, time, limits, .. } = logged_in;
-        Self { session, resumed, resume_token: Some(resume_token), time, limits, visitor: None }
+        let LoggedIn { session, resumed, resume_token, time, limits, conversations, .. } = logged_in;
+        let (resume_token, conversations) = (Some(resume_token), Some(conversations));
+        Self { session, resumed, resume_token, time, limits, visitor: None, conversations }
     }
 }
 
 impl From<Visiting> for Greeted {
     fn from(visiting: Visiting) -> Self {
         let Visiting { session, visitor, time, limits, .. } = visiting;
-        Self { session, resumed: false, resume_token: None, time, limits, visitor: Some(visitor) }
+        let visitor = Some(visitor);
+        Self { session, resumed: false, resume_token: None, time, limits, visitor, conversations: None }
     }
 }
 

@@ -163,7 +163,7 @@ pub struct Sync {
 }
 
 /// Some of the user's conversations, in a fixed order that says nothing of their age.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Schema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Schema)]
 pub struct Conversations {
     /// How each of them stands.
     pub conversations: List<Summary, SYNC_CONVERSATIONS_MAX>,

@@ -101,6 +101,10 @@ pub const REPLIES_KEPT_BYTES_MAX: usize = 64 * 1024;
 /// Conversations in one page of a sync.
 pub const SYNC_CONVERSATIONS_MAX: usize = 100;
 
+/// Conversations that the answer to a login brings. With the longest names it still is no longer than
+/// [`CONTROL_REPLY_BYTES_MAX`], and so travels on Control.
+pub const LOGIN_CONVERSATIONS_MAX: usize = 50;
+
 /// Users in one profile query.
 pub const USERS_PER_QUERY_MAX: usize = 100;
 

@@ -8,7 +8,7 @@ mod visit;
 pub use self::visit::{VISITOR_PREFIX, Visit, Visiting};
 use crate::{
     bounded::{List, Text},
-    conversation::Conversation,
+    conversation::{Conversation, Conversations},
     id::{AppId, DeviceId, SessionId, UserId},
     lane::Priority,
     limits::{AVATAR_BYTES_MAX, CLIENT_BYTES_MAX, CURSORS_PER_RESUME_MAX, NAME_BYTES_MAX, TOKEN_BYTES_MAX},
@@ -60,6 +60,8 @@ pub struct Login {
     /// Streams that the client opens for each lane but Control, 1 to [`crate::limits::STREAMS_PER_LANE_MAX`]; 0 says 1. The
     /// server puts all frames of a conversation on one of them, so that a lost packet holds up fewer of the others.
     pub streams_per_lane: u8,
+    /// How many of the user's conversations the answer is to bring, at most 50. It saves the first `conversation.sync`.
+    pub conversations: u16,
     /// Names the session to go on with, if a connection was lost before. A session that is no longer kept is no error:
     /// a new one begins, and [`LoggedIn::resumed`] says so.
     pub resume: Option<ResumeToken>,
@@ -153,6 +155,9 @@ pub struct LoggedIn {
     pub limits: Limits,
     /// The newest position of the user's feed.
     pub feed: Position,
+    /// As many of the user's conversations as [`Login::conversations`] asks for, as of a moment after the login: what is
+    /// placed later comes as an event. Nothing, and no `next`, if it asks for none.
+    pub conversations: Conversations,
 }
 
 /// Limits in force for a session. Rates are per second and user, with a burst of one second.
@@ -318,4 +323,46 @@ pub struct TokenWillExpire {
 pub struct Draining {
     /// Wait at least this long before connecting again, in milliseconds.
     pub retry_after_ms: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        conversation::Summary,
+        limits::{CONTROL_REPLY_BYTES_MAX, ID_BYTES_MAX, LOGIN_CONVERSATIONS_MAX},
+        position::Epoch,
+    };
+
+    #[test]
+    fn the_largest_answer_to_a_login_travels_on_control() {
+        let (last, time) = (Seq(u64::MAX), Timestamp(u64::MAX));
+        let head = Position { epoch: Epoch(u64::MAX), seq: last };
+        let conversation = Conversation::Peer(UserId::new("x".repeat(ID_BYTES_MAX)).unwrap());
+        let summary = Summary {
+            conversation: conversation.clone(),
+            head,
+            first: last,
+            rev: Rev(u64::MAX),
+            time,
+            delivered: last,
+            read: last,
+            unread: u64::MAX,
+            peer_delivered: last,
+            peer_read: last,
+        };
+        let conversations = List::new(vec![summary; LOGIN_CONVERSATIONS_MAX]).unwrap();
+        let logged_in = LoggedIn {
+            session: SessionId([0; 16]),
+            resumed: true,
+            resume_token: ResumeToken([0; 16]),
+            revision: u16::MAX,
+            time,
+            token_expires: time,
+            limits: Limits { frame_bytes: u32::MAX, ..Limits::default() },
+            feed: head,
+            conversations: Conversations { conversations, next: Some(conversation) },
+        };
+        assert!(postcard::to_stdvec(&logged_in).unwrap().len() <= CONTROL_REPLY_BYTES_MAX);
+    }
 }

@@ -85,6 +85,7 @@ mod tests {
             client: Default::default(),
             stream_window_bytes: 0,
             streams_per_lane: 1,
+            conversations: 0,
             resume,
         }
     }

@@ -10,9 +10,9 @@ mod recall;
 mod room;
 mod user;
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Code, Conversation, Epoch, Priority, Rev, Seq, Timestamp,
+    Code, Conversation, Epoch, Position, Priority, Rev, Seq, Timestamp,
     conversation::Summary,
     id::{AppId, RoomId, UserId},
     message::Ack,
@@ -29,6 +29,17 @@ pub use self::{
     room::{RoomChange, RoomRow, RoomsKept},
     user::{MarkChange, MarkKept, ProfileChange, ProfileKept},
 };
+
+/// How a user stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overview {
+    /// The newest position of the user's feed.
+    pub feed: Position,
+    /// The first of the user's conversations, in the order of their names.
+    pub conversations: Vec<Summary>,
+    /// The user has more of them.
+    pub more: bool,
+}
 
 /// A conversation as the store knows it: the app first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -229,6 +240,25 @@ pub trait Store: Send + Sync + 'static {
         after: Seq,
         limit: usize,
     ) -> BoxFuture<'_, Result<FeedPage, StoreError>>;
+
+    /// What a login tells of a user, with up to `limit` of the user's first conversations. Engines that have it in one read
+    /// need no two.
+    fn overview<'a>(
+        &'a self,
+        app: &'a AppId,
+        user: &'a UserId,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Overview, StoreError>> {
+        async move {
+            let feed = self.feed(app, user, Seq(0), 0).await?.head;
+            let (conversations, more) = match limit {
+                0 => Default::default(),
+                limit => self.conversations(app, user, None, limit).await?,
+            };
+            Ok(Overview { feed, conversations, more })
+        }
+        .boxed()
+    }
 
     /// Forgets rows against duplicates whose ids are older, some days late at most. Returns how many.
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>>;

@@ -224,6 +224,7 @@ pub fn login_with(app: &str, user: &str, token: String) -> Login {
         client: Text::new("raw").expect("a client that fits"),
         stream_window_bytes: 0,
         streams_per_lane: 1,
+        conversations: 0,
         resume: None,
     }
 }

@@ -4,9 +4,15 @@ use quail_client::{CallError, Client, Events};
 use quail_protocol::{
     Code, Conversation, Epoch, Event, Operation, Position, Rev, Seq,
     conversation::{ConversationMarked, Conversations, Mark, Marked, Summary, Sync},
+    frame,
     id::{RoomId, UserId},
+    session::{LoggedIn, Login},
 };
-use quail_tests::{Carrier, Town, next_message, within};
+use quail_tests::{
+    Carrier, FAST, Town, next_message,
+    raw::{Raw, login},
+    within,
+};
 
 fn peer(user: &str) -> Conversation {
     Conversation::Peer(UserId::new(user).unwrap())
@@ -104,6 +110,29 @@ async fn an_app_without_receipts_tells_marks_to_their_own_user_alone() {
         let page = bob.conversations(None).await.unwrap();
         assert_eq!((page.conversations[0].peer_delivered, page.conversations[0].peer_read), (Seq(0), Seq(0)));
     }
+}
+
+#[tokio::test]
+async fn a_login_brings_as_many_conversations_as_it_asks_for() {
+    let town = Town::new().await;
+    let (alice, _events) = town.connect(Carrier::Quic, "alice").await;
+    for to in ["bob", "carla", "dave"] {
+        alice.peer(to).unwrap().send("x").await.unwrap();
+    }
+    let pages = sync(&alice, None, 2).await;
+    for (conversations, expected) in [
+        (0, Ok(Conversations::default())),
+        (2, Ok(pages)),
+        (50, Ok(sync(&alice, None, 50).await)),
+        (51, Err(Code::InvalidArgument)),
+    ] {
+        let mut raw = Raw::connect(&town, Carrier::Quic).await;
+        raw.request(1, &Login { conversations, ..login(FAST, "alice") }).await;
+        let told = raw.reply(1).await.map_err(|reject| reject.code);
+        let told = told.map(|body| frame::decode::<LoggedIn>(&body).unwrap().conversations);
+        assert_eq!(told, expected, "{conversations}");
+    }
+    town.stop().await;
 }
 
 async fn sync(client: &Client, after: Option<&str>, limit: u16) -> Conversations {

@@ -140,6 +140,7 @@ impl App {
             client: Text::new("watcher")?,
             stream_window_bytes: 0,
             streams_per_lane: 1,
+            conversations: 0,
             resume: self.key,
         })
     }

@@ -3,6 +3,7 @@
 use quail_protocol::{
     bounded::{Text, TooLong},
     id::{AppId, DeviceId, InvalidId, UserId},
+    limits::LOGIN_CONVERSATIONS_MAX,
     session::{Login, VISITOR_PREFIX, Visit},
     version::REVISION,
 };
@@ -59,7 +60,7 @@ impl Builder {
             Greeting::Login(Box::new(login.clone()), token)
         };
         let dialer = self.dialer(greeting);
-        let (link, greeted) = dialer.clone().dial(None).await?;
+        let (link, mut greeted) = dialer.clone().dial(None).await?;
         if let Some(keeper) = &keeper {
             keeper.belongs_to(&login)?;
         }
@@ -81,6 +82,9 @@ impl Builder {
             tracker.visiting(greeted.time);
         } else {
             tracker.connected(greeted.time);
+        }
+        if let Some(page) = greeted.conversations.take() {
+            tracker.brought(page);
         }
         let (driver, controls) = Driver::new(link, &greeted, tracker, queue, comeback, Instant::now());
         let span = tracing::debug_span!("quail", %user, session = %greeted.session);
@@ -148,6 +152,7 @@ impl Builder {
             client: text("client", CLIENT.to_owned())?,
             stream_window_bytes: LANE_WINDOW_BYTES / u32::from(self.streams_per_lane),
             streams_per_lane: self.streams_per_lane,
+            conversations: LOGIN_CONVERSATIONS_MAX as u16,
             resume: None,
         })
     }

@@ -96,8 +96,8 @@ impl Driver {
                 Err(Leave) => Err(Leave),
             };
             match dialed {
-                Ok(Ok((link, login))) => {
-                    self.resume(link, &login);
+                Ok(Ok((link, mut login))) => {
+                    self.resume(link, &mut login);
                     comeback.connected = Instant::now();
                     comeback.token = login.resume_token;
                     self.comeback = Some(comeback);
@@ -164,7 +164,7 @@ impl Driver {
         }
     }
 
-    fn resume(&mut self, link: Link, login: &Greeted) {
+    fn resume(&mut self, link: Link, login: &mut Greeted) {
         let now = Instant::now();
         self.link = link;
         if login.resumed {
@@ -180,6 +180,9 @@ impl Driver {
         // What was signalled before is of no use now.
         while self.signals.try_recv().is_ok() {}
         self.tracker.reconnected(login.resumed, login.time);
+        if let Some(page) = login.conversations.take() {
+            self.tracker.brought(page);
+        }
         for own in self.outbox.take_unanswered() {
             self.tracker.unanswered(&own);
         }

@@ -12,7 +12,10 @@ use quail_protocol::{
 use tokio::time::Instant;
 
 use super::{Current, Driver};
-use crate::{dialer::Dial, error::CallError, link::Link, outbox::Own, pending::Waiting, state::Cause};
+use crate::{
+    dialer::Dial, error::CallError, greeting::Greeted, link::Link, outbox::Own, pending::Waiting,
+    state::Cause,
+};
 
 impl Driver {
     pub(super) fn handle(&mut self, frame: Frame) -> Result<(), Cause> {
@@ -77,7 +80,11 @@ impl Driver {
             comeback.become_another(dial, logged_in.resume_token);
         }
         self.tracker.became(user.clone(), logged_in.time);
-        self.current.send_replace(Current::new(&logged_in.into(), Instant::now()));
+        let greeted = Greeted::from(logged_in);
+        self.current.send_replace(Current::new(&greeted, Instant::now()));
+        if let Some(page) = greeted.conversations {
+            self.tracker.brought(page);
+        }
         Ok(())
     }
 

@@ -105,6 +105,7 @@ fn logged_in() -> LoggedIn {
             ..Limits::default()
         },
         feed: Position::default(),
+        conversations: Default::default(),
     }
 }
 
@@ -147,6 +148,7 @@ fn login() -> Login {
         client: Text::default(),
         stream_window_bytes: 0,
         streams_per_lane: 1,
+        conversations: 0,
         resume: None,
     }
 }

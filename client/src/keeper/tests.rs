@@ -39,6 +39,7 @@ fn login(user: &str, device: &str) -> Login {
         client: Default::default(),
         stream_window_bytes: 0,
         streams_per_lane: 1,
+        conversations: 0,
         resume: None,
     }
 }

@@ -73,6 +73,16 @@ impl Tracker {
         self.paging.begin(login);
     }
 
+    /// The first page of the user's conversations, which the login brought.
+    pub(crate) fn brought(&mut self, page: Conversations) {
+        // The answer to an older question would be taken for what follows.
+        let awaited = matches!(self.asked, Some(Query::Sync(_)));
+        if self.paging.due == Some(None) && !awaited {
+            self.paging.due = None;
+            self.paged(None, page);
+        }
+    }
+
     pub(super) fn ask_sync(&mut self) -> Option<Query> {
         let after = self.paging.due.take()?;
         Some(Query::Sync(Sync { after, limit: SYNC_CONVERSATIONS_MAX as u16 }))
@@ -80,7 +90,12 @@ impl Tracker {
 
     /// A page of the user's conversations.
     pub(super) fn listed(&mut self, page: Conversations) {
-        let Some(Query::Sync(query)) = self.asked.take() else { return };
+        if let Some(Query::Sync(query)) = self.asked.take() {
+            self.paged(query.after.as_ref(), page);
+        }
+    }
+
+    fn paged(&mut self, after: Option<&Conversation>, page: Conversations) {
         for summary in page.conversations.into_vec() {
             self.summarized(summary);
         }
@@ -88,7 +103,7 @@ impl Tracker {
             return;
         }
         // A server that turns round would be asked for ever.
-        self.paging.due = page.next.filter(|next| Some(next) != query.after.as_ref()).map(Some);
+        self.paging.due = page.next.filter(|next| Some(next) != after).map(Some);
         if self.paging.due.is_none() {
             let login = self.paging.login;
             self.paging.since = Some(login);

@@ -9,7 +9,6 @@ use std::sync::{
 use bytes::Bytes;
 use quail_client::protocol::{
     Close, Code, Epoch, Event, Lane, Operation, Position, Reject, Rev, Seq, Timestamp,
-    conversation::Sync,
     event::EventBody,
     frame::{self, Frame, Head, Outcome},
     id::{MessageId, SessionId, UserId},
@@ -60,10 +59,6 @@ impl Fake {
             panic!("not a request: {:?}", frame.head)
         };
         let ok = Head::Reply { request_id, outcome: Outcome::Ok };
-        if opcode == Sync::INFO.opcode {
-            let outcome = Outcome::Reject(Reject::from(Code::UnknownOperation));
-            return vec![Act::Write(frame::encode_raw(&Head::Reply { request_id, outcome }, &[]))];
-        }
         let info = quail_client::protocol::operations().find(|info| info.opcode == opcode).unwrap();
         self.seen.send(Seen { lane, request_id, name: info.name }).ok();
         if opcode == Login::INFO.opcode {
@@ -141,6 +136,7 @@ fn log_in(request_id: u32, login: &Login) -> Bytes {
         token_expires: Timestamp(TIME.0 + 3_600_000),
         limits,
         feed: Position::default(),
+        conversations: Default::default(),
     };
     frame::encode(&Head::Reply { request_id, outcome: Outcome::Ok }, &logged_in)
 }

@@ -59,8 +59,7 @@ async fn a_session_logs_in_calls_receives_and_logs_out() {
     assert_eq!(lanes[0], Lane::Control);
     lanes.sort();
     assert_eq!(lanes, Lane::ALL);
-    // The client itself asks for something after the first call.
-    for (request_id, (lane, name)) in [1, 2, 4, 5].into_iter().zip([
+    for (request_id, (lane, name)) in (1..).zip([
         (Lane::Control, "session.login"),
         (Lane::Control, "session.ping"),
         (Lane::High, "message.send"),

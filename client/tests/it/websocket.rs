@@ -137,8 +137,7 @@ async fn a_session_logs_in_calls_receives_and_logs_out() {
     assert_eq!(text_of(events.recv().await), "hi");
     client.close().await;
     assert_eq!(client.states().current(), State::Disconnected { cause: Cause::LoggedOut });
-    // The client itself asks for something after the first call.
-    for (request_id, (lane, name)) in [1, 2, 4, 5].into_iter().zip([
+    for (request_id, (lane, name)) in (1..).zip([
         (Lane::Control, "session.login"),
         (Lane::Control, "session.ping"),
         (Lane::Lowest, "message.send"),

@@ -75,6 +75,7 @@ fn login() -> Login {
         client: valid(Text::new("quail-web/0.1.0")),
         stream_window_bytes: 65_536,
         streams_per_lane: 1,
+        conversations: 0,
         resume: None,
     }
 }

@@ -3,11 +3,12 @@
 use quail_protocol::{
     Code, Reject,
     bounded::List,
-    conversation::{Conversations, Mark, Sync},
+    conversation::{Conversations, Mark, Summary, Sync},
     limits::SYNC_CONVERSATIONS_MAX,
 };
 
 use crate::{
+    apps,
     context::Context,
     domain::conversation::Marks,
     hub::fanout::{Reply, Ticket},
@@ -55,8 +56,13 @@ async fn sync(context: Context, query: Sync) -> Result<Conversations, Failure> {
     }
     let Identity { app, user, .. } = context.identity()?;
     let store = &context.shared.store;
-    let (mut page, more) = store.conversations(app, user, query.after.as_ref(), limit).await?;
-    if !context.shared.app(app)?.receipts {
+    let (page, more) = store.conversations(app, user, query.after.as_ref(), limit).await?;
+    Ok(self::page(context.shared.app(app)?, page, more)?)
+}
+
+/// What a user of this app may know of a page of their conversations.
+pub(super) fn page(app: &apps::Config, mut page: Vec<Summary>, more: bool) -> Result<Conversations, Code> {
+    if !app.receipts {
         for summary in &mut page {
             (summary.peer_delivered, summary.peer_read) = Default::default();
         }

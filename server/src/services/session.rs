@@ -5,10 +5,10 @@ mod visit;
 use std::sync::Arc;
 
 use quail_protocol::{
-    Close, Code, Conversation, Seq,
+    Close, Code, Conversation,
     bounded::List,
     id::{AppId, RoomId},
-    limits::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX},
+    limits::{FRAME_BYTES_MAX, LOGIN_CONVERSATIONS_MAX, REQUESTS_IN_FLIGHT_MAX},
     room::LeaveCause,
     session::{
         Cursor, Limits, LoggedIn, LoggedOut, Login, Logout, Ping, Pong, RenewToken, Resume, ResumeToken,
@@ -17,6 +17,7 @@ use quail_protocol::{
     version::REVISION,
 };
 
+use super::conversation;
 use crate::{
     apps,
     context::{Context, Shared},
@@ -47,6 +48,10 @@ async fn login(context: Context, login: Login) -> Result<LoggedIn, Failure> {
 async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<LoggedIn, Failure> {
     let app = shared.app(&login.app)?;
     let login = visit::check(session, login)?;
+    let conversations = usize::from(login.conversations);
+    if conversations > LOGIN_CONVERSATIONS_MAX {
+        return Err(Code::InvalidArgument.into());
+    }
     let time = shared.clock.timestamp();
     let token_expires = apps::verify(&login.app, app, &login.user, login.token.as_str(), time)?;
     not_displaced(shared, &login)?;
@@ -71,8 +76,8 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
     let token_expires = current.extend_token(token_expires);
     let identity = current.identity().ok_or(Code::NotLoggedIn)?;
     // Behind the registration: whatever this does not count is told as an event.
-    let feed = match shared.store.feed(&identity.app, &identity.user, Seq(0), 0).await {
-        Ok(page) => page.head,
+    let overview = match shared.store.overview(&identity.app, &identity.user, conversations).await {
+        Ok(overview) => overview,
         Err(error) => {
             depart(shared, &current, LeaveCause::LoggedOut);
             return Err(error.into());
@@ -87,7 +92,8 @@ async fn admit(shared: &Shared, session: &Arc<Session>, login: Login) -> Result<
         time,
         token_expires,
         limits: limits(shared, app),
-        feed,
+        feed: overview.feed,
+        conversations: conversation::page(app, overview.conversations, overview.more)?,
     })
 }
 

@@ -9,6 +9,7 @@ mod journal;
 mod keys;
 mod mark;
 mod open;
+mod reads;
 mod room;
 mod write;
 
@@ -22,7 +23,7 @@ use bytesize::ByteSize;
 use fjall::{Database, Keyspace, Readable, Snapshot};
 use futures_util::{FutureExt, future::BoxFuture};
 use quail_protocol::{
-    Conversation, Epoch, Rev, Seq, Timestamp,
+    Conversation, Epoch, Position, Rev, Seq, Timestamp,
     conversation::Summary,
     id::{AppId, UserId},
     message::{Ack, Direction},
@@ -31,10 +32,10 @@ use quail_protocol::{
 use serde::{Deserialize, Serialize};
 
 pub use self::open::OpenError;
-use self::write::Writer;
+use self::{reads::Short, write::Writer};
 use super::{
-    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, RoomsKept, Store, StoreError,
-    Write, Written,
+    Append, Appended, ChangesRead, ConversationKey, Head, Overview, Range, RangeQuery, RoomsKept, Store,
+    StoreError, Write, Written,
     entry::{Entry, Remembered},
     feed::Ends,
     user::summary,
@@ -105,22 +106,7 @@ struct Inner {
     durable: RwLock<Arc<Snapshot>>,
     mark_interval: Duration,
     clock: Clock,
-}
-
-impl Embedded {
-    /// Runs `read` where blocking is allowed.
-    fn blocking<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
-    ) -> BoxFuture<'_, Result<T, StoreError>> {
-        let inner = self.inner.clone();
-        async move {
-            tokio::task::spawn_blocking(move || read(&inner))
-                .await
-                .unwrap_or_else(|error| Err(StoreError(Box::new(error))))
-        }
-        .boxed()
-    }
+    short: Short,
 }
 
 impl Inner {
@@ -191,6 +177,16 @@ impl Inner {
             keys::decode_news(&value).map_err(StoreError::new)
         });
         ends.page(self.epoch, limit, entries)
+    }
+
+    fn overview(&self, app: &AppId, user: &UserId, limit: usize) -> Result<Overview, StoreError> {
+        let ends = self.ends(&self.durable(), &keys::user(app, user))?;
+        let feed = Position { epoch: self.epoch, seq: ends.head };
+        let (conversations, more) = match limit {
+            0 => Default::default(),
+            limit => self.conversations(app, user, None, limit)?,
+        };
+        Ok(Overview { feed, conversations, more })
     }
 
     fn conversations(
@@ -329,7 +325,7 @@ impl Store for Embedded {
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {
         let key = |key| (keys::conversation(key), self.inner.epoch_of(key));
         let keys: Vec<_> = keys.iter().map(key).collect();
-        self.blocking(move |inner| {
+        self.short(move |inner| {
             let durable = inner.durable();
             keys.iter().map(|(key, epoch)| inner.stored_head(&durable, key, *epoch)).collect()
         })
@@ -357,13 +353,23 @@ impl Store for Embedded {
         self.blocking(move |inner| inner.feed(&app, &user, after, limit))
     }
 
+    fn overview<'a>(
+        &'a self,
+        app: &'a AppId,
+        user: &'a UserId,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Overview, StoreError>> {
+        let (app, user) = (app.clone(), user.clone());
+        self.short(move |inner| inner.overview(&app, &user, limit))
+    }
+
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>> {
         self.blocking(move |inner| inner.forget_duplicates(older_than))
     }
 
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {
         let keys: Vec<_> = users.iter().map(|user| keys::user(app, user)).collect();
-        self.blocking(move |inner| {
+        self.short(move |inner| {
             let durable = inner.durable();
             keys.iter().filter_map(|key| inner.profile(&durable, key).transpose()).collect()
         })

@@ -169,6 +169,7 @@ pub(crate) fn login(user: u32, stream_window_bytes: u32) -> anyhow::Result<Login
         client: Text::new("load")?,
         stream_window_bytes,
         streams_per_lane: 1,
+        conversations: 0,
         resume: None,
     })
 }

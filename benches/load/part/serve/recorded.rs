@@ -11,8 +11,8 @@ use quail_protocol::{
     user::{FeedPage, Profile},
 };
 use quail_server::store::{
-    Append, Appended, ChangesRead, ConversationKey, Head, Range, RangeQuery, RoomsKept, Store, StoreError,
-    Write, Written,
+    Append, Appended, ChangesRead, ConversationKey, Head, Overview, Range, RangeQuery, RoomsKept, Store,
+    StoreError, Write, Written,
 };
 
 /// Batches that are remembered at most, the first ones.
@@ -94,6 +94,16 @@ impl<S: Store> Store for Recorded<S> {
         limit: usize,
     ) -> BoxFuture<'_, Result<FeedPage, StoreError>> {
         self.store.feed(app, user, after, limit)
+    }
+
+    // The other way round it would cost two reads, and what is measured with this is the server.
+    fn overview<'a>(
+        &'a self,
+        app: &'a AppId,
+        user: &'a UserId,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Overview, StoreError>> {
+        self.store.overview(app, user, limit)
     }
 
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>> {

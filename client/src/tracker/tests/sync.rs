@@ -48,6 +48,27 @@ fn knowing(summaries: &[Summary]) -> Tracker {
     tracker
 }
 
+#[test]
+fn what_the_login_brings_is_not_asked_for() {
+    let mut tracker = tracker();
+    tracker.connected(Timestamp(10));
+    tracker.brought(listing(&[summary("ann", 3, 1, 5)], Some("ann")));
+    assert_eq!(asked_after(&mut tracker), Some(with("ann")), "the second page");
+    // The session goes on: what was asked is answered yet, and may be older than what the next login brings.
+    tracker.reconnected(true, Timestamp(20));
+    tracker.brought(listing(&[summary("ann", 3, 1, 5), summary("bob", 4, 1, 15)], None));
+    tracker.listed(listing(&[summary("bob", 3, 1, 8)], None));
+    tracker.unsure.clear();
+    assert_eq!(asked_after(&mut tracker), None, "all of it again");
+    tracker.listed(listing(&[], None));
+    // And once all are known, a login that brings all is asked about none.
+    tracker.reconnected(false, Timestamp(30));
+    tracker.unsure.clear();
+    tracker.brought(listing(&[summary("ann", 3, 1, 5), summary("cleo", 2, 1, 25)], None));
+    let news = |query| matches!(query, Some(Query::History(History { conversation, .. })) if conversation == with("cleo"));
+    assert!(news(tracker.ask()), "she is news");
+}
+
 fn reconnect(tracker: &mut Tracker, at: u64) {
     tracker.reconnected(false, Timestamp(at));
     while let Some(Query::Resume(Resume { cursors })) = tracker.ask() {

@@ -15,6 +15,7 @@ use super::{
     journal::{self, BATCH_KEY},
     keys,
     mark::Mark,
+    reads::Short,
     write::Writer,
 };
 use crate::clock::Clock;
@@ -188,6 +189,7 @@ impl Embedded {
             rooms_anew,
             writer: Mutex::new(writer),
             mark_interval: config.mark_interval,
+            short: Short::new(clock.now()),
             clock,
         };
         Ok(Self { inner: Arc::new(inner) })

@@ -84,8 +84,6 @@ async fn a_visitor_who_logged_in_comes_back_as_the_user() {
         room(&visitor.client, "r").join(0).await.unwrap();
         let bob = log_in(&visitor.client, "bob").await.unwrap();
         let session = bob.session();
-        // The pages of the user's conversations, of which there are none, are asked for and answered.
-        while !town.metrics().await.contains("operation=\"conversation.sync\"") {}
         visitor.cut().await;
         town.counted(if keeps { "quail_connections{carrier=\"websocket\"} 0" } else { "quail_sessions 1" })
             .await;
