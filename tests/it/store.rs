@@ -129,6 +129,19 @@ async fn a_repetition_gets_the_first_place_inside_a_batch_and_across_batches() {
         let urgent = append_batch(&*store, vec![append("a", "b", 1, Priority::High, "x")]).await.unwrap();
         assert_eq!(urgent[0], Appended::Conflict, "{engine}: another priority");
 
+        // Above all that "a" had, then below that but new, and again.
+        let later = [(7, "a", "c"), (3, "a", "b"), (7, "a", "c"), (3, "a", "b"), (1, "a", "b")];
+        let later = later.map(|(id, sender, to)| append(sender, to, id, normal, "x"));
+        let mut places = vec![];
+        for one in later {
+            match append_batch(&*store, vec![one]).await.unwrap().remove(0) {
+                Appended::Placed(message) => places.push((message.position.seq.0, true)),
+                Appended::Duplicate(place) => places.push((place.position.seq.0, false)),
+                other => panic!("{engine}: {other:?}"),
+            }
+        }
+        assert_eq!(places, [(1, true), (3, true), (1, false), (3, false), (1, false)], "{engine}");
+
         for (id, text, expected) in
             [(1, "x", Some(Appended::Duplicate(place))), (1, "y", Some(Appended::Conflict)), (9, "x", None)]
         {

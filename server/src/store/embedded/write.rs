@@ -1,5 +1,6 @@
 //! Putting a batch together and committing it.
 
+mod newest;
 mod room;
 
 use std::{
@@ -16,6 +17,7 @@ use quail_protocol::{
     user::{FeedEntry, Profile},
 };
 
+use self::newest::Newest;
 use super::{
     Inner, engine,
     journal::BATCH_KEY,
@@ -42,12 +44,13 @@ pub(super) struct Writer {
     mark: Mark,
     marked_at: Instant,
     heads: HashMap<Key, Head>,
+    newest: Newest,
 }
 
 impl Writer {
     /// Goes on behind `batch`.
     pub(super) fn new(batch: u64, mark: Mark, now: Instant) -> Self {
-        Self { batch, mark, marked_at: now, heads: HashMap::new() }
+        Self { batch, mark, marked_at: now, heads: HashMap::new(), newest: Newest::default() }
     }
 
     /// Marks the last batch, at the end.
@@ -66,6 +69,7 @@ struct Batch<'a> {
     durable: Arc<Snapshot>,
     /// Newest heads of conversations, so that most are not read.
     known: &'a HashMap<Key, Head>,
+    newest: &'a mut Newest,
     writes: OwnedWriteBatch,
     /// What it places or changes and does not trim again: no key may be written twice.
     entries: BTreeMap<Key, Placed>,
@@ -106,6 +110,7 @@ impl Batch<'_> {
         let dedup_key = keys::dedup(&conversation, &append.sender, append.client_id);
         let before = match self.remembered.get(&dedup_key) {
             Some(row) => Some(*row),
+            None if self.newest.is_above_all(&append) => None,
             None => inner.remembered(&self.durable, &dedup_key, epoch)?,
         };
         if let Some(row) = before {
@@ -117,6 +122,7 @@ impl Batch<'_> {
                 self.views.insert(keys::view(&keys::user(app, user), &conversation), View::default());
             }
         }
+        self.newest.place(&append);
         let keep = append.keep;
         let prev = head.advance(&append);
         let entry = append.into_entry(&head, prev);
@@ -308,10 +314,12 @@ impl Inner {
         if writer.heads.len() >= HEADS_MAX {
             writer.heads.clear();
         }
+        let Writer { heads: known, newest, .. } = &mut *writer;
         let mut open = Batch {
             inner: self,
             durable: self.durable(),
-            known: &writer.heads,
+            known,
+            newest,
             writes: self.database.batch(),
             entries: BTreeMap::new(),
             changes: BTreeMap::new(),
