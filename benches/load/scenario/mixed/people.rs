@@ -74,12 +74,13 @@ fn speak(options: &Options, seats: &mut [Seat], live: u32) -> anyhow::Result<()>
     let mut speakers: Vec<_> = seats.iter_mut().filter(is_there).take(LIVE_SPEAKERS).collect();
     let each = 1.0 / speakers.len() as f64;
     for (seat, turn) in speakers.iter_mut().zip(0..) {
-        let turn = f64::from(turn) * each;
-        seat.says.push((Talk::Barrage, options.barrage_rate * each, turn));
-        seat.says.push((Talk::Normal, options.normal_rate * each, turn));
+        // The rooms and the kinds at different instants: otherwise what is said least often always meets all the rest.
+        let at = |kind| (f64::from(turn) + place(3 * live + kind)) * each;
+        seat.says.push((Talk::Barrage, options.barrage_rate * each, at(0)));
+        seat.says.push((Talk::Normal, options.normal_rate * each, at(1)));
     }
     let first = speakers.first_mut().context("nobody speaks in a large room: let fewer say nothing")?;
-    first.says.push((Talk::High, options.high_rate, 0.0));
+    first.says.push((Talk::High, options.high_rate, place(3 * live + 2)));
     Ok(())
 }
 
