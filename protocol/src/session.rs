@@ -155,8 +155,9 @@ pub struct LoggedIn {
     pub limits: Limits,
     /// The newest position of the user's feed.
     pub feed: Position,
-    /// As many of the user's conversations as [`Login::conversations`] asks for, as of a moment after the login: what is
-    /// placed later comes as an event. Nothing, and no `next`, if it asks for none.
+    /// As many of the user's conversations as [`Login::conversations`] asks for, as of a moment after the session began: what is
+    /// placed later comes as an event. What was placed just before comes as one, too, and is in the heads here already: they
+    /// are not what this client was told last. Nothing, and no `next`, if it asks for none.
     pub conversations: Conversations,
 }
 

@@ -217,6 +217,11 @@ impl Session {
         self.outbox.push_reply(way, frame);
     }
 
+    /// Forgets the answer to the login, which nobody asks for again.
+    pub fn forget_greeting(&self) {
+        self.requests().logged_in();
+    }
+
     /// The largest request id so far.
     pub fn newest_request(&self) -> u32 {
         self.requests().newest()

@@ -361,3 +361,25 @@ async fn what_was_written_is_there_when_the_store_is_opened_again() {
     let again = append_batch(&store, vec![bounded(1)]).await.unwrap();
     assert!(matches!(again[0], Appended::Duplicate(place) if place.position.seq == Seq(1)));
 }
+
+#[tokio::test]
+async fn a_repetition_behind_an_older_message_that_is_new_gets_its_first_place_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        Embedded::open(&directory.path().join("store"), &Config::default(), false, Clock::system()).unwrap()
+    };
+    let message = |id| append("a", "b", id, Priority::Normal, "x");
+    append_batch(&open(), vec![message(7)]).await.unwrap();
+    let store = open();
+    let mut outcomes = vec![];
+    for id in [3, 7, 9, 7, 3, 9] {
+        outcomes.extend(append_batch(&store, vec![message(id)]).await.unwrap());
+    }
+    let seqs = outcomes.iter().map(|outcome| match outcome {
+        Appended::Placed(message) => (message.position.seq.0, true),
+        Appended::Duplicate(place) => (place.position.seq.0, false),
+        other => panic!("{other:?}"),
+    });
+    let expected = [(2, true), (1, false), (3, true), (1, false), (2, false), (3, false)];
+    assert_eq!(seqs.collect::<Vec<_>>(), expected);
+}

@@ -77,6 +77,12 @@ impl Requests {
         }
     }
 
+    /// The answer to the login was the last so far: it is large, and is asked for on no other connection.
+    pub fn logged_in(&mut self) {
+        self.forgotten.extend(self.replies.drain(..).map(|kept| kept.id));
+        self.reply_bytes = 0;
+    }
+
     /// A request was refused: it may be asked again.
     pub fn refused(&mut self, id: u32) {
         self.serving.remove(&id);
@@ -147,6 +153,15 @@ mod tests {
         requests.served(1, Class::Change, Lane::Control.into(), frame(REPLIES_KEPT_BYTES_MAX + 1));
         assert_eq!(requests.begin(1, Class::Change), Begun::Forgotten);
         assert_eq!(requests.reply_bytes, 0);
+    }
+
+    #[test]
+    fn the_answer_to_a_login_takes_no_memory() {
+        let mut requests = Requests::default();
+        requests.begin(1, Class::Change);
+        requests.served(1, Class::Change, Lane::Control.into(), frame(8000));
+        requests.logged_in();
+        assert_eq!((requests.reply_bytes, requests.begin(1, Class::Change)), (0, Begun::Forgotten));
     }
 
     #[test]

@@ -32,7 +32,10 @@ use quail_protocol::{
 use serde::{Deserialize, Serialize};
 
 pub use self::open::OpenError;
-use self::{reads::Short, write::Writer};
+use self::{
+    reads::{SHORT_ROWS_MAX, Short},
+    write::Writer,
+};
 use super::{
     Append, Appended, ChangesRead, ConversationKey, Head, Overview, Range, RangeQuery, RoomsKept, Store,
     StoreError, Write, Written,
@@ -325,7 +328,7 @@ impl Store for Embedded {
     fn heads(&self, keys: &[ConversationKey]) -> BoxFuture<'_, Result<Vec<Head>, StoreError>> {
         let key = |key| (keys::conversation(key), self.inner.epoch_of(key));
         let keys: Vec<_> = keys.iter().map(key).collect();
-        self.short(move |inner| {
+        self.short(keys.len(), move |inner| {
             let durable = inner.durable();
             keys.iter().map(|(key, epoch)| inner.stored_head(&durable, key, *epoch)).collect()
         })
@@ -359,8 +362,17 @@ impl Store for Embedded {
         user: &'a UserId,
         limit: usize,
     ) -> BoxFuture<'a, Result<Overview, StoreError>> {
-        let (app, user) = (app.clone(), user.clone());
-        self.short(move |inner| inner.overview(&app, &user, limit))
+        let read = |limit: usize| {
+            let (app, user) = (app.clone(), user.clone());
+            move |inner: &Inner| inner.overview(&app, &user, limit)
+        };
+        // Each is two or three rows, and most users have few.
+        let few = limit.min(SHORT_ROWS_MAX / 3);
+        async move {
+            let overview = self.short(SHORT_ROWS_MAX, read(few)).await?;
+            if overview.more && few < limit { self.blocking(read(limit)).await } else { Ok(overview) }
+        }
+        .boxed()
     }
 
     fn forget_duplicates(&self, older_than: Timestamp) -> BoxFuture<'_, Result<usize, StoreError>> {
@@ -369,7 +381,7 @@ impl Store for Embedded {
 
     fn profiles(&self, app: &AppId, users: &[UserId]) -> BoxFuture<'_, Result<Vec<Profile>, StoreError>> {
         let keys: Vec<_> = users.iter().map(|user| keys::user(app, user)).collect();
-        self.short(move |inner| {
+        self.short(keys.len(), move |inner| {
             let durable = inner.durable();
             keys.iter().filter_map(|key| inner.profile(&durable, key).transpose()).collect()
         })

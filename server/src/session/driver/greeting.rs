@@ -24,6 +24,9 @@ impl<C: Carrier> Driver<C> {
             return ControlFlow::Continue(());
         }
         if session.was_logged_in() {
+            if !self.state.is_visiting() {
+                session.forget_greeting();
+            }
             match session.resumption() {
                 Some(resumption) => self.go_on(&session, resumption)?,
                 None => self.input(Input::LoggedIn)?,

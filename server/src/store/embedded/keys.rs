@@ -166,6 +166,9 @@ fn pull(bytes: &[u8]) -> Option<(&str, &[u8])> {
 /// Where the highest epoch of all rooms stands.
 pub(super) const LAST_ROOM_EPOCH: &[u8] = b"quail.last_room_epoch";
 
+/// The largest client message id of all messages that were placed.
+pub(super) const LARGEST_ID: &[u8] = b"quail.largest_id";
+
 /// Where the epoch stands under which rooms go on of which messages were lost.
 pub(super) const ROOMS_ANEW: &[u8] = b"quail.rooms_anew";
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use quail_protocol::Epoch;
+use quail_protocol::{Epoch, id::ClientMessageId};
 
 use super::{
     Config, Embedded, Inner,
@@ -171,7 +171,13 @@ impl Embedded {
             mark.reset(batch).map_err(failed)?;
         }
         sync_directories(directory).map_err(failed)?;
-        let writer = Writer::new(batch, mark, clock.now());
+        let largest = match single(keys::LARGEST_ID)? {
+            Some(id) => ClientMessageId(
+                (*id).try_into().map_err(|_| damaged("the largest id cannot be read".into()))?,
+            ),
+            None => above_all(&dedup).map_err(refused)?,
+        };
+        let writer = Writer::new(batch, mark, largest, clock.now());
         let inner = Inner {
             durable: RwLock::new(Arc::new(database.snapshot())),
             database,
@@ -194,6 +200,16 @@ impl Embedded {
         };
         Ok(Self { inner: Arc::new(inner) })
     }
+}
+
+/// An id that is above all of the rows against duplicates, for a store that does not say which is the largest. They sort by
+/// day.
+fn above_all(dedup: &Keyspace) -> fjall::Result<ClientMessageId> {
+    let Some(last) = dedup.last_key_value() else { return Ok(ClientMessageId([0; 16])) };
+    let key = last.key()?;
+    let day = key.first_chunk().map_or(u32::MAX, |day| u32::from_be_bytes(*day));
+    let end_ms = (u64::from(day) + 1) * 24 * 3600 * 1000;
+    Ok(ClientMessageId::at(end_ms, [u8::MAX; 10]))
 }
 
 fn ends_early(batch: u64, mark: u64) -> String {

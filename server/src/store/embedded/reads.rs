@@ -2,10 +2,11 @@
 //!
 //! What is in memory is read in microseconds, and a thread of the pool costs ten times as much: it has to be woken, and has
 //! to wake who waits. What has to come from a disk may take as long as a disk likes. Nobody knows before, but it shows:
-//! reads that take long use up what there is of time to wait, and are for the pool then. One at a time runs outside
-//! of it, so that a disk which answers nothing at all stops one thread and no more.
+//! the time that reads took is owed, and paid off slowly; whoever owes much reads in the pool. One at a time runs outside
+//! of it: a disk which answers nothing at all stops one thread, with the session that asks and the one that is next there.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, TryLockError},
     time::{Duration, Instant},
 };
@@ -18,11 +19,14 @@ use crate::store::StoreError;
 /// A read that takes longer may have waited for a disk; or its thread for a core, which happens now and then.
 const LONG: Duration = Duration::from_micros(500);
 
-/// How long reads may wait outside of the pool at once.
-const WAIT_MAX: Duration = Duration::from_millis(20);
+/// Rows of one read outside of the pool at most, or about as many.
+pub(super) const SHORT_ROWS_MAX: usize = 16;
 
-/// In this time as much may be waited again.
-const REGAINED_IN: Duration = Duration::from_secs(1);
+/// What reads outside of the pool may owe before the next.
+const OWED_MAX: Duration = Duration::from_millis(20);
+
+/// Of each second that passes, what is paid off.
+const PAID_EACH_SECOND: Duration = OWED_MAX;
 
 impl Embedded {
     /// Runs `read` where blocking is allowed.
@@ -39,14 +43,15 @@ impl Embedded {
         .boxed()
     }
 
-    /// Runs a `read` of a few rows here, if such reads are short.
+    /// Runs a `read` of so many `rows` here, if they are few and such reads are short.
     pub(super) fn short<T: Send + 'static>(
         &self,
+        rows: usize,
         read: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, StoreError>> {
         async move {
             // A runtime of one thread has none to spare.
-            if tokio::runtime::Handle::current().metrics().num_workers() == 1 {
+            if rows > SHORT_ROWS_MAX || tokio::runtime::Handle::current().metrics().num_workers() == 1 {
                 return self.blocking(read).await;
             }
             match self.inner.short.run(read, &self.inner) {
@@ -60,49 +65,55 @@ impl Embedded {
 
 /// Whether short reads may run on the thread that asks.
 #[derive(Debug)]
-pub(super) struct Short(Mutex<Patience>);
+pub(super) struct Short(Mutex<Owed>);
 
-/// How long reads may wait yet.
+/// The time that reads waited, as far as it is not paid off.
 #[derive(Debug)]
-struct Patience {
-    left: Duration,
+struct Owed {
+    time: Duration,
     as_of: Instant,
 }
 
 impl Short {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new(Patience { left: WAIT_MAX, as_of: now }))
+        Self(Mutex::new(Owed { time: Duration::ZERO, as_of: now }))
     }
 
-    /// Runs `read`, or gives it back: while another runs, and when too much was waited.
-    fn run<R: FnOnce(&Inner) -> T, T>(&self, read: R, inner: &Inner) -> Result<T, R> {
-        let mut patience = match self.0.try_lock() {
-            Ok(patience) => patience,
+    /// Runs `read`, or gives it back: while another runs, and when too much is owed.
+    fn run<T, R>(&self, read: R, inner: &Inner) -> Result<Result<T, StoreError>, R>
+    where
+        R: FnOnce(&Inner) -> Result<T, StoreError>,
+    {
+        let mut owed = match self.0.try_lock() {
+            Ok(owed) => owed,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Err(read),
         };
         let begun = inner.clock.now();
-        if !patience.is_left(begun) {
+        if !owed.allows_more(begun) {
             return Err(read);
         }
-        let outcome = read(inner);
-        patience.took(inner.clock.now().saturating_duration_since(begun));
-        Ok(outcome)
+        let outcome = catch_unwind(AssertUnwindSafe(|| read(inner)));
+        owed.took(begun, inner.clock.now());
+        Ok(outcome.unwrap_or_else(|_| Err(StoreError::new("a read panicked"))))
     }
 }
 
-impl Patience {
-    fn is_left(&mut self, now: Instant) -> bool {
+impl Owed {
+    fn allows_more(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.as_of);
-        let regained = WAIT_MAX.mul_f64(passed.as_secs_f64() / REGAINED_IN.as_secs_f64());
-        (self.left, self.as_of) = ((self.left + regained).min(WAIT_MAX), now);
-        self.left > Duration::ZERO
+        self.time = self.time.saturating_sub(PAID_EACH_SECOND.mul_f64(passed.as_secs_f64()));
+        self.as_of = now;
+        self.time < OWED_MAX
     }
 
-    fn took(&mut self, time: Duration) {
+    fn took(&mut self, begun: Instant, now: Instant) {
+        let time = now.saturating_duration_since(begun);
         if time > LONG {
-            self.left = self.left.saturating_sub(time);
+            self.time += time;
         }
+        // Nothing is paid off by waiting.
+        self.as_of = now;
     }
 }
 
@@ -110,24 +121,29 @@ impl Patience {
 mod tests {
     use super::*;
 
+    /// How long reads waited in a minute of a disk that takes so long for each, if one is asked for at every millisecond.
+    fn waited(each: Duration) -> Duration {
+        let (begin, mut waited) = (crate::clock::Clock::system().now(), Duration::ZERO);
+        let (mut owed, mut now) = (Owed { time: Duration::ZERO, as_of: begin }, begin);
+        while now < begin + Duration::from_secs(60) {
+            if owed.allows_more(now) {
+                owed.took(now, now + each);
+                now += each;
+                waited += each;
+            }
+            now += Duration::from_millis(1);
+        }
+        waited
+    }
+
     #[test]
-    fn reads_that_take_long_are_for_the_pool_after_a_while() {
-        let begin = crate::clock::Clock::system().now();
-        let at = |ms: u64| begin + Duration::from_millis(ms);
-        let mut patience = Patience { left: WAIT_MAX, as_of: begin };
-        for _ in 0..1000 {
-            assert!(patience.is_left(begin));
-            patience.took(LONG);
+    fn reads_that_take_long_are_for_the_pool_most_of_the_time() {
+        assert!(waited(LONG) > Duration::from_secs(19), "short ones always run");
+        for each in [1, 10, 100] {
+            let waited = waited(Duration::from_millis(each));
+            let paid = OWED_MAX + 60 * PAID_EACH_SECOND + Duration::from_millis(each);
+            assert!(waited <= paid && waited > paid / 2, "{each}: {waited:?}");
         }
-        for _ in 0..4 {
-            assert!(patience.is_left(begin), "short ones cost nothing");
-            patience.took(Duration::from_millis(5));
-        }
-        assert!(!patience.is_left(begin));
-        assert!(patience.is_left(at(50)), "a millisecond is regained");
-        patience.took(Duration::from_secs(3));
-        assert!(!patience.is_left(at(50)));
-        assert!(patience.is_left(at(10_000)));
-        assert_eq!(patience.left, WAIT_MAX, "and no more than there was");
+        assert_eq!(waited(Duration::from_secs(5)), Duration::from_secs(5), "once in four minutes");
     }
 }

@@ -13,7 +13,7 @@ use fjall::{OwnedWriteBatch, PersistMode, Snapshot};
 use quail_protocol::{
     Code, Epoch, Seq, Timestamp,
     event::EventBody,
-    id::{AppId, UserId},
+    id::{AppId, ClientMessageId, UserId},
     user::{FeedEntry, Profile},
 };
 
@@ -48,9 +48,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Goes on behind `batch`.
-    pub(super) fn new(batch: u64, mark: Mark, now: Instant) -> Self {
-        Self { batch, mark, marked_at: now, heads: HashMap::new(), newest: Newest::default() }
+    /// Goes on behind `batch`. No client message id above `largest` was placed.
+    pub(super) fn new(batch: u64, mark: Mark, largest: ClientMessageId, now: Instant) -> Self {
+        let newest = Newest::above(largest);
+        Self { batch, mark, marked_at: now, heads: HashMap::new(), newest }
     }
 
     /// Marks the last batch, at the end.
@@ -267,6 +268,9 @@ impl Batch<'_> {
     fn finish(self) -> (OwnedWriteBatch, HashMap<Key, Option<Head>>) {
         let Self { inner, mut writes, entries, changes, heads, views, profiles, feeds, news, .. } = self;
         let (rooms, room_epoch) = (self.rooms, self.room_epoch);
+        if !self.remembered.is_empty() {
+            writes.insert(&inner.singles, keys::LARGEST_ID, self.newest.largest().0);
+        }
         for (key, placed) in entries {
             writes.insert(&inner.entries, key, keys::encode_entry(&placed.entry));
         }
