@@ -31,14 +31,14 @@ pub(crate) struct Greeted {
     pub(crate) limits: Limits,
     /// What the server calls the visitor.
     pub(crate) visitor: Option<UserId>,
-    /// The first of the user's conversations.
-    pub(crate) conversations: Option<Conversations>,
+    /// The first of the user's conversations; nothing for a visitor.
+    pub(crate) conversations: Conversations,
 }
 
 impl From<LoggedIn> for Greeted {
     fn from(logged_in: LoggedIn) -> Self {
         let LoggedIn { session, resumed, resume_token, time, limits, conversations, .. } = logged_in;
-        let (resume_token, conversations) = (Some(resume_token), Some(conversations));
+        let resume_token = Some(resume_token);
         Self { session, resumed, resume_token, time, limits, visitor: None, conversations }
     }
 }
@@ -46,8 +46,8 @@ impl From<LoggedIn> for Greeted {
 impl From<Visiting> for Greeted {
     fn from(visiting: Visiting) -> Self {
         let Visiting { session, visitor, time, limits, .. } = visiting;
-        let visitor = Some(visitor);
-        Self { session, resumed: false, resume_token: None, time, limits, visitor, conversations: None }
+        let (visitor, conversations) = (Some(visitor), Conversations::default());
+        Self { session, resumed: false, resume_token: None, time, limits, visitor, conversations }
     }
 }
 

@@ -83,9 +83,7 @@ impl Builder {
         } else {
             tracker.connected(greeted.time);
         }
-        if let Some(page) = greeted.conversations.take() {
-            tracker.brought(page);
-        }
+        tracker.brought(std::mem::take(&mut greeted.conversations));
         let (driver, controls) = Driver::new(link, &greeted, tracker, queue, comeback, Instant::now());
         let span = tracing::debug_span!("quail", %user, session = %greeted.session);
         tokio::spawn(driver.run().instrument(span));

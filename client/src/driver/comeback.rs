@@ -180,9 +180,7 @@ impl Driver {
         // What was signalled before is of no use now.
         while self.signals.try_recv().is_ok() {}
         self.tracker.reconnected(login.resumed, login.time);
-        if let Some(page) = login.conversations.take() {
-            self.tracker.brought(page);
-        }
+        self.tracker.brought(mem::take(&mut login.conversations));
         for own in self.outbox.take_unanswered() {
             self.tracker.unanswered(&own);
         }

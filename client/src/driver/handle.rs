@@ -82,9 +82,7 @@ impl Driver {
         self.tracker.became(user.clone(), logged_in.time);
         let greeted = Greeted::from(logged_in);
         self.current.send_replace(Current::new(&greeted, Instant::now()));
-        if let Some(page) = greeted.conversations {
-            self.tracker.brought(page);
-        }
+        self.tracker.brought(greeted.conversations);
         Ok(())
     }
 

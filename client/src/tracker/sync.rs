@@ -73,7 +73,7 @@ impl Tracker {
         self.paging.begin(login);
     }
 
-    /// The first page of the user's conversations, which the login brought.
+    /// The first page of the user's conversations, which the login brought. Nothing comes of it if none was to be asked for.
     pub(crate) fn brought(&mut self, page: Conversations) {
         // The answer to an older question would be taken for what follows.
         let awaited = matches!(self.asked, Some(Query::Sync(_)));

@@ -2,7 +2,6 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use bytes::BytesMut;
 use quail_protocol::{Lane, limits::FRAME_BYTES_MAX};
 
 use super::{BATCH_BYTES_MAX, Driver, Write};
@@ -65,17 +64,11 @@ impl<C: Carrier> Driver<C> {
     /// Goes on with a session that another connection began. The answer to the login stands before all it has to tell.
     fn go_on(&mut self, greeting: &Session, resumption: &Resumption) -> ControlFlow<End> {
         let Resumption { session, attachment } = resumption.clone();
-        let (control, way) = (Lane::Control.index(), (Lane::Control, 0));
-        let begun = self.writes[control].take();
-        let (mut bytes, mut replies) =
-            begun.map_or_else(Default::default, |begun| (begun.bytes.into(), begun.replies));
-        while let Some(batch) = greeting.outbox.take(self.attachment, Lane::Control, BATCH_BYTES_MAX) {
-            BytesMut::extend_from_slice(&mut bytes, &batch.bytes);
-            replies += batch.replies;
-        }
-        if replies > 0 {
-            self.ways[control][0] = Some(way);
-            self.writes[control] = Some(Write { way, bytes: bytes.freeze(), replies });
+        // There is one request at a time before a login, so nothing else is under way.
+        if let Some(batch) = greeting.outbox.take(self.attachment, Lane::Control, BATCH_BYTES_MAX) {
+            self.ways[Lane::Control.index()][0] = Some((Lane::Control, 0));
+            self.writes[Lane::Control.index()] =
+                Some(Write { way: (Lane::Control, 0), bytes: batch.bytes, replies: batch.replies });
         }
         self.input(Input::Resumed { newest: session.newest_request() })?;
         (self.context.session, self.attachment) = (session, attachment);
