@@ -12,6 +12,7 @@ use quail_client::{Builder, CarrierKind, Client, Reconnect, Trust};
 use quail_protocol::version::ALPN;
 use quail_server::{
     apps::{self, Secret},
+    carrier::quic::make_room,
     domain::token::Claims,
 };
 use quinn::{
@@ -19,7 +20,6 @@ use quinn::{
 };
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
-use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 
 /// The app of every user.
@@ -85,15 +85,6 @@ fn socket_of(address: Ipv4Addr) -> anyhow::Result<Endpoint> {
     make_room(&socket);
     let runtime = quinn::default_runtime().context("no runtime")?;
     Ok(Endpoint::new(EndpointConfig::default(), None, socket, runtime)?)
-}
-
-/// A socket of many clients holds what those of all would: with the room for one, packets are lost that no client would lose.
-pub(crate) fn make_room<'a>(socket: impl Into<SockRef<'a>>) {
-    let socket = socket.into();
-    for set in [socket2::Socket::set_recv_buffer_size, socket2::Socket::set_send_buffer_size] {
-        // The kernel caps it without an error.
-        _ = set(&socket, 4 * 1024 * 1024);
-    }
 }
 
 /// A TCP connection from such an address.

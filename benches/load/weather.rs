@@ -14,14 +14,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use quail_server::carrier::quic::make_room;
 use quinn::{
     AsyncUdpSocket, Endpoint, EndpointConfig, UdpPoller,
     udp::{RecvMeta, Transmit},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{net::UdpSocket, sync::watch};
-
-use crate::clients;
 
 /// What becomes of packets.
 #[derive(Debug)]
@@ -97,7 +96,7 @@ pub(crate) async fn endpoint(
     address: Ipv4Addr,
 ) -> anyhow::Result<Endpoint> {
     let socket = UdpSocket::bind((address, 0)).await?;
-    clients::make_room(&socket);
+    make_room(&socket);
     let socket = Arc::new(Socket { socket, weather, line });
     let runtime = Arc::new(quinn::TokioRuntime);
     Ok(Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, socket, runtime)?)

@@ -23,6 +23,7 @@ use ring::{hkdf, hmac};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::socket::is_no_ipv6;
+pub use self::socket::make_room;
 use super::{Carrier, Datagram, Lost, Received, Way};
 
 /// The QUIC listener.

@@ -238,32 +238,16 @@ impl<T: Send + 'static> Committer<T> {
 #[cfg(test)]
 mod tests {
     use quail_protocol::{
-        Conversation, Timestamp,
         bounded::{Blob, List},
-        id::{AppId, ClientMessageId, MessageId, UserId},
         limits::EXT_VALUE_BYTES_MAX,
-        message::{Content, ExtPair, MessageKind, Text},
+        message::{ExtPair, Text},
     };
 
     use super::*;
-    use crate::store::{Append, ConversationKey};
+    use crate::store::Append;
 
     fn append(priority: Priority) -> Append {
-        let (app, user) = (AppId::new("demo").unwrap(), UserId::new("alice").unwrap());
-        Append {
-            key: ConversationKey::peer(&app, &user, &user),
-            conversation: Conversation::Peer(user.clone()),
-            sender: user,
-            member: None,
-            id: MessageId([0; 16]),
-            client_id: ClientMessageId([0; 16]),
-            time: Timestamp(0),
-            asked: priority,
-            priority,
-            content: Content::new(MessageKind::Text, Text::encode("x".repeat(30_000)).unwrap()),
-            known: None,
-            keep: None,
-        }
+        Append { asked: priority, priority, ..Append::note("alice", &"x".repeat(30_000)) }
     }
 
     fn submission(priority: Priority, ticket: u32) -> Submission<u32> {

@@ -43,6 +43,28 @@ pub struct Append {
 }
 
 impl Append {
+    /// A text to oneself, for tests.
+    #[cfg(test)]
+    pub(super) fn note(sender: &str, text: &str) -> Self {
+        let app = quail_protocol::id::AppId::new("demo").unwrap();
+        let user = UserId::new(sender).unwrap();
+        let text = quail_protocol::message::Text::encode(text).unwrap();
+        Self {
+            key: ConversationKey::peer(&app, &user, &user),
+            conversation: Conversation::Peer(user.clone()),
+            sender: user,
+            member: None,
+            id: MessageId([0; 16]),
+            client_id: ClientMessageId([0; 16]),
+            time: Timestamp(0),
+            asked: Priority::Normal,
+            priority: Priority::Normal,
+            content: Content::new(quail_protocol::message::MessageKind::Text, text),
+            known: None,
+            keep: None,
+        }
+    }
+
     /// See [`content_hash`].
     pub(super) fn content_hash(&self) -> u64 {
         content_hash(self.asked, &self.content)

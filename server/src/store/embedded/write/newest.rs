@@ -55,35 +55,14 @@ fn sender(append: &Append) -> (AppId, UserId) {
 
 #[cfg(test)]
 mod tests {
-    use quail_protocol::{
-        Conversation, Priority, Timestamp,
-        id::MessageId,
-        message::{Content, MessageKind, Text},
-    };
-
     use super::*;
-    use crate::store::ConversationKey;
 
     fn id(number: u32) -> ClientMessageId {
         ClientMessageId::at(number.into(), [0; 10])
     }
 
     fn from(sender: &str, number: u32) -> Append {
-        let (app, user) = (AppId::new("demo").unwrap(), UserId::new(sender).unwrap());
-        Append {
-            key: ConversationKey::peer(&app, &user, &user),
-            conversation: Conversation::Peer(user.clone()),
-            sender: user,
-            member: None,
-            id: MessageId([0; 16]),
-            client_id: id(number),
-            time: Timestamp(0),
-            asked: Priority::Normal,
-            priority: Priority::Normal,
-            content: Content::new(MessageKind::Text, Text::encode("x").unwrap()),
-            known: None,
-            keep: None,
-        }
+        Append { client_id: id(number), ..Append::note(sender, "x") }
     }
 
     #[test]
